@@ -1,0 +1,90 @@
+"""How gunicorn serves Transcriber: each setting with its reason."""
+
+import contextlib
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from transcriber import process  # noqa: E402
+from transcriber.config import check_listening, load  # noqa: E402
+from transcriber.domain.errors import ConfigError  # noqa: E402
+
+try:
+    settings = load(os.environ)
+    check_listening(settings)
+except ConfigError as error:
+    sys.stderr.write(f"transcriber: {error.message} {error.fix}\n")
+    sys.exit(2)
+
+chdir = str(HERE)
+bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
+
+# One worker: it owns the job store and the engine children. gevent, because a threaded worker stops at as
+# many slow clients as it has threads (ADR 0002).
+workers = 1
+worker_class = "gevent"
+preload_app = False
+
+# Room for ten thousand idle or slow connections; each is a greenlet and a file descriptor.
+worker_connections = 12_000
+backlog = 2048
+
+# The worker's event loop beats every second. Two minutes without a beat means that it is stuck.
+timeout = 120
+
+# SIGTERM ends the whole tree within ten seconds: six for requests in flight, the rest for the children.
+graceful_timeout = 6
+
+# Connections that send nothing more are kept this long between requests.
+keepalive = 15
+
+# gunicorn 25.1 and later open a control socket in $HOME by default; nothing here uses it.
+control_socket_disable = True
+
+# One request is one log line of our own (web/request_log.py); gunicorn's errors go through the same JSON.
+accesslog = None
+errorlog = "-"
+loglevel = settings.log_level
+
+# The temporary heartbeat file goes to memory, so that a slow disk can't look like a stuck worker.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def on_starting(server):
+    """Raise the limit of open files to what worker_connections needs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def when_ready(server):
+    """Ignore the signals that would start a second worker: one process owns the store and the device."""
+    for name in ("SIGHUP", "SIGUSR2", "SIGTTIN", "SIGTTOU"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def post_fork(server, worker):
+    """A worker whose master is killed ends too."""
+    process.die_with_parent(worker.ppid)
+
+
+def post_worker_init(worker):
+    """Start the children, and say in one line where the service listens and what the GPU's state is."""
+    application = worker.app.callable.extensions["transcriber"]
+    application.start()
+    sys.stdout.write(f"Transcriber listens on {application.address}. {application.verdict()}\n")
+    sys.stdout.flush()
+
+
+def worker_exit(server, worker):
+    """End the children before the worker goes."""
+    app = getattr(worker.app, "callable", None)
+    if app is not None:
+        app.extensions["transcriber"].close()

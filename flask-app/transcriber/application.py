@@ -1,0 +1,177 @@
+"""The assembled service: what starts, what runs in the background, and what it says of its own state."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from .config import Settings
+from .diagnostics import Diagnostics
+from .domain.errors import EngineError, TranscriberError
+from .domain.ports import EngineInfo
+from .domain.transcript import FallbackReason
+from .engine.pool import ChildEnginePool
+from .gpu.policy import GpuSituation, gpu_health, readiness, reason_of_engine_failure
+from .gpu.probing import GpuProbe
+from .media.decoder import SandboxedDecoder
+from .service import Service
+
+logger = structlog.get_logger(__name__)
+
+#: Exit status of a service that requires the GPU and can't have it; the unit does not restart on it.
+EXIT_GPU_REQUIRED = 3
+
+#: How often a GPU that can't serve is looked at again, in seconds.
+GPU_WATCH_SECONDS = 60.0
+
+#: How long jobs in flight are waited for when the service stops, in seconds.
+CLOSE_SECONDS = 1.0
+
+
+class Closable(Protocol):
+    """A part that gives back what it holds."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The concrete parts that bootstrap chose."""
+
+    probe: GpuProbe
+    engines: ChildEnginePool
+    decoder: SandboxedDecoder
+    #: Closed last, in this order.
+    stores: tuple[Closable, ...]
+
+
+class Application:
+    """One running service over its parts."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        default_model: str,
+        service: Service,
+        parts: Parts,
+        diagnose: Callable[[GpuSituation], Diagnostics],
+    ) -> None:
+        self.settings = settings
+        self.default_model = default_model
+        self.service = service
+        self._parts = parts
+        self._diagnose = diagnose
+        self._closing = threading.Event()
+        self._booted = threading.Event()
+        self._boot_error: TranscriberError | None = None
+
+    @property
+    def address(self) -> str:
+        """Where the service listens."""
+        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        return f"http://{host}:{self.settings.port}"
+
+    def start(self) -> None:
+        """Probe the GPU, start the children and take work. Ends the process where a required GPU is missing."""
+        status = self._parts.probe.status()
+        if self.settings.gpu_policy == "required" and status.cause is not None:
+            self._refuse_without_gpu(status.cause)
+        self._parts.decoder.start()
+        self.service.start()
+        self._parts.engines.supervise()
+        if self.settings.engine_start == "boot":
+            threading.Thread(target=self._boot, name="engine-boot", daemon=True).start()
+        else:
+            self._booted.set()
+        threading.Thread(target=self._watch_gpu, name="gpu-watch", daemon=True).start()
+
+    def close(self) -> None:
+        """End the children and give back the stores."""
+        self._closing.set()
+        self.service.close(CLOSE_SECONDS)
+        self._parts.engines.close()
+        self._parts.decoder.close()
+        for part in self._parts.stores:
+            part.close()
+
+    def situation(self) -> GpuSituation:
+        """All that bears on whether the GPU serves, now."""
+        return GpuSituation(
+            policy=self.settings.gpu_policy,
+            status=self._parts.probe.last or self._parts.probe.status(),
+            engines=self.engines(),
+            wants_gpu=self.settings.default_use_gpu,
+            failure=self._gpu_failure(),
+        )
+
+    def engines(self) -> tuple[EngineInfo, ...]:
+        """The engine children that are up."""
+        return self._parts.engines.running()
+
+    def diagnostics(self) -> Diagnostics:
+        """Facts about this installation, as page, JSON and command line show them."""
+        return self._diagnose(self.situation())
+
+    def verdict(self) -> str:
+        """The state of the GPU in one sentence."""
+        return self.diagnostics().verdict
+
+    def ready(self) -> tuple[bool, dict[str, Any]]:
+        """Whether requests can be served under the policy, and why not."""
+        is_ready, body = readiness(self.situation())
+        if not self._booted.is_set():
+            return False, body | {"status": "starting"}
+        error = self._boot_error
+        if is_ready and error is not None and not self.engines():
+            return False, body | {"status": "failed", "error": {"code": error.code, "message": error.message}}
+        return is_ready, body
+
+    def gpu_health(self) -> tuple[bool, dict[str, Any]]:
+        """Whether the GPU is proven, or not wanted."""
+        return gpu_health(self.situation())
+
+    def _boot(self) -> None:
+        """Thread: have the default engine up before the first request asks for it."""
+        wants_gpu = self.settings.gpu_policy != "off" and self.settings.default_use_gpu
+        wants_gpu = wants_gpu or self.settings.gpu_policy == "required"
+        devices = ["cuda", "cpu"] if wants_gpu and self._parts.probe.status().usable else ["cpu"]
+        for device in devices:
+            try:
+                self._parts.engines.ensure(device, self.default_model)
+            except TranscriberError as error:
+                logger.error("engine_boot_failed", device=device, code=error.code, error=error.message)
+                self._boot_error = error
+                if self.settings.gpu_policy == "required" and isinstance(error, EngineError):
+                    self._refuse_without_gpu(reason_of_engine_failure(error))
+            else:
+                self._boot_error = None
+                break
+        self._booted.set()
+
+    def _watch_gpu(self) -> None:
+        """Thread: look again at a GPU that can't serve, so that the cause shown is the present one."""
+        while not self._closing.wait(GPU_WATCH_SECONDS):
+            status = self._parts.probe.status()
+            if self.settings.gpu_policy == "off" or status.usable or not status.hardware.present:
+                continue
+            code = status.cause.code if status.cause else None
+            now = self._parts.probe.status(max_age=GPU_WATCH_SECONDS / 2)
+            if (now.cause.code if now.cause else None) != code:
+                logger.warning(
+                    "gpu_cause_changed", before=code, now=now.cause.code if now.cause else "usable"
+                )
+
+    def _gpu_failure(self) -> FallbackReason | None:
+        error = self._parts.engines.last_start_error("cuda")
+        return reason_of_engine_failure(error) if isinstance(error, EngineError) else None
+
+    def _refuse_without_gpu(self, cause: FallbackReason) -> None:
+        logger.critical("gpu_required", code=cause.code, error=cause.message, fix=cause.fix)
+        self._parts.engines.close()
+        os._exit(EXIT_GPU_REQUIRED)

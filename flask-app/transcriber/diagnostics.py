@@ -1,0 +1,313 @@
+"""The facts about this installation as one value; the page, the JSON and the CLI all show it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from .domain.ports import EngineInfo
+from .domain.transcript import FallbackReason, Receipt
+from .gpu import causes
+from .gpu.facts import GpuDevice, GpuStatus
+from .gpu.policy import GpuSituation
+
+#: Packages whose version matters when something goes wrong.
+PACKAGES = (
+    "flask", "werkzeug", "gunicorn", "gevent", "faster-whisper", "ctranslate2", "onnxruntime", "av", "numpy",
+    "sqlalchemy", "nvidia-cublas-cu12", "nvidia-cudnn-cu12",
+)  # fmt: skip
+
+_EFFECTIVE_ON_CPU = {"int8": "int8_float32", "auto": "int8_float32"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What bootstrap hands in: plain values from the rest of the service."""
+
+    gpu: GpuSituation
+    cpu_compute_type: str
+    now: datetime
+    settings: Sequence[Mapping[str, str]] = ()
+    models: Sequence[Mapping[str, Any]] = ()
+    last_receipt: Receipt | None = None
+    last_job_id: str | None = None
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    media_sandbox: Mapping[str, Any] = field(default_factory=dict)
+    #: Faults that other parts know of.
+    problems: tuple[FallbackReason, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnostics:
+    """One look at the installation. Every value is plain, so that JSON shows exactly this."""
+
+    verdict: str
+    status: str
+    gpu_policy: str
+    problems: list[dict[str, str]]
+    notes: list[dict[str, str]]
+    hardware: dict[str, Any]
+    driver: dict[str, Any]
+    devices: list[dict[str, Any]]
+    selected_device: dict[str, Any] | None
+    libraries: list[dict[str, Any]]
+    ctranslate2: dict[str, Any]
+    engines: list[dict[str, Any]]
+    last_receipt: dict[str, Any] | None
+    models: list[dict[str, Any]]
+    settings: list[dict[str, str]]
+    versions: dict[str, Any]
+    media_sandbox: dict[str, Any]
+    generated_at: str
+    gpu_checked_at: str
+    probe_seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def collect(sources: Sources) -> Diagnostics:
+    """Put the facts together, with the sentence that sums them up."""
+    gpu = sources.gpu
+    status = gpu.status
+    return Diagnostics(
+        verdict=verdict(sources),
+        status="failed" if sources.problems else gpu.health,
+        gpu_policy=gpu.policy,
+        problems=[_reason(reason) for reason in _problems(sources)],
+        notes=[_reason(reason) for reason in _notes(sources)],
+        hardware=asdict(status.hardware),
+        driver=asdict(status.driver),
+        devices=[_device(device) for device in status.devices],
+        selected_device=_device(status.selected) if status.selected else None,
+        libraries=[asdict(library) for library in status.libraries],
+        ctranslate2=_ctranslate2(status),
+        engines=[_engine(engine, sources.now) for engine in gpu.engines],
+        last_receipt=_receipt(sources),
+        models=[dict(model) for model in sources.models],
+        settings=[dict(setting) for setting in sources.settings],
+        versions=dict(sources.versions),
+        media_sandbox=dict(sources.media_sandbox),
+        generated_at=sources.now.isoformat(),
+        gpu_checked_at=status.checked_at.isoformat(),
+        probe_seconds=status.probe_seconds,
+    )
+
+
+def verdict(sources: Sources) -> str:
+    """One sentence: where this server transcribes, and if not on the GPU, why not."""
+    gpu = sources.gpu
+    if gpu.proven is not None and gpu.policy != "off":
+        return _verdict_on_gpu(gpu.proven, sources.now)
+    on_cpu = f"This server transcribes on the CPU ({_cpu_compute_type(sources)})"
+    if gpu.policy == "off":
+        return f"{on_cpu}: the GPU policy is off."
+    cause = gpu.cause
+    if gpu.policy == "required":
+        why = cause or causes.reason("gpu_not_proven")
+        return f"This server takes no work: the GPU is required, and {_continued(why.message)}"
+    if cause is not None:
+        return f"{on_cpu}: {_continued(cause.message)}"
+    if not gpu.wants_gpu:
+        return f"{on_cpu} unless a request asks for the GPU, which looks usable."
+    name = gpu.status.selected.name if gpu.status.selected else "the GPU"
+    return f"This server will transcribe on {name}; it looks usable, and no engine has proven it yet."
+
+
+def _verdict_on_gpu(engine: EngineInfo, now: datetime) -> str:
+    name = engine.device_name or "the GPU"
+    ago = _duration((now - engine.started_at).total_seconds())
+    return f"This server transcribes on {name} ({engine.compute_type}), proven {ago} ago."
+
+
+def _continued(sentence: str) -> str:
+    """A sentence as the second half of another; names such as CUDA keep their capitals."""
+    return (
+        sentence[:1].lower() + sentence[1:] if sentence[1:2].islower() or sentence[1:2] == " " else sentence
+    )
+
+
+def _cpu_compute_type(sources: Sources) -> str:
+    running = next((e.compute_type for e in sources.gpu.engines if e.device == "cpu"), None)
+    return running or _EFFECTIVE_ON_CPU.get(sources.cpu_compute_type, sources.cpu_compute_type)
+
+
+def _problems(sources: Sources) -> list[FallbackReason]:
+    """The faults, without repeats; a GPU that nobody wants has none."""
+    gpu = sources.gpu
+    found = [*sources.problems]
+    if gpu.policy != "off" and gpu.proven is None:
+        found += [*gpu.status.problems, *([gpu.failure] if gpu.failure else [])]
+    return list({reason.code: reason for reason in found}.values())
+
+
+def _notes(sources: Sources) -> list[FallbackReason]:
+    notes = [] if sources.gpu.policy == "off" else [*sources.gpu.status.notes]
+    if any(setting.get("name") == "CT2_USE_CUDNN" and setting.get("value") for setting in sources.settings):
+        needed = sources.gpu.status.ctranslate2.needs_cudnn
+        detail = "is needed by this version and always used" if needed else "is not used by this version"
+        notes.append(causes.reason("setting_without_effect", detail))
+    return notes
+
+
+def _reason(reason: FallbackReason) -> dict[str, str]:
+    return asdict(reason)
+
+
+def _device(device: GpuDevice) -> dict[str, Any]:
+    return {**asdict(device), "compiled_at_first_use": device.is_compiled_at_first_use}
+
+
+def _ctranslate2(status: GpuStatus) -> dict[str, Any]:
+    facts = status.ctranslate2
+    types = {"cpu": list(facts.cpu_compute_types)}
+    types |= {f"cuda:{device.index}": list(device.compute_types) for device in status.devices}
+    return {**asdict(facts), "compute_types": types}
+
+
+def _engine(engine: EngineInfo, now: datetime) -> dict[str, Any]:
+    """An engine child as people ask for it: pid, device, compute_type, model, uptime; then its proof."""
+    return {
+        "pid": engine.pid,
+        "device": engine.device,
+        "compute_type": engine.compute_type,
+        "model": engine.model,
+        "uptime": round((now - engine.started_at).total_seconds(), 1),
+        "requested_compute_type": engine.requested_compute_type,
+        "device_name": engine.device_name,
+        "device_uuid": engine.device_uuid,
+        "warmup_device": engine.warmup_device,
+        "load_seconds": engine.load_seconds,
+        "warmup_seconds": engine.warmup_seconds,
+        "supported_compute_types": list(engine.supported_compute_types),
+        "started_at": engine.started_at.isoformat(),
+    }
+
+
+def _receipt(sources: Sources) -> dict[str, Any] | None:
+    if sources.last_receipt is None:
+        return None
+    return {"job_id": sources.last_job_id, **asdict(sources.last_receipt)}
+
+
+def find_versions(packages: Iterable[str] = PACKAGES) -> dict[str, Any]:
+    """Python, the system, and the installed packages, none of which is imported."""
+    return {
+        "python": platform.python_version(),
+        "os": _os_name(),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "packages": {name: version for name in packages if (version := _package_version(name))},
+    }
+
+
+def _os_name() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    except OSError:
+        return platform.system()
+
+
+def _package_version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(int(seconds), 0)} s"
+
+
+def render_text(diagnostics: Diagnostics) -> str:
+    """The same facts for a terminal, the verdict first."""
+    d = diagnostics
+    sections = [
+        [d.verdict],
+        [f"status: {d.status}   gpu policy: {d.gpu_policy}   checked: {d.gpu_checked_at}"],
+        _lines_of_reasons("Problems", d.problems),
+        _lines_of_reasons("Notes", d.notes),
+        _lines_of_driver(d),
+        ["Libraries", *(line for library in d.libraries for line in _lines_of_library(library))],
+        _lines_of_ctranslate2(d.ctranslate2),
+        _lines("Engines", [_line_of_engine(engine) for engine in d.engines], "none is running"),
+        _lines("Last job's receipt", _pairs(d.last_receipt or {}), "no job yet"),
+        _lines("Models", [_line_of_model(model) for model in d.models], "none"),
+        _lines("Settings", [f"{s['name']}={s['value']}  ({s['source']})" for s in d.settings], "none"),
+        _lines("Media sandbox", _pairs(d.media_sandbox), "not looked at"),
+        _lines(
+            "Versions", _pairs({**d.versions, **d.versions.get("packages", {}), "packages": None}), "unknown"
+        ),
+    ]
+    return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+
+
+def _lines(title: str, rows: Sequence[str], otherwise: str) -> list[str]:
+    return [title, *(f"  {row}" for row in rows or [otherwise])]
+
+
+def _pairs(values: Mapping[str, Any]) -> list[str]:
+    return [f"{name}: {value}" for name, value in values.items() if value is not None]
+
+
+def _lines_of_reasons(title: str, reasons: Sequence[Mapping[str, str]]) -> list[str]:
+    rows = [row for r in reasons for row in (f"[{r['code']}] {r['message']}", f"  fix: {r['fix']}")]
+    return [title, *(f"  {row}" for row in rows)] if rows else []
+
+
+def _lines_of_driver(d: Diagnostics) -> list[str]:
+    driver = d.driver
+    loaded = f"{driver['version']} at {driver['libcuda_path']}" if driver["loaded"] else driver["load_error"]
+    rows = [f"libcuda.so.1: {loaded}", f"kernel module: {driver['kernel_module_version'] or 'not loaded'}"]
+    rows.append(f"hardware: {', '.join(d.hardware['found']) or 'no sign of an NVIDIA GPU'}")
+    if driver["init_code"] is not None:
+        rows.append(f"cuInit: {driver['init_code']}   devices: {driver['device_count'] or 0}")
+    for device in d.devices:
+        mark = "*" if d.selected_device and device["uuid"] == d.selected_device["uuid"] else " "
+        memory = f"{device['memory_bytes'] / 1024**3:.1f} GiB"
+        rows.append(
+            f"{mark} {device['index']}: {device['name']} {device['uuid']} "
+            f"compute capability {device['compute_capability']}, {memory}"
+        )
+    return ["Driver and devices", *(f"  {row}" for row in rows)]
+
+
+def _lines_of_library(library: Mapping[str, Any]) -> list[str]:
+    chosen = library["chosen"]
+    need = "" if library["needed"] else " (not needed)"
+    if chosen is None:
+        lines = [f"  {library['name']}{need}: none in use"]
+    else:
+        version = chosen["version"] or "version unknown"
+        lines = [f"  {library['name']}{need}: {version}, {chosen['path']}, found via {chosen['found_via']}"]
+    rejected = [candidate for candidate in library["candidates"] if candidate["rejected"]]
+    return lines + [f"    rejected {c['path']} ({c['found_via']}): {c['rejected']}" for c in rejected]
+
+
+def _lines_of_ctranslate2(facts: Mapping[str, Any]) -> list[str]:
+    needs = {None: "not known", True: "needs cuDNN 9", False: "needs no cuDNN"}[facts["needs_cudnn"]]
+    built = {None: "not known", True: "built with CUDA", False: "built without CUDA"}[facts["cuda_compiled"]]
+    rows = [f"version {facts['version'] or 'unknown'}, {built}, {needs}"]
+    rows += [f"{device}: {', '.join(types) or 'unknown'}" for device, types in facts["compute_types"].items()]
+    rows += [f"{name}: {facts[name]}" for name in ("import_error", "cuda_error") if facts[name]]
+    return ["CTranslate2", *(f"  {row}" for row in rows)]
+
+
+def _line_of_engine(engine: Mapping[str, Any]) -> str:
+    return (
+        f"pid {engine['pid']}: {engine['model']} on {engine['device']} ({engine['compute_type']}), "
+        f"warm-up ran on {engine['warmup_device']}, up {_duration(engine['uptime'])}"
+    )
+
+
+def _line_of_model(model: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in model.items() if value not in (None, ""))

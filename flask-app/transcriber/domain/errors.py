@@ -1,0 +1,320 @@
+"""Every error the service raises on purpose, in one tree.
+
+TranscriberError
+├── ConfigError                  a setting is missing or wrong
+├── RequestError                 the request itself is at fault
+│   ├── InvalidParameterError    a parameter has a value that is not allowed
+│   ├── MissingAudioError        no file came with the request
+│   ├── BadRequestError          the request can't be read
+│   ├── UnauthorizedError        no key, or a wrong one
+│   ├── OriginNotAllowedError    a page of another site sent the request
+│   ├── HostNotAllowedError      the Host header names a host that is not ours
+│   ├── NotFoundError            there is no such page
+│   │   ├── JobNotFoundError     there is no such job
+│   │   └── ModelNotFoundError   there is no such model here
+│   ├── JobNotFinishedError      the job has no transcript yet
+│   └── MethodNotAllowedError    the route does not take this method
+├── MediaError                   the upload can't be used as audio
+│   ├── EmptyUploadError         the file has no bytes
+│   ├── UndecodableMediaError    no audio can be read from it
+│   ├── NoAudioStreamError       it is media, but silent by construction
+│   ├── DecodeTimeoutError       decoding took longer than is allowed
+│   └── DecoderCrashedError      the sandboxed decoder died on it
+├── LimitError                   more than this installation takes
+│   ├── UploadTooLargeError      in bytes
+│   └── AudioTooLongError        in seconds
+├── CapacityError                not now
+│   ├── QueueFullError           too many jobs wait
+│   ├── StorageFullError         no room in the spool
+│   ├── DecoderUnavailableError  the decode server can't be started, or its sandbox does not hold
+│   └── ShuttingDownError        the service is stopping
+├── GpuRequiredError             the GPU was required and can't serve
+├── EngineError                  the engine child failed
+│   ├── EngineStartError         it did not become ready
+│   ├── EngineCrashedError       it died in mid-work, twice
+│   └── EngineFailedError        it reported an error for this job
+└── JobCancelledError            somebody cancelled the job
+
+`code` is what programs match on; `param` names the request field at fault; `fix` says what to do.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TranscriberError(Exception):
+    """Something failed in a way the service knows how to explain."""
+
+    code: str = "internal_error"
+    fix: str = ""
+    param: str | None = None
+    #: Worth sending again, unchanged, after a while.
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        code: str | None = None,
+        fix: str | None = None,
+        param: str | None = None,
+    ) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+        if code is not None:
+            self.code = code
+        if fix is not None:
+            self.fix = fix
+        if param is not None:
+            self.param = param
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+class ConfigError(TranscriberError):
+    """A setting is missing or has a value that is not allowed."""
+
+    code = "invalid_setting"
+
+
+class RequestError(TranscriberError):
+    """The request can't be served as it was sent."""
+
+    code = "invalid_request"
+
+
+class InvalidParameterError(RequestError):
+    """A parameter has a value that is not allowed."""
+
+    code = "invalid_parameter"
+
+    def __init__(
+        self, param: str, given: object, allowed: str, *, code: str | None = None, fix: str = ""
+    ) -> None:
+        shown = repr(given)
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        super().__init__(
+            f"{param} was {shown}; allowed: {allowed}.",
+            param=param,
+            code=code,
+            fix=fix or f"Send {param} as {allowed}, or leave it out.",
+        )
+        self.given = given
+        self.allowed = allowed
+
+
+class MissingAudioError(RequestError):
+    """The request carries no audio file."""
+
+    code = "missing_audio"
+    param = "audio"
+    fix = "Send the file as the multipart field 'audio': curl -F audio=@speech.mp3 http://HOST/transcribe"
+
+
+class BadRequestError(RequestError):
+    """The request can't be read."""
+
+    code = "bad_request"
+
+
+class UnauthorizedError(RequestError):
+    """The request has no API key, or a wrong one."""
+
+    code = "unauthorized"
+    fix = "Send the key of WHISPER_API_KEY as 'Authorization: Bearer KEY'."
+
+
+class OriginNotAllowedError(RequestError):
+    """A page of another site sent this request."""
+
+    code = "origin_not_allowed"
+    fix = "Use the service's own page, or a client that sends no Origin header."
+
+
+class HostNotAllowedError(RequestError):
+    """The Host header names a host this service does not answer for."""
+
+    code = "host_not_allowed"
+    fix = "Add the name to WHISPER_ALLOWED_HOSTS and restart."
+
+
+class NotFoundError(RequestError):
+    """There is nothing at this address."""
+
+    code = "not_found"
+
+
+class JobNotFoundError(NotFoundError):
+    """There is no such job."""
+
+    code = "job_not_found"
+
+
+class ModelNotFoundError(NotFoundError):
+    """The model is not on this machine."""
+
+    code = "model_not_found"
+    param = "model"
+
+
+class JobNotFinishedError(RequestError):
+    """The job has no transcript yet."""
+
+    code = "job_not_finished"
+
+
+class MethodNotAllowedError(RequestError):
+    """This address does not take this method."""
+
+    code = "method_not_allowed"
+
+
+class MediaError(TranscriberError):
+    """The upload can't be used as audio."""
+
+    code = "invalid_media"
+    param = "audio"
+
+
+class EmptyUploadError(MediaError):
+    """The uploaded file has no bytes."""
+
+    code = "empty_upload"
+    fix = "Check that the file is not empty, and that the client really sends it."
+
+
+class UndecodableMediaError(MediaError):
+    """No audio can be read from the upload."""
+
+    code = "undecodable_media"
+    fix = "Send an audio or video file (wav, mp3, m4a, flac, ogg, webm, mp4, mkv and others), whole."
+
+
+class NoAudioStreamError(MediaError):
+    """The upload is a media file without an audio stream."""
+
+    code = "no_audio_stream"
+    fix = "Send a file that has a sound track."
+
+
+class DecodeTimeoutError(MediaError):
+    """Decoding the upload took longer than is allowed."""
+
+    code = "decode_timeout"
+    fix = "Send the audio in another format (wav or flac), or raise WHISPER_DECODE_TIMEOUT_SECONDS."
+
+
+class DecoderCrashedError(MediaError):
+    """The sandboxed decoder died while it read the upload."""
+
+    code = "decoder_crashed"
+    fix = "The file is probably damaged. Convert it to wav or flac and send that."
+
+
+class LimitError(TranscriberError):
+    """The request is larger than this installation takes."""
+
+    code = "limit_exceeded"
+    param = "audio"
+
+
+class UploadTooLargeError(LimitError):
+    """The upload has more bytes than are allowed."""
+
+    code = "upload_too_large"
+    fix = "Send a smaller or compressed file, or raise WHISPER_MAX_UPLOAD_BYTES."
+
+
+class AudioTooLongError(LimitError):
+    """The audio is longer than is allowed."""
+
+    code = "audio_too_long"
+    fix = "Split the file, or raise WHISPER_MAX_AUDIO_SECONDS."
+
+
+class CapacityError(TranscriberError):
+    """The service can't take this now."""
+
+    code = "over_capacity"
+    retryable = True
+    #: Seconds after which another try makes sense.
+    retry_after: int = 5
+
+
+class QueueFullError(CapacityError):
+    """Too many jobs are waiting."""
+
+    code = "queue_full"
+    fix = "Send it again later, or raise WHISPER_MAX_QUEUE."
+
+
+class StorageFullError(CapacityError):
+    """There is no room left for uploads."""
+
+    code = "storage_full"
+    fix = "Free space under DATA_DIR, or put DATA_DIR on a larger disk."
+    retry_after = 60
+
+
+class StorageFailedError(CapacityError):
+    """The data folder can't be read or written."""
+
+    code = "storage_failed"
+    fix = "Check that the disk under DATA_DIR is healthy and writable; the service's log names the cause."
+    retry_after = 60
+
+
+class DecoderUnavailableError(CapacityError):
+    """The sandboxed decoder can't run on this machine now."""
+
+    code = "decoder_unavailable"
+    fix = "See /diagnostics and the log for what the decode server lacks (seccomp, memory, processes)."
+    retry_after = 30
+
+
+class ShuttingDownError(CapacityError):
+    """The service is stopping."""
+
+    code = "shutting_down"
+    fix = "Send it again in a moment."
+
+
+class GpuRequiredError(TranscriberError):
+    """The GPU was required, and it can't serve."""
+
+    code = "gpu_required"
+    retryable = True
+
+
+class EngineError(TranscriberError):
+    """The engine failed."""
+
+    code = "engine_error"
+    retryable = True
+
+
+class EngineStartError(EngineError):
+    """The engine child did not become ready."""
+
+    code = "engine_start_failed"
+
+
+class EngineCrashedError(EngineError):
+    """The engine child died while it worked on this job."""
+
+    code = "engine_crashed"
+    fix = "Try again; if it happens with this file only, the file is the cause. See the log for the child's last words."
+
+
+class EngineFailedError(EngineError):
+    """The engine reported an error for this job."""
+
+    code = "engine_failed"
+
+
+class JobCancelledError(TranscriberError):
+    """The job was cancelled."""
+
+    code = "job_cancelled"

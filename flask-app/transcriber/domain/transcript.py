@@ -1,0 +1,122 @@
+"""What a transcription is: words, segments, and the facts about where it was made.
+
+Field names and order of Word and Segment follow faster-whisper and OpenAI's verbose_json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Word:
+    """One word. start, end: seconds from the start of the file; probability: 0 to 1."""
+
+    start: float
+    end: float
+    word: str
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """A decoded unit of text with its times (seconds from the start of the file)."""
+
+    id: int
+    seek: int
+    start: float
+    end: float
+    text: str
+    tokens: tuple[int, ...]
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+    words: tuple[Word, ...] | None
+    temperature: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FallbackReason:
+    """Why the GPU did not do the work that was asked of it, and what mends it."""
+
+    code: str
+    message: str
+    fix: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Requested:
+    """What the caller asked for, beside what was done."""
+
+    use_gpu: bool
+    device: str
+    compute_type: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Receipt:
+    """Evidence of where the windows of one job ran.
+
+    windows_gpu and windows_cpu count windows by the device of the encoder's own output, never by
+    what was asked for. claimed_device is what the engine said of itself when it became ready.
+    """
+
+    device_name: str | None
+    device_uuid: str | None
+    windows_gpu: int
+    windows_cpu: int
+    windows_total: int
+    claimed_device: str
+    compute_type: str
+    requested_compute_type: str
+    engine_pid: int
+    pool_peak_bytes: int | None = None
+    attempts: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timings:
+    """Seconds a job spent in each stage. Stages that did not run are 0."""
+
+    queue: float = 0.0
+    audio_decode: float = 0.0
+    vad: float = 0.0
+    language_detection: float = 0.0
+    transcription: float = 0.0
+    total: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notice:
+    """Something the caller should know: a code, the parameter it is about, and a sentence."""
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Transcription:
+    """The whole answer to one request (DESIGN §3). Durations in seconds; rtfx = audio / processing."""
+
+    job_id: str
+    text: str
+    language: str
+    language_probability: float
+    duration: float
+    segments: tuple[Segment, ...]
+    model: str
+    task: str
+    gpu_used: bool
+    device: str
+    compute_type: str
+    requested: Requested
+    fallback_reason: FallbackReason | None
+    receipt: Receipt
+    timings: Timings
+    rtfx: float
+    warnings: tuple[Notice, ...] = field(default_factory=tuple)
+    #: Facts about the file: container, codec, channels, sample rate, which audio stream was taken.
+    media: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,241 @@
+"""The engine child's process: python -m transcriber.engine.child FD CONFIG_JSON.
+
+FD is an inherited Unix stream socket that speaks protocol.py. The child ends at once when the socket
+closes, even inside the model, so that no engine outlives its service.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..domain.options import TranscriptionOptions
+from .faults import Fault, FaultError, load_fault_of
+from .protocol import Message, ProtocolError, receive_message, send_message
+
+if TYPE_CHECKING:
+    from .batcher import Batcher
+
+_LOGGER = logging.getLogger("transcriber.engine")
+
+_PR_SET_PDEATHSIG = 1
+
+#: Exit statuses: could not start; lost its device in mid-work; got a broken message.
+EXIT_START_FAILED = 1
+EXIT_DEVICE_LOST = 70
+EXIT_PROTOCOL = 76
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChildConfig:
+    """CONFIG_JSON. cpu_threads 0: one for each core this process may use.
+
+    parent_death_signal: let the kernel kill this child when the *thread* that started it ends. Set it to
+    false where engines are started from threads that end.
+    """
+
+    model: str
+    model_path: Path
+    device: str
+    compute_type: str
+    device_index: int = 0
+    device_name: str | None = None
+    device_uuid: str | None = None
+    cpu_threads: int = 0
+    num_workers: int = 1
+    batch_size: int = 8
+    parent_death_signal: bool = True
+
+    @classmethod
+    def from_json(cls, text: str) -> ChildConfig:
+        """Raises ValueError or TypeError when it is not such a configuration."""
+        given = json.loads(text)
+        if given.get("device") not in ("cpu", "cuda"):
+            raise ValueError(f"device must be cpu or cuda, never {given.get('device')!r}")
+        return cls(**{**given, "model_path": Path(given["model_path"])})
+
+
+class Outbox:
+    """Sends messages from any thread. When the service is gone, the process ends."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lock = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        with self._lock:
+            try:
+                send_message(self._sock, message)
+            except OSError:
+                end_process(0)
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Load the model, prove it, serve. Never returns."""
+    started = time.monotonic()
+    sock = socket.socket(fileno=int(arguments[0]))
+    config = ChildConfig.from_json(arguments[1])
+    _guard_process(config)
+    outbox = Outbox(sock)
+    reader = Reader(sock)
+    threading.Thread(target=reader.run, name="reader", daemon=True).start()
+    try:
+        batcher, ready = _load(config, outbox, started)
+    except Exception as error:  # noqa: BLE001 - the process's boundary; every cause is told to the service
+        _LOGGER.exception("engine_start_failed model=%s device=%s", config.model, config.device)
+        _tell_start_failed(outbox, load_fault_of(error))
+        end_process(EXIT_START_FAILED)
+    outbox.send(ready)
+    reader.connect(batcher)
+    try:
+        batcher.run()
+    except FaultError as error:
+        _LOGGER.critical("device_lost code=%s message=%s", error.fault.code, error.fault.message)
+    except Exception:  # noqa: BLE001 - the process's boundary; the service starts a new engine
+        _LOGGER.exception("engine_broke")
+    end_process(EXIT_DEVICE_LOST)
+
+
+class Reader:
+    """Reads messages on its own thread, so that the end of the service is seen whatever the model does."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lock = threading.Lock()
+        self._early: list[Message] = []
+        self._batcher: Batcher | None = None
+
+    def connect(self, batcher: Batcher) -> None:
+        """Where messages go from now on, those that came early first."""
+        with self._lock:
+            self._batcher = batcher
+            for message in self._early:
+                batcher.post(_command_of(message))
+            self._early.clear()
+
+    def run(self) -> NoReturn:
+        """Until the socket closes, which ends the process."""
+        while True:
+            try:
+                message = receive_message(self._sock)
+            except OSError:
+                end_process(0)
+            except (ProtocolError, ValueError):
+                _LOGGER.exception("broken_message")
+                end_process(EXIT_PROTOCOL)
+            if message is None or message["type"] == "shutdown":
+                end_process(0)
+            self._deliver(message)
+
+    def _deliver(self, message: Message) -> None:
+        with self._lock:
+            if self._batcher is None:
+                self._early.append(message)
+                return
+        try:
+            command = _command_of(message)
+        except (KeyError, TypeError, ValueError):
+            _LOGGER.exception("unknown_message")
+            end_process(EXIT_PROTOCOL)
+        self._batcher.post(command)
+
+
+def end_process(status: int) -> NoReturn:
+    """End now: no clean-up of CUDA or of threads, which may hang."""
+    logging.shutdown()
+    os._exit(status)
+
+
+def _guard_process(config: ChildConfig) -> None:
+    """Signals, log and threads of a child whose life is its service's to end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if config.parent_death_signal:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    # NumPy's own threads would take the cores from the model; read when numpy is first imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _load(config: ChildConfig, outbox: Outbox, started: float) -> tuple[Batcher, Message]:
+    """The batcher on a loaded and proven model, and the message that says so."""
+    # Imported here: after the guards and the environment, and so that a broken library is a start_failed.
+    from .batcher import Batcher
+    from .decoding import Decoder
+    from .evidence import open_driver
+    from .warm_up import warm_up
+    from .whisper import ModelSpec, WhisperModel, load_vad_session, supported_compute_types
+
+    model = WhisperModel(
+        ModelSpec(
+            path=config.model_path,
+            device=config.device,
+            device_index=config.device_index,
+            compute_type=config.compute_type,
+            cpu_threads=config.cpu_threads or len(os.sched_getaffinity(0)),
+            num_workers=config.num_workers,
+        )
+    )
+    proof = warm_up(model)
+    driver = open_driver(config.device, config.device_index)
+    ready: dict[str, Any] = {
+        "type": "ready",
+        "pid": os.getpid(),
+        "device": config.device,
+        "device_index": config.device_index,
+        "device_name": config.device_name or (driver.find_name() if driver else None),
+        "device_uuid": config.device_uuid or (driver.find_uuid() if driver else None),
+        "model": config.model,
+        "compute_type": model.compute_type,
+        "requested_compute_type": config.compute_type,
+        "supported_compute_types": list(supported_compute_types(config.device, config.device_index)),
+        "warmup_seconds": proof.seconds,
+        "warmup_device": proof.device,
+    }
+    batcher = Batcher(
+        model=model,
+        decode=Decoder(model).decode,
+        vad=load_vad_session(),
+        driver=driver,
+        batch_size=config.batch_size,
+        send=outbox.send,
+    )
+    ready["load_seconds"] = time.monotonic() - started
+    return batcher, ready
+
+
+def _tell_start_failed(outbox: Outbox, fault: Fault) -> None:
+    outbox.send({"type": "start_failed", "code": fault.code, "message": fault.message, "fix": fault.fix})
+
+
+def _command_of(message: Message) -> Any:
+    """The batcher's command for a message. Raises KeyError, TypeError or ValueError for a wrong one."""
+    from .batcher import Cancelled, Submitted
+    from .job import JobSpec
+
+    if message["type"] == "cancel":
+        return Cancelled(job_id=str(message["job_id"]))
+    if message["type"] != "transcribe":
+        raise ValueError(f"unknown type {message['type']!r}")
+    return Submitted(
+        spec=JobSpec(
+            job_id=str(message["job_id"]),
+            pcm_path=Path(message["pcm_path"]),
+            samples=int(message["samples"]),
+            options=TranscriptionOptions(**message["options"]),
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,375 @@
+"""The parent's end of one engine child: starts it, sends it jobs, and hands on what it says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import queue
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import structlog
+
+from ..domain.errors import EngineCrashedError, EngineFailedError, EngineStartError, JobCancelledError
+from ..domain.events import EngineEvent, Finished
+from ..domain.options import TranscriptionOptions
+from ..domain.ports import Clock, EngineInfo
+from .process import EngineProcess
+from .protocol import Message, ProtocolError, receive_message, send_message
+from .wire import MALFORMED, engine_event, engine_info, transcribe_message
+
+_log = structlog.get_logger()
+
+#: Our own engine child.
+OWN_COMMAND = (sys.executable, "-m", "transcriber.engine.child")
+
+#: Seconds a child that lost its socket has to end by itself, and one that ought to cancel a job, to say so.
+_DYING_SECONDS = 2.0
+_CANCEL_SECONDS = 10.0
+
+#: Messages after which a job is over in the child.
+_LAST = frozenset({"done", "error", "cancelled"})
+
+#: Put into an inbox by cancel(): from here on, only the job's end matters, and not for long.
+_CANCEL_SENT: Message = {"type": "cancel_sent"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineConfig:
+    """What one child is to load, and where: the JSON of its command line."""
+
+    model: str
+    model_path: Path
+    device: str
+    device_index: int
+    device_name: str | None
+    device_uuid: str | None
+    compute_type: str
+    cpu_threads: int
+    num_workers: int
+    batch_size: int
+
+    def to_json(self) -> str:
+        """The form the child reads."""
+        return json.dumps({**asdict(self), "model_path": str(self.model_path)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Inbox:
+    """A job's messages. It is never full, so the reader never waits; None says that the child died."""
+
+    job_id: str
+    messages: queue.SimpleQueue[Message | None] = field(default_factory=queue.SimpleQueue)
+
+
+class ChildEngine:
+    """One engine child: one device, one model. Implements domain.ports.Engine.
+
+    Plain threads only, so it works under gevent's patches too; there it is to be started from the main
+    thread. No lock is held while a caller looks at an event.
+    """
+
+    def __init__(self, process: EngineProcess, clock: Clock, stall_timeout: float | None) -> None:
+        self._process = process
+        self._clock = clock
+        self._stall_timeout = stall_timeout
+        self._started_at = clock.now()
+        self._info: EngineInfo | None = None
+        self._startup: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._send_lock = threading.Lock()
+        self._lock = threading.RLock()
+        # Both by the id on the wire; guarded by _lock, like the two below.
+        self._jobs: dict[str, _Inbox] = {}
+        self._draining: set[str] = set()
+        self._obituary: str | None = None
+        self._ending_by_us = False
+        self._counter = itertools.count(2)
+        self._last_heard = clock.monotonic()
+        self.last_used = clock.monotonic()
+        self._reader = threading.Thread(target=self._read, name=f"engine-{process.pid}-reader", daemon=True)
+
+    @classmethod
+    def start(
+        cls,
+        config: EngineConfig,
+        environment: Mapping[str, str],
+        *,
+        clock: Clock,
+        start_timeout: float,
+        command: tuple[str, ...] = (),
+        stall_timeout: float | None = None,
+    ) -> ChildEngine:
+        """A child that is ready. `environment` is the whole of its environment, PYTHONPATH is added.
+
+        `stall_timeout`: a child with work that says nothing for so many seconds is ended; None: never.
+        Raises EngineStartError: its code is the child's named cause, engine_start_timeout or
+        engine_start_crashed.
+        """
+        try:
+            process = EngineProcess.start(command or OWN_COMMAND, config.to_json(), environment)
+        except OSError as error:
+            raise EngineStartError(
+                f"The engine child can't be started: {error}.",
+                code="engine_start_crashed",
+                fix="Check WHISPER_ENGINE_COMMAND and the limits on processes and memory.",
+            ) from error
+        engine = cls(process, clock, stall_timeout)
+        engine._reader.start()
+        try:
+            engine._wait_until_ready(start_timeout)
+        except BaseException:
+            engine.close(grace=0)
+            raise
+        return engine
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the child said of itself when it became ready."""
+        if self._info is None:
+            raise EngineStartError("The engine child is not ready yet.")
+        return self._info
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take a job."""
+        return self._obituary is None and not self._ending_by_us and self._process.is_running
+
+    @property
+    def last_words(self) -> str:
+        """The newest lines of the child's standard error, about 4 kB."""
+        return str(self._process.last_words)
+
+    @property
+    def busy(self) -> int:
+        """Jobs that are in it now."""
+        return len(self._jobs)
+
+    def transcribe(
+        self, job_id: str, pcm: Path, samples: int, options: TranscriptionOptions
+    ) -> Iterator[EngineEvent]:
+        """Run one job; yields its events. Closing the iterator early cancels the job in the child.
+
+        Raises EngineCrashedError, EngineFailedError, JobCancelledError.
+        """
+        wire_id, inbox = self._open(job_id)
+        try:
+            self._ask(transcribe_message(wire_id, pcm, samples, options))
+            yield from self._events(inbox)
+        finally:
+            self._close(wire_id)
+
+    def cancel(self, job_id: str) -> None:
+        """Ask the child to drop this job. Safe for jobs it does not know."""
+        with self._lock:
+            asked = [(wire_id, inbox) for wire_id, inbox in self._jobs.items() if inbox.job_id == job_id]
+        for wire_id, inbox in asked:
+            self._tell({"type": "cancel", "job_id": wire_id})
+            inbox.messages.put(_CANCEL_SENT)
+
+    def close(self, grace: float = 2.0) -> None:
+        """End the child: politely, and after `grace` seconds with SIGKILL. Its jobs end as crashed."""
+        self._ending_by_us = True
+        if grace > 0 and self._process.is_running:
+            self._tell({"type": "shutdown"})
+            self._process.wait(grace)
+        self._process.kill()
+        self._process.wait(_DYING_SECONDS)
+        self._process.hang_up()
+        if self._reader.ident is not None and self._reader is not threading.current_thread():
+            self._reader.join(_DYING_SECONDS)
+
+    # Starting
+
+    def _wait_until_ready(self, timeout: float) -> None:
+        try:
+            message = self._startup.get(timeout=timeout)
+        except queue.Empty:
+            raise EngineStartError(
+                f"The engine child was not ready after {timeout:g} s; "
+                f"its last words: {self._process.last_words.brief() or 'none'}.",
+                code="engine_start_timeout",
+                fix="Raise WHISPER_ENGINE_START_TIMEOUT_SECONDS if it was still loading; else see the log.",
+            ) from None
+        if message is None:
+            raise EngineStartError(
+                f"The engine child died before it was ready: {self._obituary}.",
+                code="engine_start_crashed",
+                fix="See the log for the child's last words. If it was killed, the machine may lack memory.",
+            )
+        try:
+            self._greet(message)
+        except MALFORMED as error:
+            raise EngineStartError(
+                f"The engine child began with a message that can't be read: {error!r}.",
+                code="engine_protocol_error",
+                fix="Check that WHISPER_ENGINE_COMMAND is an engine child of this version.",
+            ) from error
+
+    def _greet(self, message: Message) -> None:
+        if message["type"] == "start_failed":
+            raise EngineStartError(
+                str(message["message"]), code=str(message["code"]), fix=str(message.get("fix", ""))
+            )
+        if message["type"] != "ready":
+            raise ValueError(message["type"])
+        self._info = engine_info(message, self._started_at)
+        _log.info("engine_ready", engine_pid=self._info.pid, device=self._info.device, model=self._info.model)
+
+    # One job, in the caller's thread
+
+    def _open(self, job_id: str) -> tuple[str, _Inbox]:
+        """Register the job, under an id that the child has no old news about."""
+        inbox = _Inbox(job_id)
+        with self._lock:
+            if self._obituary is not None:
+                raise self._crash()
+            taken = job_id in self._jobs or job_id in self._draining
+            wire_id = f"{job_id}#{next(self._counter)}" if taken else job_id
+            self._jobs[wire_id] = inbox
+        return wire_id, inbox
+
+    def _ask(self, message: Message) -> None:
+        self._last_heard = self._clock.monotonic()
+        try:
+            self._tell(message)
+        except ProtocolError as error:
+            raise EngineFailedError(
+                f"The job can't be sent to the engine: {error}.",
+                code="engine_protocol_error",
+                fix="Shorten initial_prompt or hotwords.",
+            ) from error
+
+    def _events(self, inbox: _Inbox) -> Iterator[EngineEvent]:
+        while True:
+            event = _event_or_error(self._next(inbox))
+            if event is not None:
+                yield event
+            if isinstance(event, Finished):
+                return
+
+    def _next(self, inbox: _Inbox) -> Message:
+        """The job's next message. Waits for it, but not for ever where a limit is set."""
+        limit = self._stall_timeout
+        while True:
+            try:
+                message = inbox.messages.get(timeout=limit)
+            except queue.Empty:
+                self._end_if_stalled(inbox)
+                continue
+            if message is None:
+                raise self._crash()
+            if message is not _CANCEL_SENT:
+                return message
+            return self._answer_to_cancel(inbox)
+
+    def _answer_to_cancel(self, inbox: _Inbox) -> Message:
+        """The child's last word on a cancelled job, or ours if it gives none in time."""
+        deadline = self._clock.monotonic() + _CANCEL_SECONDS
+        while (left := deadline - self._clock.monotonic()) > 0:
+            try:
+                message = inbox.messages.get(timeout=left)
+            except queue.Empty:
+                break
+            if message is None or message["type"] in _LAST:
+                break
+        # Even if the job was done before the child heard of it: the caller has given it up.
+        return {"type": "cancelled"}
+
+    def _end_if_stalled(self, inbox: _Inbox) -> None:
+        """Kill a child that has been silent for too long; the reader then tells its jobs."""
+        silent = self._clock.monotonic() - self._last_heard
+        if self._stall_timeout is None or silent < self._stall_timeout or not self._process.is_running:
+            return
+        _log.error("engine_stalled", engine_pid=self._process.pid, job_id=inbox.job_id)
+        self._process.last_words.add(f"(ended by the service: silent for {silent:.0f} s)")
+        self._process.kill()
+
+    def _close(self, wire_id: str) -> None:
+        """Forget the job; if it is not over in the child, cancel it there and let its news drain away."""
+        with self._lock:
+            unfinished = self._jobs.pop(wire_id, None) is not None and self._obituary is None
+            if unfinished:
+                self._draining.add(wire_id)
+        self.last_used = self._clock.monotonic()
+        if unfinished:
+            self._tell({"type": "cancel", "job_id": wire_id})
+
+    def _crash(self) -> EngineCrashedError:
+        if self._ending_by_us:
+            return EngineCrashedError("The engine child was ended by the service while the job was in it.")
+        return EngineCrashedError(f"The engine child died while the job was in it: {self._obituary}.")
+
+    def _tell(self, message: Message) -> None:
+        """Send; a child that is gone is the reader's news, not ours."""
+        try:
+            with self._send_lock:
+                send_message(self._process.sock, message)
+        except OSError as error:
+            _log.info("engine_send_failed", engine_pid=self._process.pid, error=str(error))
+
+    # The reader's thread
+
+    def _read(self) -> None:
+        """Thread: hand each message to its job, until the child is gone; then tell every job."""
+        try:
+            while (message := receive_message(self._process.sock)) is not None:
+                self._dispatch(message)
+        except OSError as error:
+            _log.info("engine_connection_lost", engine_pid=self._process.pid, error=str(error))
+        except (ProtocolError, ValueError) as error:
+            self._process.last_words.add(f"(ended by the service: it sent no message but {error!r})")
+            self._process.kill()
+        finally:
+            self._bury()
+
+    def _dispatch(self, message: Message) -> None:
+        self._last_heard = self._clock.monotonic()
+        if message["type"] in ("ready", "start_failed"):
+            self._startup.put(message)
+            return
+        wire_id = message.get("job_id")
+        if not isinstance(wire_id, str):
+            return
+        with self._lock:
+            over = message["type"] in _LAST
+            inbox = self._jobs.pop(wire_id, None) if over else self._jobs.get(wire_id)
+            if over:
+                self._draining.discard(wire_id)
+        if inbox is not None:
+            inbox.messages.put(message)
+
+    def _bury(self) -> None:
+        """See the process out, then say so to everyone who waits."""
+        if not self._process.wait(_DYING_SECONDS):
+            self._process.kill()
+            self._process.wait(_DYING_SECONDS)
+        obituary = self._process.obituary()
+        with self._lock:
+            self._obituary = obituary
+            waiting = list(self._jobs.values())
+        with self._send_lock:
+            self._process.sock.close()
+        level = _log.info if self._ending_by_us else _log.error
+        level("engine_ended", engine_pid=self._process.pid, how=obituary, jobs=len(waiting))
+        self._startup.put(None)
+        for inbox in waiting:
+            inbox.messages.put(None)
+
+
+def _event_or_error(message: Message) -> EngineEvent | None:
+    """The message's event; raises what the message says went wrong."""
+    try:
+        if message["type"] == "cancelled":
+            raise JobCancelledError()
+        if message["type"] == "error":
+            raise EngineFailedError(
+                str(message["message"]), code=str(message["code"]), fix=str(message.get("fix", ""))
+            )
+        return engine_event(message)
+    except MALFORMED as error:
+        raise EngineFailedError(
+            f"The engine child sent a message that can't be read: {error!r}.", code="engine_protocol_error"
+        ) from error

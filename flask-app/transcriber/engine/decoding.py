@@ -1,0 +1,205 @@
+"""One batch through the model: encode, detect languages, generate with fallback, and cut into segments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from ..domain.options import TranscriptionOptions
+from ..domain.ports import SAMPLE_RATE
+from ..domain.transcript import Segment
+from .arrays import Features
+from .cutting import DraftText, build_segments
+from .fallback import Attempt, best_of_failed, is_silence, needs_fallback
+from .prompts import max_new_tokens
+from .segments import is_too_long
+from .timestamps import Draft, parse_window
+from .whisper import FRAME_SAMPLES, WINDOW_FRAMES, Encoded, WhisperModel
+from .windows import Window, rest_of
+from .words import TimedWord, TokenTimes, tidy, time_words, usual_duration
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One window as the model takes it. language None: find out. previous: tokens before its prompt."""
+
+    window: Window
+    features: Features
+    options: TranscriptionOptions
+    language: str | None
+    previous: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodedWindow:
+    """What became of a row. segments have times in the file and no id yet; rest: decode this next."""
+
+    device: str
+    language: str
+    language_probability: float
+    detection_seconds: float
+    segments: tuple[Segment, ...] = ()
+    rest: Window | None = None
+    text_tokens: tuple[int, ...] = ()
+    temperature: float = 0.0
+
+
+@dataclass(slots=True)
+class _Work:
+    """A row on its way through the steps."""
+
+    position: int
+    row: Row
+    language: str
+    probability: float
+    detection_seconds: float = 0.0
+    attempts: list[Attempt] = field(default_factory=list)
+    final: Attempt | None = None
+    drafts: tuple[DraftText, ...] = ()
+    rest: Window | None = None
+
+    @property
+    def duration(self) -> float:
+        return self.row.window.samples / SAMPLE_RATE
+
+
+class Decoder:
+    """Runs batches on one model. Not for more than one thread."""
+
+    def __init__(self, model: WhisperModel) -> None:
+        self._model = model
+
+    def decode(self, rows: Sequence[Row]) -> list[DecodedWindow]:
+        """Decode rows that agree in prompt length and search options, in one batch."""
+        encoded = self._model.encode([row.features for row in rows])
+        works = self._with_languages(encoded, rows)
+        spoken = [work for work in works if work.row.window.speech]
+        self._generate(encoded, spoken)
+        for work in spoken:
+            self._read(work)
+        self._align(encoded, [work for work in spoken if work.drafts])
+        return [self._finish(work, encoded.device) for work in works]
+
+    def _with_languages(self, encoded: Encoded, rows: Sequence[Row]) -> list[_Work]:
+        works = [
+            _Work(position=position, row=row, language=row.language or "", probability=1.0)
+            for position, row in enumerate(rows)
+        ]
+        unknown = [work for work in works if work.row.language is None]
+        if not unknown:
+            return works
+        started = time.monotonic()
+        found = self._model.detect_languages(encoded, [work.position for work in unknown])
+        seconds = time.monotonic() - started
+        for work, (language, probability) in zip(unknown, found, strict=True):
+            work.language, work.probability, work.detection_seconds = language, probability, seconds
+        return works
+
+    def _generate(self, encoded: Encoded, works: Sequence[_Work]) -> None:
+        """The temperatures in turn, each for the windows only that failed so far."""
+        if not works:
+            return
+        options = works[0].row.options
+        pending = list(works)
+        for temperature in options.temperatures:
+            attempts = self._model.generate(
+                encoded,
+                [work.position for work in pending],
+                [self._prompt(work) for work in pending],
+                temperature,
+                options.beam_size,
+            )
+            for work, attempt in zip(pending, attempts, strict=True):
+                work.attempts.append(attempt)
+            pending = [work for work in pending if needs_fallback(work.attempts[-1])]
+            if not pending:
+                break
+        failed = {work.position for work in pending}
+        for work in works:
+            work.final = best_of_failed(work.attempts) if work.position in failed else work.attempts[-1]
+
+    def _prompt(self, work: _Work) -> list[int]:
+        return self._model.prompt(work.language, work.row.options.task, work.row.previous)
+
+    def _read(self, work: _Work) -> None:
+        """From tokens to drafts with text, and what of the window is left."""
+        if work.final is None or is_silence(work.final):
+            return
+        tokens = work.final.tokens
+        parsed = parse_window(
+            tokens,
+            self._model.timestamp_begin,
+            work.duration,
+            truncated=len(tokens) >= max_new_tokens(len(self._prompt(work))),
+        )
+        drafts = [self._draft_text(draft) for draft in parsed.drafts]
+        work.drafts = tuple(draft for draft in drafts if draft.text.strip() and draft.end > draft.start)
+        if work.drafts and parsed.resume_at is not None:
+            resume_at = int(parsed.resume_at * SAMPLE_RATE)
+            work.rest = rest_of(work.row.window, resume_at, closed=parsed.closed)
+
+    def _draft_text(self, draft: Draft) -> DraftText:
+        text_tokens = tuple(token for token in draft.tokens if token < self._model.eot)
+        return DraftText(
+            start=draft.start,
+            end=draft.end,
+            tokens=draft.tokens,
+            text_tokens=text_tokens,
+            text=self._model.decode_text(text_tokens),
+            words=None,
+        )
+
+    def _align(self, encoded: Encoded, works: Sequence[_Work]) -> None:
+        """Word times for the windows that need them: asked for, or a segment is too long."""
+        groups: dict[tuple[str, str], list[_Work]] = {}
+        for work in works:
+            if work.row.options.word_timestamps or any(
+                is_too_long(draft.text, draft.end - draft.start) for draft in work.drafts
+            ):
+                groups.setdefault((work.language, work.row.options.task), []).append(work)
+        for (language, task), group in groups.items():
+            times = self._model.align(
+                encoded,
+                [work.position for work in group],
+                language,
+                task,
+                [[token for draft in work.drafts for token in draft.text_tokens] for work in group],
+                [_frames(work.row.window) for work in group],
+            )
+            for work, found in zip(group, times, strict=True):
+                work.drafts = self._with_words(work, found)
+
+    def _with_words(self, work: _Work, times: TokenTimes) -> tuple[DraftText, ...]:
+        timed: list[list[TimedWord]] = []
+        offset = 0
+        for draft in work.drafts:
+            texts, word_tokens = self._model.split_to_words(draft.text_tokens, work.language)
+            timed.append(time_words(texts, word_tokens, times, offset))
+            offset += len(draft.text_tokens)
+        usual = usual_duration(word for words in timed for word in words)
+        return tuple(
+            replace(draft, words=tuple(tidy(words, usual, draft.start, draft.end)))
+            for draft, words in zip(work.drafts, timed, strict=True)
+        )
+
+    def _finish(self, work: _Work, device: str) -> DecodedWindow:
+        segments: tuple[Segment, ...] = ()
+        if work.final is not None and work.drafts:
+            segments = build_segments(
+                work.drafts, work.row.window, work.final, keep_words=work.row.options.word_timestamps
+            )
+        return DecodedWindow(
+            device=device,
+            language=work.language,
+            language_probability=work.probability,
+            detection_seconds=work.detection_seconds,
+            segments=segments,
+            rest=work.rest,
+            text_tokens=tuple(token for draft in work.drafts for token in draft.tokens),
+            temperature=work.final.temperature if work.final else 0.0,
+        )
+
+
+def _frames(window: Window) -> int:
+    return max(1, min(WINDOW_FRAMES, window.samples // FRAME_SAMPLES))

@@ -1,0 +1,81 @@
+"""What the CUDA driver itself says: identity of the device, and how much memory this process used at most.
+
+Asked through ctypes, so that no CUDA package is needed. Everything answers None where there is no CUDA.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+_SUCCESS = 0
+
+#: CUmemPool_attribute CU_MEMPOOL_ATTR_USED_MEM_HIGH: high-water mark in bytes; writing 0 resets it.
+_USED_MEM_HIGH = 8
+
+
+class CudaDriver:
+    """The few calls of libcuda that evidence needs, on one device."""
+
+    def __init__(self, library: Any, device_index: int) -> None:
+        self._library = library
+        self._device = ctypes.c_int(0)
+        self._known = self._ok("cuDeviceGet", ctypes.byref(self._device), ctypes.c_int(device_index))
+
+    def find_name(self) -> str | None:
+        """The device's name, as 'NVIDIA L4'."""
+        name = ctypes.create_string_buffer(256)
+        if not self._known or not self._ok("cuDeviceGetName", name, ctypes.c_int(256), self._device):
+            return None
+        return name.value.decode(errors="replace")
+
+    def find_uuid(self) -> str | None:
+        """The device's UUID as nvidia-smi writes it, or that of the MIG instance."""
+        raw = (ctypes.c_ubyte * 16)()
+        if not self._known or not self._ok("cuDeviceGetUuid_v2", ctypes.byref(raw), self._device):
+            return None
+        return f"GPU-{uuid.UUID(bytes=bytes(raw))}"
+
+    def pool_peak_bytes(self) -> int | None:
+        """Most bytes in use in the device's default memory pool since the last reset.
+
+        CTranslate2 allocates there (cuda_malloc_async) where every GPU has memory pools; elsewhere 0.
+        """
+        pool = self._find_pool()
+        high = ctypes.c_uint64(0)
+        if pool is None or not self._ok(
+            "cuMemPoolGetAttribute", pool, ctypes.c_int(_USED_MEM_HIGH), ctypes.byref(high)
+        ):
+            return None
+        return int(high.value)
+
+    def reset_pool_peak(self) -> None:
+        """Begin a new high-water mark."""
+        pool = self._find_pool()
+        if pool is not None:
+            zero = ctypes.c_uint64(0)
+            self._ok("cuMemPoolSetAttribute", pool, ctypes.c_int(_USED_MEM_HIGH), ctypes.byref(zero))
+
+    def _find_pool(self) -> ctypes.c_void_p | None:
+        pool = ctypes.c_void_p()
+        if not self._known or not self._ok("cuDeviceGetDefaultMemPool", ctypes.byref(pool), self._device):
+            return None
+        return pool
+
+    def _ok(self, name: str, *arguments: object) -> bool:
+        """Whether the call exists in this driver and succeeded."""
+        call: Callable[..., int] | None = getattr(self._library, name, None)
+        return call is not None and call(*arguments) == _SUCCESS
+
+
+def open_driver(device: str, device_index: int) -> CudaDriver | None:
+    """The driver, if the engine computes on CUDA. CTranslate2 has initialised it by then."""
+    if device != "cuda":
+        return None
+    try:
+        library = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    return CudaDriver(library, device_index)

@@ -1,0 +1,153 @@
+"""Downloading a pinned model from the hub, in a child process, because the hub's client is partly native."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from ..domain.errors import EngineStartError
+from .catalogue import CatalogueModel
+
+_log = structlog.get_logger()
+
+#: What faster-whisper needs of a repository.
+_FILES = ("config.json", "model.bin", "preprocessor_config.json", "tokenizer.json", "vocabulary.*")
+
+_PACKAGE_PARENT = Path(__file__).resolve().parents[2]
+
+#: Bytes that are here, bytes of the whole.
+Progress = Callable[[str, int, int], None]
+
+
+class Fetch(Protocol):
+    """Downloads a catalogue model's pinned snapshot into a hub cache and returns its folder."""
+
+    def __call__(self, row: CatalogueModel, hub_cache: Path, /) -> Path: ...
+
+
+def log_progress(model: str, done_bytes: int, total_bytes: int) -> None:
+    """Progress as a log line."""
+    _log.info("model_downloading", model=model, done_bytes=done_bytes, total_bytes=total_bytes)
+
+
+def fetch_snapshot(
+    row: CatalogueModel,
+    hub_cache: Path,
+    /,
+    progress: Progress = log_progress,
+    interval: float = 5.0,
+) -> Path:
+    """Download the pinned revision; `progress` hears of it every `interval` seconds.
+
+    Raises EngineStartError (model_download_failed). What was downloaded is not verified here.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "transcriber.engine.hub", row.repository, row.revision, str(hub_cache)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=_environment(),
+        start_new_session=True,
+    )
+    try:
+        output = _wait(process, row, hub_cache, progress, interval)
+    finally:
+        _end(process)
+    answer = _answer(output)
+    if "path" not in answer:
+        raise EngineStartError(
+            f"The model {row.name} could not be downloaded: {answer['error']}.",
+            code="model_download_failed",
+            fix="Check the network and HTTPS_PROXY, or put the model's folder in place by hand (docs/models.md).",
+        )
+    return Path(answer["path"])
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+def _environment() -> dict[str, str]:
+    paths = [str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    row: CatalogueModel,
+    hub_cache: Path,
+    progress: Progress,
+    interval: float,
+) -> bytes:
+    """The child's whole output: one line, so the pipe can't fill up, and read at the end."""
+    while True:
+        try:
+            process.wait(timeout=interval)
+        except subprocess.TimeoutExpired:
+            progress(row.name, _bytes_here(row, hub_cache), row.model_bytes)
+        else:
+            return process.stdout.read() if process.stdout else b""
+
+
+def _bytes_here(row: CatalogueModel, hub_cache: Path) -> int:
+    blobs = hub_cache / f"models--{row.repository.replace('/', '--')}" / "blobs"
+    total = 0
+    for path in blobs.glob("*"):
+        try:
+            total += path.stat().st_size
+        except OSError:
+            continue  # renamed meanwhile: it is whole now, and counted the next time
+    return total
+
+
+def _answer(output: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(output)
+    except ValueError:
+        return {"error": "the downloader died"}
+    return answer if isinstance(answer, dict) else {"error": "the downloader said nothing of use"}
+
+
+def _end_with_parent() -> None:
+    """End this process when its standard input closes: the parent holds the other end."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def main(arguments: list[str]) -> None:
+    """The child: download, and say where it is, or why not, in one line of JSON."""
+    repository, revision, cache = arguments
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # The child's own import: it must not reach the web process.
+    from huggingface_hub import snapshot_download
+
+    try:
+        path = snapshot_download(repository, revision=revision, cache_dir=cache, allow_patterns=list(_FILES))
+    except Exception as error:  # noqa: BLE001  the process boundary: any failure becomes the answer
+        answer = {"error": f"{type(error).__name__}: {error}"[:500]}
+    else:
+        answer = {"path": str(path)}
+    sys.stdout.write(json.dumps(answer))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

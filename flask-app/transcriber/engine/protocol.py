@@ -1,0 +1,81 @@
+"""Messages between the service and its engine child, on one Unix stream socket.
+
+A frame is a 4-byte big-endian length and that many bytes of UTF-8 JSON, an object with a "type".
+
+to the child
+  transcribe  job_id, pcm_path, samples, options{TranscriptionOptions' fields}
+  cancel      job_id
+  shutdown    (a closed socket means the same)
+
+from the child
+  ready         pid, device, device_index, device_name|null, device_uuid|null, model, compute_type,
+                requested_compute_type, supported_compute_types[], load_seconds, warmup_seconds,
+                warmup_device
+  start_failed  code, message, fix                     then the child exits
+  language      job_id, language, language_probability
+  plan          job_id, windows_total, duration_after_vad
+  window        job_id, index, device                  device of the encoder's output, read per batch
+  segment       job_id, segment{Segment's fields}
+  done          job_id, vad_seconds, language_detection_seconds, transcription_seconds,
+                pool_peak_bytes|null, notices[{code, message, param}]
+  error         job_id, code, message, fix             the job failed; the child lives on
+  cancelled     job_id
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from typing import Any
+
+Message = dict[str, Any]
+
+#: A frame larger than this is a fault of the sender, not work.
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+
+_LENGTH = struct.Struct(">I")
+
+
+class ProtocolError(Exception):
+    """The other side sent something that is not a frame."""
+
+
+def send_message(sock: socket.socket, message: Message) -> None:
+    """Send one frame. Raises OSError when the other side is gone. Callers hold their own lock."""
+    body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+    if len(body) > MAX_FRAME_BYTES:
+        raise ProtocolError(f"frame of {len(body)} bytes")
+    sock.sendall(_LENGTH.pack(len(body)) + body)
+
+
+def receive_message(sock: socket.socket) -> Message | None:
+    """The next message; None at the end of the stream. Raises ProtocolError on a broken frame."""
+    header = _receive_exactly(sock, _LENGTH.size)
+    if header is None:
+        return None
+    (length,) = _LENGTH.unpack(header)
+    if length > MAX_FRAME_BYTES:
+        raise ProtocolError(f"frame of {length} bytes announced")
+    body = _receive_exactly(sock, length)
+    if body is None:
+        raise ProtocolError("stream ended inside a frame")
+    message = json.loads(body)
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise ProtocolError("frame without a type")
+    return message
+
+
+def _receive_exactly(sock: socket.socket, size: int) -> bytes | None:
+    """`size` bytes, or None if the stream ended before the first of them."""
+    parts: list[bytes] = []
+    missing = size
+    while missing:
+        part = sock.recv(min(missing, 1 << 20))
+        if not part:
+            if parts:
+                raise ProtocolError("stream ended inside a frame")
+            return None
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,306 @@
+"""The adapter of faster-whisper and CTranslate2, and the only file that names them.
+
+Every option is passed explicitly: the library's own defaults differ between its two paths.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import ctranslate2
+import numpy as np
+import tokenizers
+from faster_whisper.audio import pad_or_trim
+from faster_whisper.feature_extractor import FeatureExtractor
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import get_suppressed_tokens
+from faster_whisper.vad import get_vad_model
+
+from .arrays import Features, Samples
+from .fallback import Attempt, compression_ratio
+from .faults import Fault, FaultError, not_finite
+from .prompts import MAX_LENGTH
+from .vad import VadSession
+from .words import TokenTimes, token_times
+
+#: Frames of log-mel in a window, and their length in samples.
+WINDOW_FRAMES = 3000
+FRAME_SAMPLES = 160
+
+#: The encoder halves the frames, so one step of an alignment is 20 ms.
+_STEP_SECONDS = 0.02
+
+#: Candidates when sampling, and the options of beam search.
+_BEST_OF = 5
+_PATIENCE = 1.0
+_LENGTH_PENALTY = 1.0
+_REPETITION_PENALTY = 1.0
+_NO_REPEAT_NGRAM_SIZE = 0
+
+#: The first timestamp of a window is at most 1.0 s.
+_MAX_INITIAL_TIMESTAMP_INDEX = 50
+_MEDIAN_FILTER_WIDTH = 7
+
+_FLOOR_LOGPROB = -100.0
+
+#: Fixed, so that a fresh engine samples alike. CTranslate2 reads it once for each of its threads.
+_SEED = 20221121
+
+_NEEDED_FILES = ("model.bin", "config.json", "tokenizer.json")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSpec:
+    """Which weights to load, and where."""
+
+    path: Path
+    device: str
+    device_index: int
+    compute_type: str
+    cpu_threads: int
+    num_workers: int
+
+
+def load_vad_session() -> VadSession:
+    """Silero's VAD as faster-whisper ships it: ONNX on one CPU thread."""
+    session: VadSession = get_vad_model().session
+    return session
+
+
+def supported_compute_types(device: str, device_index: int) -> tuple[str, ...]:
+    """What CTranslate2 offers on this device."""
+    return tuple(sorted(ctranslate2.get_supported_compute_types(device, device_index)))
+
+
+class Encoded:
+    """The encoder's output for one batch. `device` is where it lies: the evidence of where the work ran."""
+
+    def __init__(self, view: ctranslate2.StorageView) -> None:
+        self._view = view
+        self._host: Features | None = None
+        self.device: str = str(view.device)
+
+    @property
+    def rows(self) -> int:
+        return int(self._view.shape[0])
+
+    def select(self, rows: Sequence[int]) -> ctranslate2.StorageView:
+        """These rows. All of them stay where they are; some go through the host, as there is no slicing."""
+        if list(rows) == list(range(self.rows)):
+            return self._view
+        return ctranslate2.StorageView.from_array(np.ascontiguousarray(self.host()[list(rows)]))
+
+    def host(self) -> Features:
+        """The numbers in the host's memory."""
+        if self._host is None:
+            view = self._view.to(ctranslate2.DataType.float32)
+            if self.device != "cpu":
+                view = view.to_device(ctranslate2.Device.cpu)
+            self._host = np.array(view)
+        return self._host
+
+
+class WhisperModel:
+    """One loaded model on one device, with its tokenizer and its log-mel."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        """Load it. Raises FaultError(model_damaged), or what CTranslate2 raises."""
+        _check_files(spec.path)
+        ctranslate2.set_random_seed(_SEED)
+        self._model = ctranslate2.models.Whisper(
+            str(spec.path),
+            device=spec.device,
+            device_index=spec.device_index,
+            compute_type=spec.compute_type,
+            inter_threads=spec.num_workers,
+            intra_threads=spec.cpu_threads,
+            max_queued_batches=0,
+            flash_attention=False,
+            tensor_parallel=False,
+        )
+        self._vocabulary = tokenizers.Tokenizer.from_file(str(spec.path / "tokenizer.json"))
+        self._extractor = FeatureExtractor(
+            feature_size=self._model.n_mels, sampling_rate=16000, hop_length=160, chunk_length=30, n_fft=400
+        )
+        self.compute_type: str = self._model.compute_type
+        self.is_multilingual: bool = self._model.is_multilingual
+        self._tokenizer = lru_cache(maxsize=256)(self._build_tokenizer)
+        self._suppressed = list(get_suppressed_tokens(self._tokenizer("en", "transcribe"), [-1]))
+
+    @property
+    def n_mels(self) -> int:
+        return int(self._model.n_mels)
+
+    @property
+    def timestamp_begin(self) -> int:
+        return int(self._tokenizer("en", "transcribe").timestamp_begin)
+
+    @property
+    def sot_prev(self) -> int:
+        return int(self._tokenizer("en", "transcribe").sot_prev)
+
+    @property
+    def eot(self) -> int:
+        return int(self._tokenizer("en", "transcribe").eot)
+
+    @property
+    def sot_length(self) -> int:
+        """Tokens from start-of-transcript to the task, the same for every language."""
+        return len(self._tokenizer("en", "transcribe").sot_sequence)
+
+    def knows_language(self, language: str) -> bool:
+        """Whether the model has a token for it."""
+        if not self.is_multilingual:
+            return language == "en"
+        return self._vocabulary.token_to_id(f"<|{language}|>") is not None
+
+    def log_mel(self, samples: Samples) -> Features:
+        """The features of one window, padded to 30 s as BatchedInferencePipeline does."""
+        mel = self._extractor(samples)[..., :-1]
+        return np.ascontiguousarray(pad_or_trim(mel, WINDOW_FRAMES), dtype=np.float32)
+
+    def encode(self, features: Sequence[Features]) -> Encoded:
+        """One pass of the encoder over these windows."""
+        stacked = np.ascontiguousarray(np.stack(features))
+        return Encoded(self._model.encode(ctranslate2.StorageView.from_array(stacked), to_cpu=False))
+
+    def detect_languages(self, encoded: Encoded, rows: Sequence[int]) -> list[tuple[str, float]]:
+        """The likeliest language of each row, with its probability."""
+        found = self._model.detect_language(encoded.select(rows))
+        best = [(token[2:-2], float(probability)) for token, probability in (row[0] for row in found)]
+        if not all(math.isfinite(probability) for _, probability in best):
+            raise FaultError(not_finite("language detection"))
+        return best
+
+    def prompt(self, language: str, task: str, previous: Sequence[int]) -> list[int]:
+        """The tokens a window starts from, with timestamps on."""
+        return [*previous, *self._tokenizer(language, task).sot_sequence]
+
+    def generate(
+        self,
+        encoded: Encoded,
+        rows: Sequence[int],
+        prompts: Sequence[Sequence[int]],
+        temperature: float,
+        beam_size: int,
+        max_length: int = MAX_LENGTH,
+    ) -> list[Attempt]:
+        """Decode these rows: beam search at temperature 0, else sampling."""
+        search: dict[str, Any] = (
+            {
+                "beam_size": 1,
+                "num_hypotheses": _BEST_OF,
+                "sampling_topk": 0,
+                "sampling_temperature": temperature,
+            }
+            if temperature > 0
+            else {
+                "beam_size": beam_size,
+                "num_hypotheses": 1,
+                "sampling_topk": 1,
+                "sampling_temperature": 1.0,
+            }
+        )
+        results = self._model.generate(
+            encoded.select(rows),
+            [list(prompt) for prompt in prompts],
+            asynchronous=False,
+            patience=_PATIENCE,
+            length_penalty=_LENGTH_PENALTY,
+            repetition_penalty=_REPETITION_PENALTY,
+            no_repeat_ngram_size=_NO_REPEAT_NGRAM_SIZE,
+            max_length=max_length,
+            return_scores=True,
+            return_logits_vocab=False,
+            return_no_speech_prob=True,
+            max_initial_timestamp_index=_MAX_INITIAL_TIMESTAMP_INDEX,
+            suppress_blank=True,
+            suppress_tokens=self._suppressed,
+            **search,
+        )
+        return [self._attempt(result, temperature) for result in results]
+
+    def align(
+        self,
+        encoded: Encoded,
+        rows: Sequence[int],
+        language: str,
+        task: str,
+        texts: Sequence[Sequence[int]],
+        frames: Sequence[int],
+    ) -> list[TokenTimes]:
+        """When each token of each row's text begins. The rows share language and task; no text is empty."""
+        results = self._model.align(
+            encoded.select(rows),
+            self._tokenizer(language, task).sot_sequence,
+            [list(text) for text in texts],
+            list(frames),
+            median_filter_width=_MEDIAN_FILTER_WIDTH,
+        )
+        return [
+            TokenTimes(
+                starts=token_times(result.alignments, len(text), _STEP_SECONDS),
+                probabilities=tuple(float(probability) for probability in result.text_token_probs),
+            )
+            for result, text in zip(results, texts, strict=True)
+        ]
+
+    def encode_text(self, text: str) -> list[int]:
+        """Tokens of a prompt's text, with the leading space Whisper's words have."""
+        return list(self._vocabulary.encode(f" {text.strip()}", add_special_tokens=False).ids)
+
+    def decode_text(self, tokens: Sequence[int]) -> str:
+        """Text of tokens, without timestamps and special tokens."""
+        return str(self._vocabulary.decode([token for token in tokens if token < self.eot]))
+
+    def split_to_words(self, tokens: Sequence[int], language: str) -> tuple[list[str], list[list[int]]]:
+        """Words of a text and the tokens of each; languages without spaces split at characters."""
+        words, word_tokens = self._tokenizer(language, "transcribe").split_to_word_tokens(list(tokens))
+        return words, word_tokens
+
+    def _build_tokenizer(self, language: str, task: str) -> Tokenizer:
+        return Tokenizer(self._vocabulary, self.is_multilingual, task=task, language=language)
+
+    def _attempt(self, result: ctranslate2.models.WhisperGenerationResult, temperature: float) -> Attempt:
+        tokens = tuple(result.sequences_ids[0])
+        # The score is the sum of log probabilities over length ** penalty; +1 counts the end token.
+        sum_logprob = result.scores[0] * len(tokens) ** _LENGTH_PENALTY
+        avg_logprob = sum_logprob / (len(tokens) + 1)
+        if math.isnan(avg_logprob) or not math.isfinite(result.no_speech_prob):
+            raise FaultError(not_finite("decoding"))
+        return Attempt(
+            tokens=tokens,
+            avg_logprob=max(_FLOOR_LOGPROB, avg_logprob),
+            no_speech_prob=float(result.no_speech_prob),
+            compression_ratio=compression_ratio(self.decode_text(tokens).strip()),
+            temperature=temperature,
+        )
+
+
+def _check_files(path: Path) -> None:
+    """Refuse a folder that lacks a file; without tokenizer.json the library would go to the network."""
+    missing = [name for name in _NEEDED_FILES if not (path / name).is_file()]
+    if missing:
+        raise FaultError(
+            Fault(
+                code="model_damaged",
+                message=f"{path} lacks {', '.join(missing)}.",
+                fix="Put the model in place again (python -m transcriber models).",
+            )
+        )
+    try:
+        json.loads((path / "config.json").read_bytes())
+    except ValueError as error:
+        raise FaultError(
+            Fault(
+                code="model_damaged",
+                message=f"{path / 'config.json'} is not JSON: {error}",
+                fix="Put the model in place again (python -m transcriber models).",
+            )
+        ) from None

@@ -1,0 +1,51 @@
+"""Subtitle cues: whole milliseconds and one clean line of text."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..domain.transcript import Transcription
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cue:
+    """One subtitle. Times in milliseconds from the start of the file; end is after start."""
+
+    start_ms: int
+    end_ms: int
+    text: str
+
+
+def iter_cues(transcription: Transcription) -> Iterator[Cue]:
+    """The segments that have text, starts never going back, each at least a millisecond long."""
+    earliest = 0
+    for segment in transcription.segments:
+        text = one_line(segment.text)
+        if not text:
+            continue
+        start = max(earliest, to_milliseconds(segment.start))
+        yield Cue(start_ms=start, end_ms=max(start + 1, to_milliseconds(segment.end)), text=text)
+        earliest = start
+
+
+def to_milliseconds(seconds: float) -> int:
+    """Whole milliseconds, never below 0. Rounding comes first, so 0.9996 is one second, not '0,1000'."""
+    milliseconds = seconds * 1000
+    return max(0, round(milliseconds)) if math.isfinite(milliseconds) else 0
+
+
+def clock_time(milliseconds: int, decimal_mark: str) -> str:
+    """HH:MM:SS and three decimals; hours always, and as many digits as they need."""
+    seconds, fraction = divmod(milliseconds, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{decimal_mark}{fraction:03}"
+
+
+def one_line(text: str) -> str:
+    """The text on one line, trimmed, without control characters: nothing can end a cue or a row early."""
+    line = " ".join(part for part in text.replace("\t", " ").splitlines() if part.strip())
+    return "".join(c for c in line if unicodedata.category(c) not in ("Cc", "Cs")).strip()

@@ -1,0 +1,1 @@
+"""Finding, judging and proving the GPU. Nothing here loads CUDA or CTranslate2 into the service."""

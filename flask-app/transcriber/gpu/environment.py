@@ -1,0 +1,39 @@
+"""The environment an engine child starts with. glibc reads LD_LIBRARY_PATH only at start, so it is built before."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from .facts import GpuStatus
+
+_SECRET_NAME = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)$", re.IGNORECASE)
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables less those whose names speak of a key, token, secret or password."""
+    return {name: value for name, value in environ.items() if not _SECRET_NAME.search(name)}
+
+
+def engine_environment(
+    base_environ: Mapping[str, str], *, device: str, status: GpuStatus, cache_dir: Path
+) -> dict[str, str]:
+    """Variables for an engine on 'cuda' (the selected GPU and no other) or on 'cpu' (no GPU at all)."""
+    environ = without_secrets(base_environ)
+    environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    if device != "cuda":
+        return environ | {"CUDA_VISIBLE_DEVICES": ""}
+    if status.selected is not None:
+        environ["CUDA_VISIBLE_DEVICES"] = status.selected.uuid
+    environ["LD_LIBRARY_PATH"] = _library_path(base_environ, status)
+    environ.setdefault("CUDA_CACHE_PATH", str(cache_dir / "cuda"))
+    return environ
+
+
+def _library_path(environ: Mapping[str, str], status: GpuStatus) -> str:
+    """The chosen libraries' folders, the operator's, and last the driver's where the linker misses it."""
+    operators = [folder for folder in environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if folder]
+    extra = [status.driver.extra_dir] if status.driver.extra_dir else []
+    return os.pathsep.join(dict.fromkeys([*status.library_dirs, *operators, *extra]))

@@ -1,0 +1,148 @@
+"""Evidence of where a job ran, and the verdict on it. Counts windows; believes no claim. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..domain.events import WindowDone
+from ..domain.ports import EngineInfo
+from ..domain.transcript import FallbackReason, Notice, Receipt
+from . import causes
+from .policy import DeviceDecision
+
+
+def is_cuda(device: str) -> bool:
+    """Whether an encoder output's device ('cuda', 'cuda:0', 'cpu') is a GPU."""
+    return device.partition(":")[0].lower() == "cuda"
+
+
+class Evidence:
+    """Collects the device of each window of one job, over all of its attempts."""
+
+    def __init__(self) -> None:
+        self._earlier: dict[int, str] = {}
+        self._current: dict[int, str] = {}
+        self.attempts = 1
+        self.pool_peak_bytes: int | None = None
+
+    def add(self, window: WindowDone) -> None:
+        """One window is done. Reported twice in one attempt, the less flattering device counts."""
+        seen = self._current.get(window.index)
+        if seen is None or is_cuda(seen):
+            self._current[window.index] = window.device
+
+    def add_peak(self, pool_peak_bytes: int | None) -> None:
+        """The GPU memory an attempt used at its peak; the highest counts."""
+        known = [peak for peak in (self.pool_peak_bytes, pool_peak_bytes) if peak is not None]
+        self.pool_peak_bytes = max(known, default=None)
+
+    def begin_attempt(self, *, keeps_windows: bool) -> None:
+        """Another attempt follows. `keeps_windows`: the text of finished windows stays in the answer.
+
+        Work that is thrown away is no evidence for the answer. A kept window done again counts where
+        it ran last.
+        """
+        self._earlier = {**self._earlier, **self._current} if keeps_windows else {}
+        self._current = {}
+        self.attempts += 1
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The device of each window that went into the answer, in the order of windows."""
+        merged = {**self._earlier, **self._current}
+        return tuple(merged[index] for index in sorted(merged))
+
+    def receipt(self, info: EngineInfo) -> Receipt:
+        """The receipt, with the engine that finished the job."""
+        return build_receipt(info, self.devices, pool_peak_bytes=self.pool_peak_bytes, attempts=self.attempts)
+
+
+def build_receipt(
+    info: EngineInfo, window_devices: Sequence[str], *, pool_peak_bytes: int | None, attempts: int
+) -> Receipt:
+    """Count the windows by device, beside what the engine said of itself."""
+    on_gpu = sum(is_cuda(device) for device in window_devices)
+    return Receipt(
+        device_name=info.device_name,
+        device_uuid=info.device_uuid,
+        windows_gpu=on_gpu,
+        windows_cpu=len(window_devices) - on_gpu,
+        windows_total=len(window_devices),
+        claimed_device=info.device,
+        compute_type=info.compute_type,
+        requested_compute_type=info.requested_compute_type,
+        engine_pid=info.pid,
+        pool_peak_bytes=pool_peak_bytes,
+        attempts=attempts,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """Where the job ran, by evidence. `is_lie`: the engine claimed otherwise and should be discarded.
+
+    device: 'cuda', 'cpu', 'mixed', or 'unknown' when no window left evidence.
+    """
+
+    gpu_used: bool
+    device: str
+    fallback_reason: FallbackReason | None
+    notices: tuple[Notice, ...] = ()
+    is_lie: bool = False
+
+
+def verdict(receipt: Receipt, decision: DeviceDecision) -> Verdict:
+    """What the receipt proves, beside what was decided for the job."""
+    device = _device(receipt)
+    is_lie = _is_lie(receipt, device)
+    reason = None if device == "cuda" else _reason(receipt, device, decision, is_lie)
+    notices = [_notice(reason)] if reason is not None and reason != decision.fallback_reason else []
+    if device == "cuda" and is_lie:
+        notices.append(_notice(causes.reason("engine_device_mismatch", _counts(receipt))))
+    return Verdict(
+        gpu_used=device == "cuda",
+        device=device,
+        fallback_reason=reason,
+        notices=tuple(notices),
+        is_lie=is_lie,
+    )
+
+
+def _device(receipt: Receipt) -> str:
+    if receipt.windows_total == 0:
+        return "unknown"
+    if receipt.windows_gpu == receipt.windows_total:
+        return "cuda"
+    return "mixed" if receipt.windows_gpu else "cpu"
+
+
+def _is_lie(receipt: Receipt, device: str) -> bool:
+    """Whether the windows belie the engine. A job of several attempts may be mixed in all honesty."""
+    if device == "unknown":
+        return False
+    if device == "mixed":
+        return receipt.attempts == 1
+    return is_cuda(receipt.claimed_device) != (device == "cuda")
+
+
+def _reason(receipt: Receipt, device: str, decision: DeviceDecision, is_lie: bool) -> FallbackReason | None:
+    counts = _counts(receipt)
+    if device == "mixed":
+        return causes.reason("mixed_devices", counts)
+    if is_lie:
+        return causes.reason("engine_device_mismatch", counts)
+    if decision.device != "cuda":
+        return decision.fallback_reason
+    return causes.reason("no_gpu_evidence" if device == "unknown" else "gpu_not_used", counts)
+
+
+def _counts(receipt: Receipt) -> str:
+    return (
+        f"it claimed {receipt.claimed_device}; {receipt.windows_gpu} of {receipt.windows_total} windows "
+        f"ran on the GPU, {receipt.windows_cpu} on the CPU"
+    )
+
+
+def _notice(reason: FallbackReason) -> Notice:
+    return Notice(code=reason.code, message=reason.message)

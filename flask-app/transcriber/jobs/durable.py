@@ -1,0 +1,79 @@
+"""Files that are on disk when a call returns, whole or not at all. Blocks on fsync: run it natively."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..domain.errors import ConfigError, StorageFailedError, StorageFullError
+
+#: Modes before the umask: for our user alone, or as the umask says.
+PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
+SHARED_FILE, SHARED_FOLDER = 0o666, 0o777
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turns the system's errors into StorageFullError and StorageFailedError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFullError() from error
+        raise StorageFailedError(f"The data folder can't be used: {error.strerror or error}.") from error
+
+
+def write_whole(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
+    """Put a file in place whole: a reader sees the old one or the new one, also after a power loss."""
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    with storage_errors():
+        try:
+            _write_new(temporary, data, mode)
+            temporary.rename(path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        sync_path(path.parent)
+
+
+def sync_path(path: Path) -> None:
+    """fsync one file or folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(path: Path, setting: str, *, mode: int = PRIVATE_FOLDER) -> None:
+    """Create a folder, durably. Raises ConfigError that names the setting at fault."""
+    try:
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+        sync_path(path.parent)
+    except OSError as error:
+        raise unusable_folder(path, setting, error.strerror or str(error)) from error
+
+
+def unusable_folder(path: Path, setting: str, cause: str) -> ConfigError:
+    """The error for a folder that can't be written."""
+    return ConfigError(
+        f"The folder {path} can't be used: {cause}.",
+        code="data_dir_not_writable",
+        param=setting,
+        fix=f"Make {path} writable for the user with uid {os.geteuid()}, or set {setting} to another folder.",
+    )
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)

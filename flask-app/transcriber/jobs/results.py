@@ -1,0 +1,54 @@
+"""Finished transcriptions as JSON files, one a job, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from ..domain.answer import transcription_from_dict, transcription_to_json
+from ..domain.errors import StorageFailedError
+from ..domain.transcript import Transcription
+from .durable import make_folder, storage_errors, write_whole
+from .ids import checked_job_id
+
+
+class FileResultStore:
+    """ResultStore over `<root>/<job_id>.json`. save blocks on fsync: call it in a native thread."""
+
+    def __init__(self, root: Path) -> None:
+        """Creates `root`, and clears what a killed process left half-written. Raises ConfigError."""
+        make_folder(root, "WHISPER_DATA_DIR")
+        self._root = root
+        for leftover in root.glob(".*.tmp"):
+            with suppress(OSError):
+                leftover.unlink()
+
+    def save(self, transcription: Transcription) -> None:
+        """Keep the answer; on return it is on disk. Raises StorageFullError, StorageFailedError."""
+        data = transcription_to_json(transcription).encode()
+        write_whole(self._path(transcription.job_id), data)
+
+    def find(self, job_id: str) -> Transcription | None:
+        """The job's answer, None if there is none. Raises StorageFailedError when it can't be read."""
+        with storage_errors():
+            try:
+                data = self._path(job_id).read_bytes()
+            except FileNotFoundError:
+                return None
+        try:
+            return transcription_from_dict(json.loads(data))
+        except ValueError as error:
+            raise StorageFailedError(
+                f"The result of job {job_id} is damaged.",
+                code="result_damaged",
+                fix="Send the file again, or restore the results folder from a backup.",
+            ) from error
+
+    def remove(self, job_id: str) -> None:
+        """Delete the job's answer; fine when there is none."""
+        with storage_errors():
+            self._path(job_id).unlink(missing_ok=True)
+
+    def _path(self, job_id: str) -> Path:
+        return self._root / f"{checked_job_id(job_id)}.json"

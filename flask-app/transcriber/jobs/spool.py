@@ -1,0 +1,85 @@
+"""The spool: one folder for each job with its upload and its PCM. No name a user gave is ever on disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..domain.errors import StorageFullError
+from .durable import make_folder, storage_errors, sync_path
+from .ids import checked_job_id, is_job_id, new_job_id
+
+__all__ = ["Spool", "is_job_id", "new_job_id"]
+
+
+class Spool:
+    """Uploads and PCM under `root`, with `reserve_bytes` of the disk left to everyone else.
+
+    commit, remove and sweep may block on the disk: call them in a native thread.
+    """
+
+    def __init__(self, root: Path, reserve_bytes: int) -> None:
+        """Creates `root` if need be. Raises ConfigError."""
+        make_folder(root, "WHISPER_DATA_DIR")
+        self._root = root
+        self._reserve_bytes = reserve_bytes
+
+    def create(self, job_id: str) -> Path:
+        """A new folder for this job, for our user alone. Raises StorageFullError, StorageFailedError."""
+        folder = self._folder(job_id)
+        with storage_errors():
+            folder.mkdir(mode=0o700)
+        return folder
+
+    def upload_path(self, job_id: str) -> Path:
+        """Where the upload is written; it has no extension, so nothing can be read from its name."""
+        return self._folder(job_id) / "upload"
+
+    def pcm_path(self, job_id: str) -> Path:
+        """Where the decoder writes the samples."""
+        return self._folder(job_id) / "audio.pcm"
+
+    def commit(self, job_id: str) -> None:
+        """Put the upload on disk for good: the file, its folder and the folder's name."""
+        with storage_errors():
+            sync_path(self.upload_path(job_id))
+            sync_path(self._folder(job_id))
+            sync_path(self._root)
+
+    def free_bytes(self) -> int:
+        """Bytes that uploads may still take."""
+        with storage_errors():
+            free = shutil.disk_usage(self._root).free
+        return max(0, free - self._reserve_bytes)
+
+    def check_room(self, size_bytes: int) -> None:
+        """Raises StorageFullError when this many bytes more would eat into the reserve."""
+        free = self.free_bytes()
+        if size_bytes > free or free == 0:
+            raise StorageFullError(f"There is room for {free} bytes more, and {size_bytes} are needed.")
+
+    def remove(self, job_id: str) -> None:
+        """Delete the job's folder; fine when it is not there."""
+        with storage_errors():
+            _remove_tree(self._folder(job_id))
+
+    def sweep(self, known_ids: Iterable[str]) -> tuple[str, ...]:
+        """Delete the folders of jobs that nobody knows; returns their ids. Leaves foreign files alone."""
+        known = frozenset(known_ids)
+        with storage_errors():
+            names = sorted(entry.name for entry in self._root.iterdir())
+        unknown = tuple(name for name in names if is_job_id(name) and name not in known)
+        for job_id in unknown:
+            self.remove(job_id)
+        return unknown
+
+    def _folder(self, job_id: str) -> Path:
+        return self._root / checked_job_id(job_id)
+
+
+def _remove_tree(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return

@@ -1,0 +1,349 @@
+"""The media decoder as the service sees it: uploads go to a sandboxed child, PCM comes back.
+
+Works in threads and in gevent's greenlets alike: it waits on sockets only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import structlog
+
+from transcriber.domain.errors import (
+    DecoderCrashedError,
+    DecoderUnavailableError,
+    DecodeTimeoutError,
+    EmptyUploadError,
+    JobCancelledError,
+    ShuttingDownError,
+    StorageFullError,
+    TranscriberError,
+)
+from transcriber.domain.ports import SAMPLE_RATE, DecodedAudio
+
+from .messages import MAX_MESSAGE_BYTES, Message, MessageError, parse_message
+from .outcome import build_audio, build_error, error_of_exit
+from .server_process import SandboxStatus, ServerGoneError, ServerProcess, start_server
+
+logger = structlog.get_logger(__name__)
+
+_POLL_SECONDS = 0.1
+#: The child's own alarm comes first; this much later the parent ends it.
+_TIMEOUT_GRACE_SECONDS = 2.0
+#: A killed child is gone within this time, or its server is stuck and is killed too.
+_KILL_SECONDS = 2.0
+
+
+#: Stands for a message that is none.
+_BROKEN = "broken"
+
+
+class _LostBeforeStartError(Exception):
+    """The server died before it forked a child for the job, so the file is not to blame."""
+
+
+class SandboxedDecoder:
+    """A MediaDecoder that decodes every upload in a process of its own."""
+
+    def __init__(self, *, max_audio_seconds: int, timeout_seconds: int, python: str = sys.executable) -> None:
+        self._max_samples = max_audio_seconds * SAMPLE_RATE
+        self._timeout_seconds = timeout_seconds
+        self._python = python
+        self._lock = threading.Lock()
+        self._server: ServerProcess | None = None
+        self._children: dict[str, int] = {}
+        self._closed = False
+
+    def start(self) -> SandboxStatus:
+        """Have the server running and say what it found out about its sandbox.
+
+        Raises DecoderUnavailableError.
+        """
+        with self._lock:
+            return self._running_server().sandbox
+
+    def sandbox_status(self) -> SandboxStatus | None:
+        """What the running server found out about its sandbox; None before the first start."""
+        server = self._server
+        return None if server is None else server.sandbox
+
+    def pids(self) -> tuple[int, ...]:
+        """The server's process id, then those of the children at work."""
+        server = self._server
+        return () if server is None else (server.pid, *self._children.values())
+
+    def decode(
+        self,
+        upload: Path,
+        pcm: Path,
+        *,
+        job_id: str,
+        cancelled: Callable[[], bool] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> DecodedAudio:
+        """Decode `upload` into the new file `pcm`; progress gets the samples so far, about 4 times a second.
+
+        Raises MediaError, LimitError, StorageFullError, JobCancelledError, DecoderUnavailableError,
+        ShuttingDownError; `pcm` is gone then.
+        """
+        with _open_upload(upload) as source, _open_pcm(pcm) as target:
+            try:
+                job = _Job(job_id, source, target, cancelled, progress)
+                audio = build_audio(self._run(job), pcm, self._max_samples)
+            except BaseException:
+                pcm.unlink(missing_ok=True)
+                raise
+        return audio
+
+    def close(self) -> None:
+        """End the server and whatever it is doing."""
+        with self._lock:
+            self._closed = True
+            server, self._server = self._server, None
+        if server is not None:
+            server.end()
+
+    def _run(self, job: _Job) -> Message:
+        """The "done" message of the job; once more if the server was found dead."""
+        try:
+            return self._attempt(job)
+        except _LostBeforeStartError:
+            logger.warning("decode_server_restarted", job_id=job.job_id)
+        try:
+            return self._attempt(job)
+        except _LostBeforeStartError:
+            raise DecoderUnavailableError from None
+
+    def _attempt(self, job: _Job) -> Message:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours:
+            ours.settimeout(_POLL_SECONDS)
+            with theirs:
+                server = self._submit(job, theirs)
+            try:
+                return self._follow(job, server, ours)
+            except BaseException:
+                self._kill_child(
+                    job, server
+                )  # for whatever came from outside of the job; else it is gone already
+                raise
+            finally:
+                self._children.pop(job.job_id, None)
+
+    def _submit(self, job: _Job, report: socket.socket) -> ServerProcess:
+        """Hand the job to the server. Raises _LostBeforeStartError, DecoderUnavailableError."""
+        message = {
+            "type": "decode",
+            "job_id": job.job_id,
+            "max_samples": self._max_samples,
+            "timeout_seconds": self._timeout_seconds,
+        }
+        with self._lock:
+            server = self._running_server()
+            if server.sandbox.problem:
+                raise DecoderUnavailableError(
+                    f"The decoder's sandbox does not hold: {server.sandbox.problem}."
+                )
+            try:
+                server.send(message, (job.source, job.target, report.fileno()))
+            except ServerGoneError:
+                self._drop(server)
+                raise _LostBeforeStartError from None
+            return server
+
+    def _running_server(self) -> ServerProcess:
+        """The server, started if need be. Call it with the lock held."""
+        if self._closed:
+            raise ShuttingDownError
+        if self._server is None:
+            self._server = start_server(self._python)
+            logger.info(
+                "decode_server_started", pid=self._server.pid, sandbox=self._server.sandbox.problem or "ok"
+            )
+        return self._server
+
+    def _drop(self, server: ServerProcess) -> None:
+        """Forget a server that does not answer any more. Call it with the lock held."""
+        if self._server is server:
+            self._server = None
+        server.kill()
+
+    def _follow(self, job: _Job, server: ServerProcess, report: socket.socket) -> Message:
+        """Wait for the end of the job, and end it early when it is cancelled or takes too long."""
+        reports = _Reports()
+        watch = _Watch(job, time.monotonic() + self._timeout_seconds + _TIMEOUT_GRACE_SECONDS)
+        for message in _iter_messages(report):
+            if message is not None:
+                self._take(job, reports, message)
+            if watch.has_to_stop(broken=reports.broken):
+                self._kill_child(job, server)
+            elif watch.is_stuck():
+                logger.error("decode_server_stuck", job_id=job.job_id, pid=server.pid)
+                with self._lock:
+                    self._drop(server)
+        if self._closed:
+            raise ShuttingDownError
+        if watch.error is not None:
+            raise watch.error
+        if not reports.complete:
+            self._drop_if_dead(server)
+        return reports.result()
+
+    def _take(self, job: _Job, reports: _Reports, message: Message) -> None:
+        reports.take(message)
+        if message["type"] == "started" and isinstance(message.get("pid"), int):
+            self._children[job.job_id] = message["pid"]
+        elif message["type"] == "progress" and job.progress is not None:
+            job.progress(reports.samples)
+
+    def _drop_if_dead(self, server: ServerProcess) -> None:
+        """After a job that nobody closed: its server has died, or it could not deliver its last message."""
+        with self._lock:
+            try:
+                server.send({"type": "kill", "job_id": ""})
+            except ServerGoneError:
+                logger.warning("decode_server_died", pid=server.pid)
+                self._drop(server)
+
+    def _kill_child(self, job: _Job, server: ServerProcess) -> None:
+        with self._lock, contextlib.suppress(ServerGoneError):
+            server.send({"type": "kill", "job_id": job.job_id})
+
+
+class _Job:
+    """One decode call: open files of this process and what its caller gave."""
+
+    def __init__(
+        self,
+        job_id: str,
+        source: int,
+        target: int,
+        cancelled: Callable[[], bool] | None,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        self.job_id = job_id
+        self.source = source
+        self.target = target
+        self.cancelled = cancelled or (lambda: False)
+        self.progress = progress
+
+
+class _Watch:
+    """Decides when a job has to be stopped, and when stopping it has failed."""
+
+    def __init__(self, job: _Job, deadline: float) -> None:
+        self._job = job
+        self._deadline = deadline
+        self.error: TranscriberError | None = None
+
+    def has_to_stop(self, *, broken: bool) -> bool:
+        """True once: when the job is cancelled, out of time, or its child talks nonsense."""
+        if self.error is not None:
+            return False
+        if broken:
+            self.error = DecoderCrashedError()
+        elif self._job.cancelled():
+            self.error = JobCancelledError()
+        elif time.monotonic() > self._deadline:
+            self.error = DecodeTimeoutError()
+        else:
+            return False
+        self._deadline = time.monotonic() + _KILL_SECONDS
+        return True
+
+    def is_stuck(self) -> bool:
+        """True now and then for a stopped job that is still there after its time."""
+        if self.error is None or time.monotonic() <= self._deadline:
+            return False
+        self._deadline = time.monotonic() + _KILL_SECONDS
+        return True
+
+
+class _Reports:
+    """What was heard of a job so far."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.complete = False
+        self.broken = False
+        self._heard = False
+        self._outcome: Message | None = None
+        self._returncode: int | None = None
+
+    def take(self, message: Message) -> None:
+        self._heard = True
+        kind = message["type"]
+        if kind == "progress" and isinstance(message.get("samples"), int):
+            self.samples = message["samples"]
+        elif kind in ("done", "error"):
+            self._outcome = message
+        elif kind == "exited":
+            self.complete = True
+            self._returncode = message.get("returncode")
+        elif kind == _BROKEN:
+            self.broken = True
+        elif kind == "unstarted":
+            self.complete = True
+            self._outcome = {"type": "error", "reason": "no_sandbox"}
+
+    def result(self) -> Message:
+        """The "done" message. Raises what the others stand for."""
+        if not self._heard:
+            raise _LostBeforeStartError
+        if self._outcome is None:
+            raise error_of_exit(self._returncode)
+        if self._outcome["type"] == "error":
+            raise build_error(self._outcome)
+        return self._outcome
+
+
+def _iter_messages(report: socket.socket) -> Iterator[Message | None]:
+    """Messages until the socket closes, that is, until child and server are done; None now and then."""
+    while True:
+        try:
+            data = report.recv(MAX_MESSAGE_BYTES)
+        except TimeoutError:
+            yield None
+            continue
+        except ConnectionError:
+            return
+        if not data:
+            return
+        try:
+            yield parse_message(data)
+        except MessageError:
+            yield {"type": _BROKEN}
+
+
+@contextlib.contextmanager
+def _open_upload(upload: Path) -> Iterator[int]:
+    fd = os.open(upload, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        if os.fstat(fd).st_size == 0:
+            raise EmptyUploadError
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _open_pcm(pcm: Path) -> Iterator[int]:
+    """A new, empty file that only this service can read."""
+    try:
+        fd = os.open(pcm, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError from error
+        raise
+    try:
+        yield fd
+    finally:
+        os.close(fd)

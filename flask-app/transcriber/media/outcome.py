@@ -1,0 +1,105 @@
+"""What a decode child's last message means: decoded audio, or the error in the service's own words.
+
+The child may belong to an attacker, so every field is checked, and no text of the child's is passed on
+except names in a narrow alphabet.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from transcriber.domain.errors import (
+    AudioTooLongError,
+    DecoderCrashedError,
+    DecoderUnavailableError,
+    DecodeTimeoutError,
+    NoAudioStreamError,
+    StorageFullError,
+    TranscriberError,
+    UndecodableMediaError,
+)
+from transcriber.domain.ports import DecodedAudio
+from transcriber.domain.transcript import Notice
+
+from .messages import Message
+from .pcm import SAMPLE_BYTES
+
+#: Reason in a child's error message → the error to raise.
+ERRORS: dict[str, Callable[[], TranscriberError]] = {
+    "unrecognised": lambda: UndecodableMediaError(
+        "The upload is not an audio or video file of an accepted format."
+    ),
+    "no_audio_stream": NoAudioStreamError,
+    "unknown_codec": lambda: UndecodableMediaError(
+        "The upload's audio is coded in a way that can't be decoded here."
+    ),
+    "nothing_decoded": lambda: UndecodableMediaError(
+        "The upload's audio is damaged; nothing of it can be decoded."
+    ),
+    "no_samples": lambda: UndecodableMediaError("The upload's audio stream is empty."),
+    "unreadable": lambda: UndecodableMediaError("The upload is damaged and can't be read."),
+    "out_of_memory": lambda: UndecodableMediaError("Reading the upload takes more memory than is allowed."),
+    "too_long": AudioTooLongError,
+    "storage_full": StorageFullError,
+    "no_sandbox": DecoderUnavailableError,
+}
+
+NOTICES = {
+    "truncated_audio": "The file ends before it should; the transcript covers what is there.",
+    "damaged_audio": "Parts of the file are damaged and were left out.",
+    "timestamp_jump": "The file's clock leaps; times after the leap count from the audio that is there.",
+}
+
+_NAME = re.compile(r"[A-Za-z0-9_,.+-]{1,64}")
+_LARGEST_NUMBER = 2**31
+
+
+def build_audio(message: Message, pcm: Path, max_samples: int) -> DecodedAudio:
+    """The decoded audio that a "done" message describes. Raises DecoderCrashedError if it does not add up."""
+    samples = _number(message, "samples")
+    if not 0 < samples <= max_samples or pcm.stat().st_size != samples * SAMPLE_BYTES:
+        raise DecoderCrashedError
+    notices = message.get("notices")
+    if not isinstance(notices, list) or not all(isinstance(code, str) for code in notices):
+        raise DecoderCrashedError
+    return DecodedAudio(
+        path=pcm,
+        samples=samples,
+        container=_name(message, "container"),
+        codec=_name(message, "codec"),
+        channels=_number(message, "channels"),
+        sample_rate=_number(message, "sample_rate"),
+        audio_streams=_number(message, "audio_streams"),
+        stream_index=_number(message, "stream_index"),
+        notices=tuple(Notice(code=c, message=NOTICES[c], param="audio") for c in notices if c in NOTICES),
+    )
+
+
+def build_error(message: Message) -> TranscriberError:
+    """The error that an "error" message stands for."""
+    build = ERRORS.get(str(message.get("reason")))
+    return DecoderCrashedError() if build is None else build()
+
+
+def error_of_exit(returncode: int | None) -> TranscriberError:
+    """The error for a child that ended without a word; None when not even its end was told."""
+    if returncode in (-signal.SIGALRM, -signal.SIGXCPU):
+        return DecodeTimeoutError()
+    return DecoderCrashedError()
+
+
+def _number(message: Message, key: str) -> int:
+    value = message.get(key)
+    if type(value) is not int or not 0 <= value < _LARGEST_NUMBER:
+        raise DecoderCrashedError
+    return value
+
+
+def _name(message: Message, key: str) -> str:
+    value = message.get(key)
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise DecoderCrashedError
+    return value

@@ -1,0 +1,47 @@
+"""The PCM output of a decode child: counts every sample, and stops at the limit."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from transcriber.domain.ports import SAMPLE_RATE
+
+from .refusal import MediaRefusedError
+
+SAMPLE_BYTES = 2
+BYTES_PER_SECOND = SAMPLE_RATE * SAMPLE_BYTES
+
+
+class PcmSink:
+    """Writes int16 samples to a file, as they come."""
+
+    def __init__(self, file: BinaryIO, max_samples: int) -> None:
+        self._file = file
+        self._max_samples = max_samples
+        self.samples = 0
+
+    def write(self, pcm: bytes) -> None:
+        """Append samples. Raises MediaRefusedError at the limit, or when the disk is full."""
+        self._count(len(pcm) // SAMPLE_BYTES)
+        try:
+            self._file.write(pcm)
+        except OSError:
+            raise MediaRefusedError("storage_full") from None
+
+    def silence(self, samples: int) -> None:
+        """Append silence, as a hole that takes no disk."""
+        self._count(samples)
+        self._file.seek(samples * SAMPLE_BYTES, 1)
+
+    def finish(self) -> None:
+        """Bring everything to the file. Raises MediaRefusedError when the disk is full."""
+        try:
+            self._file.flush()
+            self._file.truncate(self.samples * SAMPLE_BYTES)
+        except OSError:
+            raise MediaRefusedError("storage_full") from None
+
+    def _count(self, samples: int) -> None:
+        if self.samples + samples > self._max_samples:
+            raise MediaRefusedError("too_long")
+        self.samples += samples

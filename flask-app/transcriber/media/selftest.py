@@ -1,0 +1,113 @@
+"""Proof at start that the sandbox holds here and that decoding works inside it."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import socket
+import wave
+from collections.abc import Callable
+
+from .child import Work, run_child
+from .confinement import Limits, confine
+from .decoding import decode_media
+from .messages import MAX_MESSAGE_BYTES, parse_message
+from .pcm import PcmSink
+from .seccomp import SeccompUnavailableError
+
+_SECONDS = 10
+_SAMPLES = 1600
+
+
+def find_problem(work: Work) -> str:
+    """What is wrong with the sandbox on this machine, or '' when it holds."""
+    return _find_leak(work) or _find_decoding_problem(work)
+
+
+def warm_up(codecs: str) -> None:
+    """Decode the same WAV here, so that a child finds everything loaded. No thread may be left behind."""
+    sink = PcmSink(io.BytesIO(), _SAMPLES)
+    decode_media(io.BytesIO(_make_wave(rate=8_000)), sink, codecs, lambda samples: None)
+    threads = len(os.listdir("/proc/self/task"))
+    if threads != 1:
+        raise RuntimeError(f"the decode server has {threads} threads and can't fork safely")
+
+
+def _find_leak(work: Work) -> str:
+    """Fork, confine, and try what a decode child must not be able to do."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writer, _try_forbidden(work).encode() or b"ok")
+        finally:
+            os._exit(0)
+    os.close(writer)
+    answer = os.read(reader, 4096).decode()
+    os.close(reader)
+    os.waitpid(pid, 0)
+    if not answer:
+        return "the confined process died"
+    return "" if answer == "ok" else answer
+
+
+def _try_forbidden(work: Work) -> str:
+    limits = Limits(address_space_bytes=work.address_space_bytes, pcm_bytes=_SAMPLES * 2, seconds=_SECONDS)
+    try:
+        confine(limits, work.server_pid)
+    except SeccompUnavailableError as error:
+        return str(error)
+    attempts: dict[str, Callable[[], object]] = {
+        "open a file": lambda: os.open("/", os.O_RDONLY),
+        "make a socket": lambda: socket.socket(socket.AF_INET),
+        "start a process": os.fork,
+        "send a signal": lambda: os.kill(os.getppid(), 0),
+    }
+    return ", ".join(
+        f"a child could {what}" for what, attempt in attempts.items() if not _is_refused(attempt)
+    )
+
+
+def _is_refused(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except OSError as error:
+        return error.errno == errno.EPERM
+    return False
+
+
+def _find_decoding_problem(work: Work) -> str:
+    """Decode a short WAV as a job would; this also loads whatever PyAV loads at first use."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with _memory_file(_make_wave()) as upload, _memory_file(b"") as pcm, ours:
+        pid = os.fork()
+        if pid == 0:
+            run_child(work, (upload.fileno(), pcm.fileno(), theirs.fileno()))
+        theirs.close()
+        data = ours.recv(MAX_MESSAGE_BYTES)
+        os.waitpid(pid, 0)
+        if not data:
+            return "the decode child died on a plain WAV file"
+        message = parse_message(data)
+    if message.get("samples") == _SAMPLES:
+        return ""
+    return f"a plain WAV file was not decoded ({message.get('reason')})"
+
+
+def _make_wave(rate: int = 16_000) -> bytes:
+    """A short silence as a WAV file."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(rate)
+        sound.writeframes(bytes(_SAMPLES * 2 * rate // 16_000))
+    return buffer.getvalue()
+
+
+def _memory_file(content: bytes) -> io.FileIO:
+    file = io.FileIO(os.memfd_create("selftest"), "r+b")
+    file.write(content)
+    file.seek(0)
+    return file

@@ -1,0 +1,46 @@
+"""The Flask application, put together from one file per noun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+from . import api, diagnostics_page, errors, health, jobs, pages, request_log, security, wording
+from .current import EXTENSION
+from .unread_bodies import UnreadBodies
+from .uploads import FORM_ROOM_BYTES, UploadRequest
+
+if TYPE_CHECKING:
+    from ..bootstrap import Application
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class TranscriberFlask(Flask):
+    """Flask whose requests write uploaded files straight into the spool."""
+
+    request_class = UploadRequest
+
+
+def create_app(application: Application) -> Flask:
+    """The WSGI application over one assembled service; starts nothing."""
+    app = TranscriberFlask(
+        "transcriber", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static")
+    )
+    app.config.update(
+        MAX_CONTENT_LENGTH=FORM_ROOM_BYTES,
+        MAX_FORM_MEMORY_SIZE=512 * 1024,
+        MAX_FORM_PARTS=64,
+    )
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.extensions[EXTENSION] = application
+    # The log comes first: it gives the request its id, and sees every answer last.
+    for part in (request_log, security, errors, wording):
+        part.init_app(app)
+    for blueprint in (pages.bp, api.bp, jobs.bp, diagnostics_page.bp, health.bp):
+        app.register_blueprint(blueprint)
+    app.wsgi_app = UnreadBodies(app.wsgi_app)  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,198 @@
+"""One table from error to HTTP status, and one body for every error (ADR 0007)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import structlog
+from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from ..domain.errors import (
+    AudioTooLongError,
+    BadRequestError,
+    CapacityError,
+    ConfigError,
+    DecoderCrashedError,
+    EmptyUploadError,
+    EngineError,
+    GpuRequiredError,
+    HostNotAllowedError,
+    InvalidParameterError,
+    JobCancelledError,
+    JobNotFinishedError,
+    LimitError,
+    MediaError,
+    MethodNotAllowedError,
+    MissingAudioError,
+    NotFoundError,
+    OriginNotAllowedError,
+    QueueFullError,
+    RequestError,
+    StorageFullError,
+    TranscriberError,
+    UnauthorizedError,
+    UploadTooLargeError,
+)
+from .negotiation import wants_html
+
+logger = structlog.get_logger(__name__)
+
+#: Status by error class; a class without a row has that of its nearest ancestor.
+STATUS: Mapping[type[TranscriberError], int] = MappingProxyType(
+    {
+        TranscriberError: 500,
+        ConfigError: 500,
+        RequestError: 400,
+        BadRequestError: 400,
+        MissingAudioError: 400,
+        EmptyUploadError: 400,
+        UnauthorizedError: 401,
+        OriginNotAllowedError: 403,
+        NotFoundError: 404,
+        MethodNotAllowedError: 405,
+        JobNotFinishedError: 409,
+        JobCancelledError: 409,
+        LimitError: 413,
+        UploadTooLargeError: 413,
+        AudioTooLongError: 413,
+        HostNotAllowedError: 421,
+        InvalidParameterError: 422,
+        MediaError: 422,
+        DecoderCrashedError: 422,
+        QueueFullError: 429,
+        CapacityError: 503,
+        GpuRequiredError: 503,
+        EngineError: 503,
+        StorageFullError: 507,
+    }
+)
+
+#: OpenAI's word for the kind of error, by status; other statuses by their hundred.
+TYPES: Mapping[int, str] = MappingProxyType(
+    {
+        401: "authentication_error",
+        403: "permission_error",
+        404: "not_found_error",
+        421: "permission_error",
+        429: "rate_limit_error",
+    }
+)
+
+
+#: Codes of ended jobs that no class has as its own, with the class they behave like.
+_FURTHER_CODES: Mapping[str, type[TranscriberError]] = MappingProxyType({"interrupted": EngineError})
+
+
+def init_app(app: Flask) -> None:
+    """Answer every error, foreseen or not, with the one body."""
+    app.register_error_handler(TranscriberError, answer_error)
+    app.register_error_handler(HTTPException, answer_http_exception)
+    app.register_error_handler(Exception, answer_unforeseen)
+
+
+def answer_error(error: TranscriberError) -> Response:
+    """The error as JSON, or as a page for browsers."""
+    status = status_of(error)
+    response = _page(error, status) if wants_html() else jsonify(error_body(error))
+    response.status_code = status
+    response.vary.add("Accept")
+    kind = class_of(error)
+    if issubclass(kind, CapacityError):
+        response.headers["Retry-After"] = str(kind.retry_after)
+    if status >= 500 and not kind.retryable:
+        # The OpenAI SDK sends every 5xx twice more unless it is told that this won't help.
+        response.headers["X-Should-Retry"] = "false"
+    if status == 401:
+        response.headers["WWW-Authenticate"] = 'Basic realm="Transcriber", charset="UTF-8"'
+    return response
+
+
+def answer_http_exception(error: HTTPException) -> Response:
+    """What Flask and Werkzeug raise on their own, in our words."""
+    if error.code is None or error.code < 400 or error.response is not None:
+        return make_response(error.get_response(request.environ))
+    response = answer_error(translate(error))
+    if error.code == 405:
+        response.headers["Allow"] = dict(error.get_headers())["Allow"]
+    return response
+
+
+def answer_unforeseen(error: Exception) -> Response:
+    """A fault of ours: all of it goes to the log, none of it to the client."""
+    logger.error("request_failed", request_id=g.get("request_id"), exc_info=error)
+    return answer_error(
+        TranscriberError(
+            "Something failed that the service did not foresee.",
+            fix=f"Look for request {g.get('request_id')} in the service's log, and report it with that part of the log.",
+        )
+    )
+
+
+def error_body(error: TranscriberError) -> dict[str, Any]:
+    """The one shape of an error."""
+    return {
+        "error": {
+            "code": error.code,
+            "message": error.message,
+            "param": error.param,
+            "type": type_of(status_of(error)),
+            "fix": error.fix,
+        }
+    }
+
+
+def status_of(error: TranscriberError) -> int:
+    """The HTTP status, found along the ancestors of the error's class."""
+    return next(STATUS[kind] for kind in class_of(error).__mro__ if kind in STATUS)
+
+
+def class_of(error: TranscriberError) -> type[TranscriberError]:
+    """The error's class; for one that was stored with its job, where only the code was kept, by code."""
+    if type(error) is not TranscriberError:
+        return type(error)
+    return classes_by_code().get(error.code, TranscriberError)
+
+
+def classes_by_code() -> dict[str, type[TranscriberError]]:
+    """Every code that a class has as its own."""
+    return {kind.code: kind for kind in iter_classes()} | dict(_FURTHER_CODES)
+
+
+def iter_classes(root: type[TranscriberError] = TranscriberError) -> Iterator[type[TranscriberError]]:
+    """The whole tree of errors, from the root down."""
+    yield root
+    for kind in root.__subclasses__():
+        yield from iter_classes(kind)
+
+
+def type_of(status: int) -> str:
+    """The kind of error that OpenAI's clients know."""
+    return TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+
+
+def translate(error: HTTPException) -> TranscriberError:
+    """Our error for one of Werkzeug's."""
+    match error.code:
+        case 404:
+            return NotFoundError(fix="See / for the upload page and docs/api.md for the addresses.")
+        case 405:
+            allowed = dict(error.get_headers()).get("Allow", "")
+            return MethodNotAllowedError(
+                f"This address does not take {request.method}.", fix=f"Use {allowed}."
+            )
+        case 413:
+            return LimitError(
+                "The form has more fields, or larger ones, than are taken.",
+                fix="Send one file and only the options that docs/api.md names.",
+            )
+        case code if code is not None and code < 500:
+            return BadRequestError(error.description)
+        case _:
+            return TranscriberError()
+
+
+def _page(error: TranscriberError, status: int) -> Response:
+    return make_response(render_template("error.html", error=error, status=status))

@@ -1,0 +1,43 @@
+"""Health for load balancers and people: alive, ready under the GPU policy, and the GPU itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, g, jsonify
+
+from .. import __version__
+from .current import application
+
+bp = Blueprint("health", __name__)
+
+
+@bp.get("/health")
+def health() -> Response:
+    """200 while the process serves at all. Touches neither engine nor disk."""
+    return jsonify(_shown({"status": "ok", "version": __version__}))
+
+
+@bp.get("/health/live")
+def live() -> Response:
+    """200: no reason to restart the process."""
+    return jsonify({"status": "ok"})
+
+
+@bp.get("/health/ready")
+def ready() -> tuple[Response, int]:
+    """200 when requests can be served under the GPU policy, else 503."""
+    is_ready, details = application().ready()
+    return jsonify(_shown(details)), 200 if is_ready else 503
+
+
+@bp.get("/health/gpu")
+def gpu() -> tuple[Response, int]:
+    """200 when the GPU is proven, or the policy is off; else 503."""
+    is_proven, details = application().gpu_health()
+    return jsonify(details), 200 if is_proven else 503
+
+
+def _shown(details: dict[str, Any]) -> dict[str, Any]:
+    """Everything for those who may ask; the bare status for those without a key."""
+    return details if g.authorised else {"status": details["status"]}

@@ -1,0 +1,168 @@
+"""Who may ask: the Host and Origin guards, the API key, and the headers on every answer."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import secrets
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, g, request
+
+from ..domain.errors import HostNotAllowedError, OriginNotAllowedError, UnauthorizedError
+from .current import application
+
+#: Methods that change nothing, so that a page of another site may cause them.
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+#: Endpoints that answer without a key, and then without details: load balancers have none.
+OPEN_ENDPOINTS = frozenset({"health.health", "health.live", "health.ready"})
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+WILDCARD_ADDRESSES = frozenset({"", "0.0.0.0", "::"})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostRule:
+    """The host names that this installation answers for."""
+
+    names: frozenset[str]
+    any_address: bool
+    any_name: bool
+
+    @classmethod
+    def build(cls, listening: str, further: Iterable[str]) -> HostRule:
+        """Loopback, the address listened on, this machine's name and the operator's names."""
+        own = {listening, socket.gethostname(), socket.getfqdn()}
+        named = {_bare(name) for name in {*own, *further}}
+        return cls(
+            names=frozenset(named | LOOPBACK_NAMES) - WILDCARD_ADDRESSES,
+            # Rebinding needs a name: who listens on all addresses may be called by any of them.
+            any_address=listening in WILDCARD_ADDRESSES,
+            any_name="*" in further,
+        )
+
+    def allows(self, host: str) -> bool:
+        """Whether a Host header may be served; one that is absent comes from no browser."""
+        name = _bare(host)
+        return not host or self.any_name or name in self.names or (self.any_address and _is_address(name))
+
+
+def init_app(app: Flask) -> None:
+    """Guard every request and set the headers of every answer."""
+    settings = application_settings(app)
+    rule = HostRule.build(settings.host, settings.allowed_hosts)
+
+    def guard() -> None:
+        g.csp_nonce = secrets.token_urlsafe(16)
+        g.authorised = is_authorised(settings.api_key)
+        check_host(rule)
+        check_key()
+        check_origin()
+
+    app.before_request(guard)
+    app.after_request(set_headers)
+    app.context_processor(lambda: {"csp_nonce": g.get("csp_nonce", "")})
+
+
+def check_host(rule: HostRule) -> None:
+    """Raises HostNotAllowedError: a foreign name that resolves to us is how DNS rebinding begins."""
+    host = request.environ.get("HTTP_HOST", "")
+    if not rule.allows(host):
+        raise HostNotAllowedError(f"This service does not answer for the host {_bare(host)[:80]!r}.")
+
+
+def check_key() -> None:
+    """Raises UnauthorizedError where a key is needed; before routing errors, so that nothing is told."""
+    if not g.authorised and request.endpoint not in OPEN_ENDPOINTS:
+        raise UnauthorizedError()
+
+
+def check_origin() -> None:
+    """Raises OriginNotAllowedError when a page of another site may have sent a changing request."""
+    if request.method in SAFE_METHODS:
+        return
+    origin = request.headers.get("Origin")
+    if origin is not None:
+        allowed = is_same_origin(origin, request.environ.get("HTTP_HOST", ""))
+    else:
+        # A browser that names no origin may still send its cookies along; curl has none.
+        allowed = "Cookie" not in request.headers
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if not allowed or site not in ("same-origin", "none"):
+        raise OriginNotAllowedError()
+
+
+def is_same_origin(origin: str, host: str) -> bool:
+    """Whether the Origin header names the host and port the request was sent to."""
+    try:
+        split = urlsplit(origin)
+        port = split.port or _DEFAULT_PORTS.get(split.scheme)
+        target = urlsplit(f"{split.scheme}://{host}")
+        same_port = (target.port or _DEFAULT_PORTS.get(split.scheme)) == port
+    except ValueError:
+        return False
+    return bool(split.hostname) and split.hostname == target.hostname and same_port
+
+
+def is_authorised(api_key: str) -> bool:
+    """Whether the request carries the key, as Bearer token or as Basic password; True without a key."""
+    if not api_key:
+        return True
+    return hmac.compare_digest(_given_key(), api_key.encode())
+
+
+def set_headers(response: Response) -> Response:
+    """Headers for every answer, errors and files included."""
+    headers = response.headers
+    headers["Content-Security-Policy"] = (
+        f"default-src 'self'; script-src 'self' 'nonce-{g.get('csp_nonce', '')}'; style-src 'self'; "
+        "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+    )
+    headers["X-Content-Type-Options"] = "nosniff"
+    # Not no-referrer: under that, browsers send our own form with "Origin: null", which is refused.
+    headers["Referrer-Policy"] = "same-origin"
+    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    if request.endpoint != "static":
+        headers["Cache-Control"] = "no-store"
+    return response
+
+
+def application_settings(app: Flask) -> Any:
+    """The settings of the assembled application, while the app is being built."""
+    with app.app_context():
+        return application().settings
+
+
+def _given_key() -> bytes:
+    given = request.authorization
+    if given is None:
+        return b""
+    if given.type == "basic":
+        return (given.password or "").encode()
+    # Header values arrive as Latin-1: these are the bytes that were sent.
+    return (given.token or "").encode("latin-1") if given.type == "bearer" else b""
+
+
+def _bare(host: str) -> str:
+    """The name or address in a Host header or setting: no port, no brackets, lower case."""
+    host = host.strip().lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    if host.count(":") == 1:
+        host = host.partition(":")[0]
+    return host.rstrip(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,29 @@
+"""A finished transcription as an HTTP answer: any format, always with the facts in its headers."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from ..domain.transcript import Transcription
+from ..formats.table import FORMATS
+
+
+def rendered(transcription: Transcription, response_format: str) -> Response:
+    """The transcription in one of the formats of the table."""
+    row = FORMATS[response_format]
+    response = Response(row.render(transcription), content_type=row.content_type)
+    return set_facts(response, transcription)
+
+
+def set_facts(response: Response, transcription: Transcription) -> Response:
+    """Headers that tell clients of every format where the work ran, and what to know about it."""
+    headers = response.headers
+    headers["X-Job-Id"] = transcription.job_id
+    headers["X-Gpu-Used"] = "true" if transcription.gpu_used else "false"
+    headers["X-Device"] = transcription.device
+    headers["X-Compute-Type"] = transcription.compute_type
+    if transcription.fallback_reason is not None:
+        headers["X-Fallback-Code"] = transcription.fallback_reason.code
+    if transcription.warnings:
+        headers["X-Warnings"] = ",".join(dict.fromkeys(notice.code for notice in transcription.warnings))
+    return response

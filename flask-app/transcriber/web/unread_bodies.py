@@ -1,0 +1,74 @@
+"""What happens to a request body that was refused before it was read to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.wsgi import ClosingIterator
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+#: What is still read and thrown away after a refusal, so that the client, who is busy sending, gets to
+#: see the answer. A connection closed over unread bytes is reset, and the answer is lost with it.
+DRAIN_BYTES = 8 * 1024 * 1024
+DRAIN_SECONDS = 2.0
+
+
+class UnreadBodies:
+    """Refuses with a closed connection where a body came with the request, and drains a little of it.
+
+    Left alone, gunicorn keeps the connection and reads the rest of the body without an end.
+    """
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not _has_body(environ):
+            return self._app(environ, start_response)
+        refused = False
+
+        def start(status: str, headers: list[tuple[str, str]], *args: Any) -> Callable[[bytes], object]:
+            nonlocal refused
+            refused = status[:1] in "45"
+            if refused:
+                headers = [*headers, ("Connection", "close")]
+                _close_after(start_response)
+            return start_response(status, headers, *args)
+
+        def drain_if_refused() -> None:
+            if refused:
+                drain(environ)
+
+        return ClosingIterator(self._app(environ, start), [drain_if_refused])
+
+
+def drain(environ: WSGIEnvironment) -> None:
+    """Read and drop what still comes, up to the budget. Only on a server that closes afterwards."""
+    sock = environ.get("gunicorn.socket")
+    if sock is None:
+        return
+    deadline = time.monotonic() + DRAIN_SECONDS
+    left = DRAIN_BYTES
+    with contextlib.suppress(OSError):
+        while left > 0 and (remaining := deadline - time.monotonic()) > 0:
+            sock.settimeout(remaining)
+            data = environ["wsgi.input"].read(64 * 1024)
+            if not data:
+                return
+            left -= len(data)
+
+
+def _has_body(environ: WSGIEnvironment) -> bool:
+    return environ.get("CONTENT_LENGTH", "0") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ
+
+
+def _close_after(start_response: StartResponse) -> None:
+    """Tell gunicorn, which takes no Connection header from an application, to close after this answer."""
+    force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
+    if force_close is not None:
+        force_close()

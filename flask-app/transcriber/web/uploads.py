@@ -1,0 +1,203 @@
+"""Receiving a file: its bytes go from the socket into the spool, counted, never through memory."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from flask import Request
+from werkzeug.exceptions import ClientDisconnected
+from werkzeug.formparser import FormDataParser
+
+from ..domain.errors import (
+    BadRequestError,
+    EmptyUploadError,
+    MissingAudioError,
+    UploadTooLargeError,
+)
+from ..jobs.durable import storage_errors
+from .file_names import shown_name
+
+if TYPE_CHECKING:
+    from ..service import Service, Upload
+
+#: Names of the file field, the first preferred.
+FILE_FIELDS = ("audio", "file")
+
+#: Room for the other fields of a form and for multipart's own bytes.
+FORM_ROOM_BYTES = 1024 * 1024
+
+#: A fast upload would hold gevent's hub; after this many bytes others get their turn.
+YIELD_EVERY_BYTES = 1024 * 1024
+
+
+class UploadRequest(Request):
+    """A request whose file parts go where the route says, and nowhere when it says nothing."""
+
+    open_file: Callable[[], IO[bytes]] | None = None
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        if self.open_file is None:
+            raise BadRequestError("This address takes no files.")
+        return self.open_file()
+
+    def make_form_data_parser(self) -> FormDataParser:
+        """Werkzeug's parser, but one that says when a body is broken instead of calling it empty."""
+        parser = super().make_form_data_parser()
+        parser.silent = False
+        return parser
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceivedUpload:
+    """A file that lies whole in the spool, and the name its sender gave it (for show only)."""
+
+    place: Upload
+    file_name: str
+    size_bytes: int
+
+
+class SpooledFile(io.RawIOBase):
+    """The spool's side of one file part: writes, counts, refuses what is too large."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        super().__init__()
+        with storage_errors():
+            self._file = path.open("wb")
+        self._max_bytes = max_bytes
+        self._until_yield = YIELD_EVERY_BYTES
+        self.size = 0
+
+    def write(self, data: Any) -> int:
+        """Append; raises UploadTooLargeError before more than is allowed is written, StorageFullError."""
+        self.size += len(data)
+        if self.size > self._max_bytes:
+            raise too_large(self._max_bytes)
+        with storage_errors():
+            self._file.write(data)
+        self._until_yield -= len(data)
+        if self._until_yield <= 0:
+            self._until_yield = YIELD_EVERY_BYTES
+            time.sleep(0)  # under gevent this is gevent's sleep: the hub runs the others
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """The parser rewinds a file it has finished; nobody reads this one here."""
+        return 0
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            with storage_errors():
+                self._file.close()
+
+
+class UploadReceiver:
+    """Takes one file out of one request."""
+
+    def __init__(self, service: Service, request: UploadRequest, max_bytes: int) -> None:
+        self._service = service
+        self._request = request
+        self._max_bytes = max_bytes
+        self._place: Upload | None = None
+        self._file: SpooledFile | None = None
+
+    def receive(self) -> ReceivedUpload:
+        """Read the whole form; the file is closed and in the spool on return."""
+        request = self._request
+        refuse_other_content(request)
+        if (request.content_length or 0) > self._max_bytes + FORM_ROOM_BYTES:
+            raise too_large(self._max_bytes)
+        request.max_content_length = self._max_bytes + FORM_ROOM_BYTES
+        request.open_file = self._open
+        parse_form(request)
+        return self._received()
+
+    def abandon(self) -> None:
+        """Close and remove what was received."""
+        try:
+            if self._file is not None:
+                self._file.close()
+        finally:
+            if self._place is not None:
+                self._service.abandon_upload(self._place)
+
+    def _open(self) -> IO[bytes]:
+        if self._file is not None:
+            raise BadRequestError("The request carries more than one file.", fix="Send one file per request.")
+        self._place = self._service.begin_upload(expected_bytes=self._request.content_length or 0)
+        self._file = SpooledFile(self._place.path, self._max_bytes)
+        return cast("IO[bytes]", self._file)
+
+    def _received(self) -> ReceivedUpload:
+        if self._place is None or self._file is None:
+            raise _missing(self._request)
+        field, sent = next(iter(self._request.files.items()))
+        self._file.close()
+        if field not in FILE_FIELDS:
+            raise MissingAudioError(f"The file came in the field {field[:40]!r}; it belongs in 'audio'.")
+        if self._file.size == 0:
+            raise EmptyUploadError() if sent.filename else MissingAudioError()
+        return ReceivedUpload(
+            place=self._place, file_name=shown_name(sent.filename or ""), size_bytes=self._file.size
+        )
+
+
+@contextmanager
+def received_upload(service: Service, request: UploadRequest, max_bytes: int) -> Iterator[ReceivedUpload]:
+    """The request's file; it is removed again when the body of the `with` does not end well."""
+    receiver = UploadReceiver(service, request, max_bytes)
+    try:
+        yield receiver.receive()
+    except BaseException:  # also a greenlet that is killed: nothing may stay in the spool
+        receiver.abandon()
+        raise
+
+
+def parse_form(request: UploadRequest) -> None:
+    """Read the body to its end. Raises BadRequestError when it is broken or ends early."""
+    try:
+        request._load_form_data()
+    except (ValueError, ClientDisconnected) as error:
+        raise BadRequestError(
+            "The request body is not a whole multipart form.",
+            fix="Check that the client sends the boundary it announces, and that the connection holds.",
+        ) from error
+
+
+def refuse_other_content(request: UploadRequest) -> None:
+    """Raises BadRequestError for a body that is no form, MissingAudioError for no body at all."""
+    if request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        return
+    if request.content_length in (None, 0) and "Transfer-Encoding" not in request.headers:
+        raise MissingAudioError()
+    raise BadRequestError(
+        f"The body is {request.mimetype[:80] or 'of no stated type'}; this address takes multipart/form-data.",
+        fix=MissingAudioError.fix,
+    )
+
+
+def too_large(max_bytes: int) -> UploadTooLargeError:
+    """The refusal, with the limit in it."""
+    return UploadTooLargeError(f"The upload is larger than the {max_bytes:,} bytes that are allowed.")
+
+
+def _missing(request: UploadRequest) -> MissingAudioError:
+    named = [field for field in FILE_FIELDS if field in request.form]
+    if named:
+        return MissingAudioError(
+            f"The field {named[0]!r} holds text, not a file.",
+            fix=f"With curl, put an @ before the path: -F {named[0]}=@speech.mp3",
+        )
+    return MissingAudioError()

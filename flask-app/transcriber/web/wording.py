@@ -1,0 +1,72 @@
+"""How templates say numbers and names: durations, times, sizes, languages."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from .. import __version__
+from ..domain.languages import language_name
+
+_SIZES = ("bytes", "kB", "MB", "GB", "TB")
+
+
+def init_app(app: Flask) -> None:
+    """Give the templates these filters, and the version."""
+    app.add_template_filter(clock)
+    app.add_template_filter(duration)
+    app.add_template_filter(size)
+    app.add_template_filter(language_title)
+    app.add_template_filter(yes_no)
+    app.add_template_filter(plain)
+    app.context_processor(lambda: {"version": __version__})
+
+
+def clock(seconds: float) -> str:
+    """A time in the file: 1:02.3, and 1:00:02.3 from an hour on."""
+    tenths = max(0, round(seconds * 10))
+    minutes, tenths = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    rest = f"{tenths // 10:02}.{tenths % 10}"
+    return f"{hours}:{minutes:02}:{rest}" if hours else f"{minutes}:{rest}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time: 0.8 s, 12 min 5 s, 2 h 3 min."""
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def size(count: float) -> str:
+    """A number of bytes, in the unit that reads best (powers of 1000)."""
+    step = 0
+    while count >= 1000 and step < len(_SIZES) - 1:
+        count /= 1000
+        step += 1
+    return f"{count:.0f} {_SIZES[step]}" if step == 0 or count >= 100 else f"{count:.1f} {_SIZES[step]}"
+
+
+def language_title(code: str) -> str:
+    """English name and code: German (de)."""
+    name = language_name(code)
+    return name.title() if name == code else f"{name.title()} ({code})"
+
+
+def yes_no(value: bool) -> str:
+    """A boolean as JSON spells it: the literal the API shows."""
+    return "true" if value else "false"
+
+
+def plain(value: object) -> str:
+    """Any value of the diagnostics on one line; nothing is a dash."""
+    if isinstance(value, bool):
+        return yes_no(value)
+    if value is None or value == "" or value == [] or value == () or value == {}:
+        return "–"
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {plain(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(part) for part in value)
+    return str(value)

@@ -1,0 +1,47 @@
+/** Copy buttons: `data-copy` holds the selector of the element whose text is copied. */
+
+/**
+ * The text of an element, a form field's value included.
+ * @param {Element} element
+ * @returns {string}
+ */
+function textOf(element) {
+  return element instanceof HTMLTextAreaElement ? element.value : (element.textContent ?? "").trim();
+}
+
+/**
+ * Select an element's text, for browsers that offer no clipboard (plain http on a network).
+ * @param {Element} element
+ */
+function select(element) {
+  if (element instanceof HTMLTextAreaElement) {
+    element.select();
+  } else {
+    getSelection()?.selectAllChildren(element);
+  }
+}
+
+/**
+ * Make one button copy, and say that it did.
+ * @param {HTMLButtonElement} button
+ */
+function enhance(button) {
+  const target = document.querySelector(button.dataset.copy ?? "");
+  if (!target) return;
+  const label = button.textContent;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(textOf(target));
+      button.textContent = "Copied";
+    } catch {
+      select(target);
+      button.textContent = "Selected";
+    }
+    setTimeout(() => { button.textContent = label; }, 2000);
+  });
+}
+
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  if (button instanceof HTMLButtonElement) enhance(button);
+}

@@ -1,0 +1,104 @@
+"""Chromium, and a server for it to visit."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from fakes import FakeService, make_application
+from transcriber.web import create_app
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Visit:
+    """One page of the browser, and what went wrong on it."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+
+class QuietHandler(WSGIRequestHandler):
+    """Requests are logged by the application itself."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log(self, type: str, message: str, *args: object) -> None:
+        return
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium. Missing: a failure in CI, a loud skip elsewhere."""
+    if not CHROMIUM.exists():
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail("Chromium is missing in CI: apt-get install chromium")
+        pytest.skip("Chromium is missing: apt-get install chromium")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> FakeService:
+    """The service behind the pages."""
+    application = make_application(tmp_path / "spool")
+    application.service.application = application  # type: ignore[attr-defined]
+    return application.service
+
+
+@pytest.fixture
+def live_server_url(service: FakeService) -> Iterator[str]:
+    """Address of a server with the real pages. Swap this fixture to visit another server."""
+    app = create_app(service.application)  # type: ignore[attr-defined]
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
+@pytest.fixture
+def visit(browser: Browser, live_server_url: str) -> Iterator[Callable[..., Visit]]:
+    """Opens pages; at the end each must be free of console errors and failed requests."""
+    contexts = []
+    visits: list[Visit] = []
+
+    def open_page(path: str = "/", **options: object) -> Visit:
+        context = browser.new_context(base_url=live_server_url, **options)  # type: ignore[arg-type]
+        contexts.append(context)
+        visited = Visit(context.new_page())
+        visits.append(visited)
+        visited.page.on("console", lambda message: note(visited, message))
+        visited.page.on("pageerror", lambda error: visited.complaints.append(str(error)))
+        visited.page.goto(path)
+        return visited
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [visited.complaints for visited in visits if visited.complaints] == []
+
+
+def note(visited: Visit, message: ConsoleMessage) -> None:
+    """Keep errors and warnings of the console."""
+    if message.type in ("error", "warning"):
+        visited.complaints.append(message.text)

@@ -1,0 +1,154 @@
+"""Stand-ins for the domain's ports: a decoder, engines and a clock that do what a test tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from transcriber.domain.errors import TranscriberError
+from transcriber.domain.events import (
+    EngineEvent,
+    Finished,
+    LanguageDetected,
+    Planned,
+    SegmentReady,
+    WindowDone,
+)
+from transcriber.domain.options import TranscriptionOptions
+from transcriber.domain.ports import SAMPLE_RATE, DecodedAudio, Engine, EngineInfo
+from transcriber.domain.transcript import FallbackReason
+from transcriber.gpu.facts import GpuStatus, HardwareFacts
+from transcriptions import make_segment
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+class FakeClock:
+    """Time that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class FakeDecoder:
+    """Every upload is ten seconds of audio, or the error it is told."""
+
+    error: TranscriberError | None = None
+    decoded: list[str] = field(default_factory=list)
+
+    def decode(
+        self, upload: Path, pcm: Path, *, job_id: str, cancelled: Callable[[], bool] | None = None
+    ) -> DecodedAudio:
+        self.decoded.append(job_id)
+        if self.error is not None:
+            raise self.error
+        return DecodedAudio(
+            path=pcm,
+            samples=10 * SAMPLE_RATE,
+            container="flac",
+            codec="flac",
+            channels=1,
+            sample_rate=44_100,
+            audio_streams=1,
+            stream_index=0,
+        )
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class FakeEngine:
+    """Reports its windows on the devices it is told, or fails as often as it is told."""
+
+    device: str
+    window_devices: tuple[str, ...]
+    errors: list[TranscriberError] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+
+    @property
+    def info(self) -> EngineInfo:
+        return EngineInfo(
+            pid=4711,
+            device=self.device,
+            device_index=0,
+            device_name="NVIDIA Stand-in" if self.device == "cuda" else None,
+            device_uuid="GPU-1" if self.device == "cuda" else None,
+            model="base",
+            compute_type="float16" if self.device == "cuda" else "int8_float32",
+            requested_compute_type="auto",
+            supported_compute_types=(),
+            started_at=NOW,
+            load_seconds=1.0,
+            warmup_seconds=0.1,
+            warmup_device=self.device,
+        )
+
+    def transcribe(
+        self, job_id: str, pcm: Path, samples: int, options: TranscriptionOptions
+    ) -> Iterator[EngineEvent]:
+        yield LanguageDetected(language="en", language_probability=0.9)
+        yield Planned(windows_total=len(self.window_devices), duration_after_vad=8.0)
+        if self.errors:
+            raise self.errors.pop(0)
+        for index, device in enumerate(self.window_devices):
+            yield WindowDone(index=index, device=device)
+            yield SegmentReady(segment=make_segment(id=index, start=index * 3.0, end=index * 3.0 + 2))
+        yield Finished(
+            vad_seconds=0.1,
+            language_detection_seconds=0.2,
+            transcription_seconds=0.3,
+            pool_peak_bytes=None,
+            notices=(),
+        )
+
+    def cancel(self, job_id: str) -> None:
+        self.cancelled.append(job_id)
+
+
+@dataclass
+class FakeEnginePool:
+    """One engine for each device; a device without one fails to start with the error it is told."""
+
+    engines: dict[str, FakeEngine]
+    start_error: TranscriberError | None = None
+    lent: list[str] = field(default_factory=list)
+    discarded: list[Engine] = field(default_factory=list)
+    up: tuple[EngineInfo, ...] = ()
+
+    @contextmanager
+    def lend(self, device: str, model: str) -> Iterator[Engine]:
+        self.lent.append(device)
+        if device not in self.engines:
+            assert self.start_error is not None
+            raise self.start_error
+        yield self.engines[device]
+
+    def running(self) -> tuple[EngineInfo, ...]:
+        return self.up
+
+    def discard(self, engine: Engine) -> None:
+        self.discarded.append(engine)
+
+    def close(self) -> None: ...
+
+
+def gpu_status(cause: FallbackReason | None = None) -> GpuStatus:
+    """A usable GPU, or one that can't serve for this cause."""
+    return GpuStatus(
+        hardware=HardwareFacts(present=cause is None),
+        checked_at=NOW,
+        probe_seconds=0.1,
+        usable=cause is None,
+        cause=cause,
+        problems=(cause,) if cause else (),
+    )

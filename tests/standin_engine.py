@@ -1,0 +1,224 @@
+"""A stand-in engine child: speaks the real protocol, and does as its options say instead of transcribing.
+
+Started in the place of the real one (WHISPER_ENGINE_COMMAND="python tests/standin_engine.py --windows-on cpu"),
+with the socket's number and the configuration as last arguments. More options may come in STANDIN_OPTIONS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from transcriber.engine.protocol import Message, receive_message, send_message
+
+WINDOW_SAMPLES = 30 * 16_000
+GPU_NAME = "Stand-in GPU"
+GPU_UUID = "GPU-00000000-0000-0000-0000-000000000000"
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--claim", help="device to claim when ready; default: the one asked for")
+    parser.add_argument("--warmup-on", help="device of the warm-up window; default: the claimed one")
+    parser.add_argument(
+        "--windows-on", help="devices of the windows in turn, as cuda,cpu; default: the claimed one"
+    )
+    parser.add_argument(
+        "--windows", type=int, help="windows of each job; default: by the length of the audio"
+    )
+    parser.add_argument("--crash-at", type=int, help="die before this window of a job (0: the first)")
+    parser.add_argument(
+        "--crash-times", type=int, default=1, help="how often to die, counted in --count-file"
+    )
+    parser.add_argument("--crash-with", default="KILL", help="signal's name, or an exit code")
+    parser.add_argument("--count-file", type=Path, help="where deaths are counted over several lives")
+    parser.add_argument("--hang-at", type=int, help="stop before this window until the job is cancelled")
+    parser.add_argument(
+        "--freeze-at", type=int, help="stop the whole process before this window, deaf to all"
+    )
+    parser.add_argument("--error-at", type=int, help="answer with an error before this window")
+    parser.add_argument("--error-code", default="out_of_gpu_memory")
+    parser.add_argument("--fail-start", metavar="CODE", help="answer start_failed with this code")
+    parser.add_argument(
+        "--fail-start-times", type=int, default=10**9, help="only so often (needs --count-file)"
+    )
+    parser.add_argument("--crash-at-start", action="store_true", help="die without an answer")
+    parser.add_argument("--hang-at-start", action="store_true", help="never become ready")
+    parser.add_argument("--garbage-at", type=int, help="send a broken frame before this window")
+    parser.add_argument("--language", default="en")
+    parser.add_argument(
+        "--text", default="window {index}", help="text of each segment; {index} is the window's"
+    )
+    parser.add_argument("--ignore-shutdown", action="store_true")
+    parser.add_argument("--ignore-cancel", action="store_true")
+    parser.add_argument("descriptor", type=int)
+    parser.add_argument("config", type=json.loads)
+    return parser.parse_args(shlex.split(os.environ.get("STANDIN_OPTIONS", "")) + arguments)
+
+
+class StandIn:
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.config = options.config
+        self.claim = options.claim or self.config["device"]
+        self.socket = socket.socket(fileno=options.descriptor)
+        self.sending = threading.Lock()
+        self.cancelled: dict[str, threading.Event] = {}
+
+    def run(self) -> None:
+        self.start()
+        while (message := receive_message(self.socket)) is not None:
+            if message["type"] == "transcribe":
+                self.cancelled[message["job_id"]] = threading.Event()
+                threading.Thread(target=self.transcribe, args=(message,), daemon=True).start()
+            elif message["type"] == "cancel" and not self.options.ignore_cancel:
+                self.cancelled.setdefault(message["job_id"], threading.Event()).set()
+            elif message["type"] == "shutdown" and not self.options.ignore_shutdown:
+                break
+        os._exit(0)
+
+    def send(self, kind: str, **fields: Any) -> None:
+        with self.sending:
+            send_message(self.socket, {"type": kind, **fields})
+
+    def start(self) -> None:
+        print(f"stand-in engine for {self.config['device']}", file=sys.stderr, flush=True)
+        if self.options.hang_at_start:
+            self.wait_for_end()
+        if self.options.crash_at_start:
+            self.die("crashing at start as told")
+        if self.options.fail_start and self.counted(self.options.fail_start_times):
+            self.send(
+                "start_failed",
+                code=self.options.fail_start,
+                message="Told to fail.",
+                fix="Tell it otherwise.",
+            )
+            os._exit(1)
+        self.send("ready", **self.facts())
+
+    def facts(self) -> dict[str, Any]:
+        on_gpu = self.claim == "cuda"
+        return {
+            "pid": os.getpid(),
+            "device": self.claim,
+            "device_index": self.config["device_index"],
+            "device_name": self.config["device_name"] or (GPU_NAME if on_gpu else None),
+            "device_uuid": self.config["device_uuid"] or (GPU_UUID if on_gpu else None),
+            "model": self.config["model"],
+            "compute_type": self.config["compute_type"],
+            "requested_compute_type": self.config["compute_type"],
+            "supported_compute_types": [self.config["compute_type"]],
+            "load_seconds": 0.01,
+            "warmup_seconds": 0.01,
+            "warmup_device": self.options.warmup_on or self.claim,
+        }
+
+    def transcribe(self, message: Message) -> None:
+        job_id = message["job_id"]
+        windows = self.options.windows or max(1, -(-message["samples"] // WINDOW_SAMPLES))
+        devices = (self.options.windows_on or self.claim).split(",")
+        self.send(
+            "language",
+            job_id=job_id,
+            language=message["options"]["language"] or self.options.language,
+            language_probability=0.9,
+        )
+        self.send(
+            "plan", job_id=job_id, windows_total=windows, duration_after_vad=message["samples"] / 16_000
+        )
+        for index in range(windows):
+            if not self.go_on(job_id, index):
+                return
+            self.send("window", job_id=job_id, index=index, device=devices[index % len(devices)])
+            self.send("segment", job_id=job_id, segment=self.segment(index, message))
+        self.send("done", job_id=job_id, **self.totals(devices))
+
+    def go_on(self, job_id: str, index: int) -> bool:
+        """Do before window `index` what the options say; whether the job continues."""
+        options, cancelled = self.options, self.cancelled[job_id]
+        if index == options.crash_at and self.counted(options.crash_times):
+            self.die(f"crashing before window {index} as told")
+        if index == options.garbage_at:
+            with self.sending:
+                self.socket.sendall(b"\xff\xff\xff\xff garbage")
+        if index == options.freeze_at:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if index == options.hang_at:
+            cancelled.wait()
+        if index == options.error_at:
+            self.send(
+                "error",
+                job_id=job_id,
+                code=options.error_code,
+                message="Told to fail.",
+                fix="Tell it otherwise.",
+            )
+            return False
+        if cancelled.is_set():
+            self.send("cancelled", job_id=job_id)
+            return False
+        return True
+
+    def segment(self, index: int, message: Message) -> dict[str, Any]:
+        end = min((index + 1) * 30.0, max(message["samples"] / 16_000, index * 30.0 + 1.0))
+        text = " " + self.options.text.format(index=index)
+        words = [{"start": index * 30.0, "end": end, "word": text, "probability": 0.9}]
+        return {
+            "id": index,
+            "seek": index * 3000,
+            "start": index * 30.0,
+            "end": end,
+            "text": text,
+            "tokens": [50364, index],
+            "avg_logprob": -0.2,
+            "compression_ratio": 1.1,
+            "no_speech_prob": 0.01,
+            "words": words if message["options"]["word_timestamps"] else None,
+            "temperature": 0.0,
+        }
+
+    def totals(self, devices: list[str]) -> dict[str, Any]:
+        return {
+            "vad_seconds": 0.01,
+            "language_detection_seconds": 0.01,
+            "transcription_seconds": 0.05,
+            "pool_peak_bytes": 123_456_789 if "cuda" in devices else None,
+            "notices": [],
+        }
+
+    def counted(self, times: int) -> bool:
+        """Whether this is to happen once more, and count it."""
+        if self.options.count_file is None:
+            return True
+        with self.options.count_file.open("a+") as file:
+            file.seek(0)
+            happened = len(file.read())
+            if happened < times:
+                file.write("x")
+        return happened < times
+
+    def die(self, words: str) -> None:
+        print(words, file=sys.stderr, flush=True)
+        if self.options.crash_with.isdigit():
+            os._exit(int(self.options.crash_with))
+        os.kill(os.getpid(), signal.Signals[f"SIG{self.options.crash_with}"])
+        self.wait_for_end()
+
+    def wait_for_end(self) -> None:
+        """Do nothing until the parent is gone."""
+        while receive_message(self.socket) is not None:
+            continue
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    StandIn(parse_arguments(sys.argv[1:])).run()

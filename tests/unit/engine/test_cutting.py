@@ -1,0 +1,95 @@
+"""A window's drafts become segments in file time, ordered and inside the window."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transcriber.engine.cutting import DraftText, build_segments
+from transcriber.engine.fallback import Attempt
+from transcriber.engine.windows import SpeechChunk, Window
+from transcriber.engine.words import TimedWord
+
+ATTEMPT = Attempt(tokens=(), avg_logprob=-0.2, no_speech_prob=0.1, compression_ratio=1.1, temperature=0.0)
+WINDOW = Window(index=2, start=160_000, end=480_000, speech=(SpeechChunk(start=160_000, end=480_000),))
+
+
+def draft(
+    start: float, end: float, text: str, word_times: list[tuple[float, float]] | None = None
+) -> DraftText:
+    parts = [f" {part}" for part in text.split()]
+    words = word_times and tuple(
+        TimedWord(start=low, end=high, word=part, probability=0.5, tokens=(7,))
+        for part, (low, high) in zip(parts, word_times, strict=True)
+    )
+    return DraftText(
+        start=start,
+        end=end,
+        tokens=(50_364, 7, 50_400),
+        text_tokens=(7,),
+        text="".join(parts),
+        words=words or None,
+    )
+
+
+def test_times_are_those_of_the_file() -> None:
+    (segment,) = build_segments([draft(1.0, 2.5, "hello")], WINDOW, ATTEMPT, keep_words=False)
+
+    assert (segment.start, segment.end, segment.seek, segment.text) == (11.0, 12.5, 1000, " hello")
+    assert segment.words is None
+    assert segment.tokens == (50_364, 7, 50_400)
+
+
+def test_words_asked_for_set_the_segments_times() -> None:
+    words = [(1.2, 1.5), (1.5, 2.0)]
+
+    (segment,) = build_segments([draft(0.0, 6.0, "hello world", words)], WINDOW, ATTEMPT, keep_words=True)
+
+    assert (segment.start, segment.end) == (11.2, 12.0)
+    assert [word.word for word in segment.words or ()] == [" hello", " world"]
+
+
+def test_a_long_segment_is_cut_though_no_words_were_asked_for() -> None:
+    words = [(0.0, 3.0), (3.0, 5.0), (5.5, 7.0), (7.0, 9.0)]
+
+    segments = build_segments(
+        [draft(0.0, 9.0, "one two. three four", words)], WINDOW, ATTEMPT, keep_words=False
+    )
+
+    assert [(one.start, one.end, one.text) for one in segments] == [
+        (10, 15, " one two."),
+        (15.5, 19, " three four"),
+    ]
+    assert all(one.words is None for one in segments)
+
+
+def test_segments_do_not_overlap() -> None:
+    drafts = [draft(0, 6, "one two", [(0, 3), (3, 5.5)]), draft(4, 6, "three", [(4.5, 6)])]
+
+    one, two = build_segments(drafts, WINDOW, ATTEMPT, keep_words=True)
+
+    assert (one.end, two.start, two.end) == (15.5, 15.5, 16)
+
+
+times = st.floats(-1, 40)
+
+
+@given(
+    st.lists(st.tuples(times, times, st.lists(st.tuples(times, times), max_size=12)), max_size=6),
+    st.booleans(),
+)
+def test_whatever_the_model_says_times_are_ordered_and_inside(rows: list, keep_words: bool) -> None:
+    drafts = [
+        draft(max(0, min(a, b)), max(0, a, b), " ".join("w" * len(words)) or "text", words or None)
+        for a, b, words in rows
+    ]
+
+    segments = build_segments(drafts, WINDOW, ATTEMPT, keep_words=keep_words)
+
+    flat = [time for segment in segments for time in (segment.start, segment.end)]
+    assert flat == sorted(flat)
+    assert all(10 <= time <= 30 for time in flat)
+    for segment in segments:
+        inside = [time for word in segment.words or () for time in (word.start, word.end)]
+        assert inside == sorted(inside)
+        assert all(segment.start <= time <= segment.end for time in inside)

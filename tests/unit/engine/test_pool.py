@@ -1,0 +1,382 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from standin_start import HeldClock, SystemClock, eventually
+from transcriber.domain.errors import EngineStartError, ModelNotFoundError, ShuttingDownError
+from transcriber.domain.events import EngineEvent
+from transcriber.domain.options import TranscriptionOptions
+from transcriber.domain.ports import EngineInfo
+from transcriber.engine.pool import ChildEnginePool
+
+
+class FakeEngine:
+    """An engine that is alive until it is told otherwise."""
+
+    def __init__(self, device: str, model: str, pid: int) -> None:
+        self.alive = True
+        self.closed = 0
+        self.info = EngineInfo(
+            pid=pid,
+            device=device,
+            device_index=0,
+            device_name=None,
+            device_uuid=None,
+            model=model,
+            compute_type="float32",
+            requested_compute_type="float32",
+            supported_compute_types=("float32",),
+            started_at=HeldClock().now(),
+            load_seconds=0.0,
+            warmup_seconds=0.0,
+            warmup_device=device,
+        )
+
+    def transcribe(
+        self, job_id: str, pcm: Path, samples: int, options: TranscriptionOptions
+    ) -> Iterator[EngineEvent]:
+        return iter(())
+
+    def cancel(self, job_id: str) -> None: ...
+
+    def close(self, grace: float = 2.0) -> None:
+        self.alive = False
+        self.closed += 1
+
+
+class Launcher:
+    """Launches fake engines, or fails as long as it is told to."""
+
+    def __init__(self) -> None:
+        self.engines: list[FakeEngine] = []
+        self.tries = 0
+        self.error: Exception | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+        self.begun = threading.Event()
+
+    def __call__(self, device: str, model: str) -> FakeEngine:
+        self.tries += 1
+        self.begun.set()
+        assert self.gate.wait(20)
+        if self.error is not None:
+            raise self.error
+        self.engines.append(FakeEngine(device, model, pid=self.tries))
+        return self.engines[-1]
+
+    def fail(self, code: str = "cuda_unavailable") -> None:
+        self.error = EngineStartError("No.", code=code)
+
+
+@pytest.fixture
+def launch() -> Launcher:
+    return Launcher()
+
+
+@pytest.fixture
+def clock() -> HeldClock:
+    return HeldClock()
+
+
+@pytest.fixture
+def pool(launch: Launcher, clock: HeldClock) -> Iterator[ChildEnginePool]:
+    pool = ChildEnginePool(launch=launch, max_engines=2, clock=clock, busy_timeout=0.0)
+    yield pool
+    pool.close()
+
+
+def borrow(pool: ChildEnginePool, device: str = "cpu", model: str = "base") -> FakeEngine:
+    with pool.lend(device, model) as engine:
+        assert isinstance(engine, FakeEngine)
+        return engine
+
+
+def test_engine_is_started_once_and_lent_again(pool: ChildEnginePool, launch: Launcher) -> None:
+    assert borrow(pool) is borrow(pool)
+    assert launch.tries == 1
+    assert [info.pid for info in pool.running()] == [1]
+
+
+def test_aliases_of_a_model_share_its_engine(pool: ChildEnginePool, launch: Launcher) -> None:
+    assert borrow(pool, model="turbo") is borrow(pool, model="large-v3-turbo")
+    assert launch.engines[0].info.model == "large-v3-turbo"
+
+
+def test_device_and_model_have_an_engine_each(pool: ChildEnginePool) -> None:
+    assert borrow(pool, "cuda").info.device == "cuda"
+    assert borrow(pool, "cpu").info.device == "cpu"
+    assert len(pool.running()) == 2
+
+
+def test_eight_at_once_wait_for_one_start(pool: ChildEnginePool, launch: Launcher) -> None:
+    launch.gate.clear()
+    with ThreadPoolExecutor(8) as threads:
+        asked = [threads.submit(borrow, pool) for _ in range(8)]
+        assert launch.begun.wait(20)
+        launch.gate.set()
+        engines = {id(each.result(20)) for each in asked}
+
+    assert len(engines) == 1
+    assert launch.tries == 1
+
+
+def test_all_who_wait_for_a_start_hear_why_it_failed(pool: ChildEnginePool, launch: Launcher) -> None:
+    launch.gate.clear()
+    launch.fail("cublas_missing")
+    with ThreadPoolExecutor(8) as threads:
+        asked = [threads.submit(borrow, pool) for _ in range(8)]
+        assert launch.begun.wait(20)
+        launch.gate.set()
+        errors = [each.exception(20) for each in asked]
+
+    assert {getattr(error, "code", None) for error in errors} == {"cublas_missing"}
+    assert launch.tries == 1
+
+
+def test_interrupted_start_is_taken_over_by_the_next_one(pool: ChildEnginePool, launch: Launcher) -> None:
+    launch.error = KeyboardInterrupt()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        borrow(pool)
+    launch.error = None
+
+    assert borrow(pool).alive
+
+
+def seconds_to_next_try(pool: ChildEnginePool, launch: Launcher, clock: HeldClock) -> float:
+    before, tries = clock.seconds, launch.tries
+    while launch.tries == tries:
+        clock.seconds += 0.5
+        pool.tend()
+    return clock.seconds - before
+
+
+def test_failed_start_is_tried_again_later_and_later(
+    pool: ChildEnginePool, launch: Launcher, clock: HeldClock
+) -> None:
+    launch.fail()
+    with pytest.raises(EngineStartError):
+        pool.ensure("cuda", "base")
+
+    delays = [seconds_to_next_try(pool, launch, clock) for _ in range(9)]
+
+    assert delays == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_start_that_just_failed_is_answered_without_a_new_try(
+    pool: ChildEnginePool, launch: Launcher, clock: HeldClock
+) -> None:
+    launch.fail("cublas_missing")
+    for _ in range(3):
+        with pytest.raises(EngineStartError) as caught:
+            borrow(pool, "cuda")
+        assert caught.value.code == "cublas_missing"
+    assert launch.tries == 1
+
+    launch.error = None
+    clock.seconds += 1
+
+    assert borrow(pool, "cuda").alive
+
+
+def test_last_start_error_is_kept_for_its_device_until_a_start_succeeds(
+    pool: ChildEnginePool, launch: Launcher, clock: HeldClock
+) -> None:
+    launch.fail("cublas_missing")
+    with pytest.raises(EngineStartError):
+        borrow(pool, "cuda")
+
+    error = pool.last_start_error("cuda")
+    assert error is not None
+    assert error.code == "cublas_missing"
+    assert pool.last_start_error("cpu") is None
+
+    launch.error = None
+    clock.seconds += 1
+    borrow(pool, "cuda")
+
+    assert pool.last_start_error("cuda") is None
+
+
+def test_missing_model_is_looked_for_again_at_once(pool: ChildEnginePool, launch: Launcher) -> None:
+    launch.error = ModelNotFoundError("No such model.")
+    for number in range(100):
+        with pytest.raises(ModelNotFoundError):
+            borrow(pool, model=f"made-up-{number}")
+    assert not pool._slots  # names from requests leave nothing behind
+
+    launch.error = None
+
+    assert borrow(pool, model="made-up-1").alive
+
+
+def test_engine_idle_longest_makes_room(pool: ChildEnginePool, clock: HeldClock) -> None:
+    oldest = borrow(pool, model="tiny")
+    clock.seconds += 1
+    newer = borrow(pool, model="base")
+    clock.seconds += 1
+
+    borrow(pool, model="small")
+
+    assert (oldest.closed, newer.closed) == (1, 0)
+    assert {info.model for info in pool.running()} == {"base", "small"}
+
+
+def test_engine_of_the_boot_makes_room_last_and_comes_back_when_there_is_some(
+    pool: ChildEnginePool, launch: Launcher, clock: HeldClock
+) -> None:
+    pool.ensure("cpu", "base")
+    clock.seconds += 1
+    borrow(pool, model="tiny")
+    clock.seconds += 1
+    borrow(pool, model="small")
+    assert {info.model for info in pool.running()} == {"base", "small"}
+
+    with pool.lend("cpu", "small"), pool.lend("cpu", "tiny"):
+        pool.tend()
+        assert {info.model for info in pool.running()} == {"small", "tiny"}
+
+    launch.engines[-1].alive = False
+    pool.tend()
+    assert {info.model for info in pool.running()} == {"small", "base"}
+    assert pool.restarts == 0
+
+
+def test_lent_engine_is_never_ended_to_make_room(pool: ChildEnginePool) -> None:
+    with pool.lend("cpu", "tiny") as one, pool.lend("cpu", "base") as other:
+        with pytest.raises(EngineStartError) as caught:
+            borrow(pool, model="small")
+        assert one.alive
+        assert other.alive
+
+    assert caught.value.code == "engines_busy"
+    assert pool.last_start_error("cpu") is None
+
+
+def test_borrower_waits_for_room(launch: Launcher) -> None:
+    pool = ChildEnginePool(launch=launch, max_engines=1, clock=SystemClock(), busy_timeout=20.0)
+    with ThreadPoolExecutor(1) as threads:
+        with pool.lend("cpu", "tiny"):
+            asked = threads.submit(borrow, pool, "cpu", "base")
+            assert eventually(lambda: ("cpu", "base") in pool._slots)
+            assert not asked.done()
+        engine = asked.result(20)
+
+    assert engine.info.model == "base"
+    assert launch.engines[0].closed == 1
+    pool.close()
+
+
+def test_dead_engine_is_replaced_at_once(pool: ChildEnginePool, launch: Launcher) -> None:
+    dead = borrow(pool)
+    dead.alive = False
+
+    fresh = borrow(pool)
+
+    assert fresh is not dead
+    assert dead.closed == 1
+    assert pool.restarts == 1
+
+
+def test_discarded_engine_is_ended_and_replaced(pool: ChildEnginePool) -> None:
+    with pool.lend("cpu", "base") as wedged:
+        pool.discard(wedged)
+        pool.discard(wedged)
+
+    assert isinstance(wedged, FakeEngine)
+    assert wedged.closed == 1
+    assert borrow(pool) is not wedged
+    assert pool.restarts == 1
+
+
+def test_kept_engine_that_dies_idle_is_started_again(
+    pool: ChildEnginePool, launch: Launcher, clock: HeldClock
+) -> None:
+    pool.ensure("cpu", "base")
+    clock.seconds += 3600
+    launch.engines[0].alive = False
+
+    pool.tend()
+    assert pool.running() == ()
+    clock.seconds += 1
+    pool.tend()
+
+    assert [info.pid for info in pool.running()] == [2]
+    assert pool.restarts == 1
+
+
+def test_kept_engine_that_dies_young_again_and_again_is_started_ever_later(
+    pool: ChildEnginePool, launch: Launcher, clock: HeldClock
+) -> None:
+    pool.ensure("cpu", "base")
+    delays = []
+    for _ in range(4):
+        launch.engines[-1].alive = False
+        pool.tend()
+        delays.append(seconds_to_next_try(pool, launch, clock))
+
+    assert delays == [1, 2, 4, 8]
+
+    clock.seconds += 3600
+    launch.engines[-1].alive = False
+    pool.tend()
+    assert seconds_to_next_try(pool, launch, clock) == 1
+
+
+def test_other_engine_that_dies_is_not_started_again_until_wanted(
+    pool: ChildEnginePool, launch: Launcher, clock: HeldClock
+) -> None:
+    borrow(pool).alive = False
+    clock.seconds += 100
+
+    pool.tend()
+
+    assert launch.tries == 1
+    assert launch.engines[0].closed == 1
+
+
+def test_supervisor_outlives_a_fault(launch: Launcher) -> None:
+    pool = ChildEnginePool(launch=launch, max_engines=2, clock=SystemClock())
+    launch.error = RuntimeError("a fault of ours")
+    with pytest.raises(RuntimeError):
+        pool.ensure("cpu", "base")
+    supervisor = pool.supervise(interval=0.01)
+    assert eventually(lambda: launch.tries >= 2)
+
+    launch.error = None
+
+    assert eventually(lambda: pool.running())
+    pool.close()
+    supervisor.join(5)
+    assert not supervisor.is_alive()
+
+
+def test_closed_pool_ends_its_engines_and_lends_no_more(pool: ChildEnginePool) -> None:
+    engines = [borrow(pool, "cpu"), borrow(pool, "cuda")]
+
+    pool.close()
+
+    assert [engine.closed for engine in engines] == [1, 1]
+    assert pool.running() == ()
+    with pytest.raises(ShuttingDownError):
+        borrow(pool)
+
+
+def test_engine_that_comes_up_after_the_close_is_ended(pool: ChildEnginePool, launch: Launcher) -> None:
+    launch.gate.clear()
+    with ThreadPoolExecutor(2) as threads:
+        starter = threads.submit(borrow, pool)
+        assert launch.begun.wait(20)
+        waiter = threads.submit(borrow, pool)
+        pool.close()
+        with pytest.raises(ShuttingDownError):
+            waiter.result(20)
+        launch.gate.set()
+        with pytest.raises(ShuttingDownError):
+            starter.result(20)
+
+    assert launch.engines[0].closed == 1

@@ -1,0 +1,62 @@
+"""The environment of an engine child: the right libraries, one GPU or none, and no secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fake_gpu import make_device, make_driver, make_status
+from transcriber.gpu.environment import engine_environment, without_secrets
+
+CACHE = Path("/var/cache/transcriber")
+
+
+def test_gpu_engine_sees_the_selected_gpu_and_the_chosen_libraries_first() -> None:
+    devices = (make_device(), make_device(index=1, uuid="GPU-2222"))
+    status = make_status(devices=devices, gpu_device="1")
+
+    environ = engine_environment(
+        {"LD_LIBRARY_PATH": "/opt/own:", "CUDA_VISIBLE_DEVICES": "0,1"},
+        device="cuda",
+        status=status,
+        cache_dir=CACHE,
+    )
+
+    assert environ["CUDA_VISIBLE_DEVICES"] == "GPU-2222"
+    assert environ["LD_LIBRARY_PATH"] == "/venv/nvidia/cublas/lib:/opt/own"
+    assert environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert environ["CUDA_CACHE_PATH"] == "/var/cache/transcriber/cuda"
+
+
+def test_drivers_folder_comes_last_where_the_linker_misses_it() -> None:
+    status = make_status(driver=make_driver(extra_dir="/usr/lib/wsl/lib"))
+
+    environ = engine_environment({}, device="cuda", status=status, cache_dir=CACHE)
+
+    assert environ["LD_LIBRARY_PATH"].split(":") == ["/venv/nvidia/cublas/lib", "/usr/lib/wsl/lib"]
+
+
+def test_cpu_engine_sees_no_gpu_and_keeps_the_operators_path() -> None:
+    base = {"LD_LIBRARY_PATH": "/opt/own", "CUDA_VISIBLE_DEVICES": "0"}
+
+    environ = engine_environment(base, device="cpu", status=make_status(), cache_dir=CACHE)
+
+    assert (environ["CUDA_VISIBLE_DEVICES"], environ["LD_LIBRARY_PATH"]) == ("", "/opt/own")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_engine_gets_no_secrets_and_keeps_the_rest(device: str) -> None:
+    base = {"WHISPER_API_KEY": "k", "HF_TOKEN": "t", "AWS_SECRET_ACCESS_KEY": "s", "DB_PASSWORD": "p"}
+    kept = {"CT2_VERBOSE": "1", "PATH": "/bin", "KEYBOARD": "us"}
+
+    environ = engine_environment({**base, **kept}, device=device, status=make_status(), cache_dir=CACHE)
+
+    assert not base.keys() & environ.keys()
+    assert kept.items() <= environ.items()
+
+
+def test_secret_names_in_any_case_are_dropped() -> None:
+    assert without_secrets({"my_token": "1", "Secret": "2", "TOKENS_PER_SECOND": "3"}) == {
+        "TOKENS_PER_SECOND": "3"
+    }

@@ -1,0 +1,105 @@
+"""Settings: names, precedence, errors that name the variable, and a page that is current."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from transcriber import config
+from transcriber.domain.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_defaults_want_the_gpu_and_allow_the_cpu() -> None:
+    settings = config.load({})
+
+    assert (settings.gpu_policy, settings.default_use_gpu, settings.host, settings.port) == (
+        "preferred",
+        True,
+        "127.0.0.1",
+        5000,
+    )
+
+
+def test_prefixed_name_beats_the_bare_one() -> None:
+    settings = config.load({"PORT": "80", "WHISPER_PORT": "8080"})
+
+    assert settings.port == 8080
+    assert settings.sources["port"] == "WHISPER_PORT"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WHISPER_PORT", "none"),
+        ("WHISPER_PORT", "70000"),
+        ("WHISPER_GPU_POLICY", "maybe"),
+        ("WHISPER_VAD", "perhaps"),
+        ("WHISPER_CPU_COMPUTE_TYPE", "float16"),
+        ("WHISPER_MAX_UPLOAD_BYTES", "0"),
+    ],
+)
+def test_wrong_value_names_the_variable_and_what_is_allowed(name: str, value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load({name: value})
+
+    assert name in caught.value.message
+    assert repr(value) in caught.value.message
+    assert "allowed" in caught.value.message
+
+
+def test_unknown_setting_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load({"WHISPER_MODLE": "base"})
+
+    assert caught.value.code == "unknown_setting"
+    assert "WHISPER_MODLE" in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["WHISPER_DEVICE", "DEVICE"])
+def test_device_cpu_turns_the_policy_off(name: str) -> None:
+    settings = config.load({name: "cpu"})
+
+    assert settings.gpu_policy == "off"
+    assert settings.sources["gpu_policy"] == f"{name}=cpu"
+
+
+def test_device_cuda_leaves_the_policy_as_it_is() -> None:
+    settings = config.load({"WHISPER_DEVICE": "cuda", "WHISPER_GPU_POLICY": "required"})
+
+    assert (settings.gpu_policy, settings.default_use_gpu) == ("required", True)
+
+
+def test_bare_compute_type_goes_where_it_is_possible() -> None:
+    settings = config.load({"COMPUTE_TYPE": "float16"})
+
+    assert (settings.gpu_compute_type, settings.cpu_compute_type) == ("float16", "int8")
+
+
+def test_secret_is_not_shown() -> None:
+    settings = config.load({"WHISPER_API_KEY": "open sesame"})
+
+    assert "open sesame" not in repr(settings.public())
+
+
+def test_network_address_needs_a_key() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.check_listening(config.load({"WHISPER_HOST": "0.0.0.0"}))
+
+    assert caught.value.code == "key_required"
+
+
+@pytest.mark.parametrize("extra", [{"WHISPER_API_KEY": "k"}, {"WHISPER_ALLOW_ANONYMOUS": "true"}])
+def test_network_address_with_a_key_or_by_explicit_setting(extra: dict[str, str]) -> None:
+    config.check_listening(config.load({"WHISPER_HOST": "0.0.0.0"} | extra))
+
+    assert config.is_loopback("127.0.0.5")
+    assert not config.is_loopback("0.0.0.0")
+
+
+def test_settings_page_is_current() -> None:
+    assert (ROOT / "docs/settings.md").read_text() == config.settings_markdown(config.rows_of_settings()), (
+        "run scripts/docs"
+    )
