@@ -55,10 +55,10 @@ def jfk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three minutes of speech."""
+    """Almost two minutes of speech."""
     clips = [decode_audio(str(clip.path)) for clip in ENGLISH_CLIPS]
     gap = np.zeros(12_000, np.float32)
-    audio = np.concatenate([part for clip in clips * 9 for part in (clip, gap)])
+    audio = np.concatenate([part for clip in clips * 5 for part in (clip, gap)])
     return write_pcm(tmp_path_factory.mktemp("pcm") / "long.pcm", audio)
 
 
@@ -106,8 +106,8 @@ def test_a_long_file_has_ordered_readable_segments(engine: EngineDriver, long: P
     assert all(segment["end"] - segment["start"] <= 7.001 for segment in segments)
     assert all(len(segment["text"].strip()) <= 84 for segment in segments)
     assert [m["index"] for m in answer.of("window")] == list(range(answer.of("plan")[0]["windows_total"]))
-    assert words_of(answer).count("brown fox") == 9
-    assert words_of(answer).count("for your country") == 9
+    assert words_of(answer).count("brown fox") == 5
+    assert words_of(answer).count("for your country") == 5
 
 
 def test_the_same_file_gives_the_same_text(engine: EngineDriver, long: Path) -> None:
@@ -201,7 +201,7 @@ def test_without_vad_the_whole_file_is_transcribed(engine: EngineDriver, long: P
     answer = engine.transcribe("no-vad", long, vad_filter=False)
 
     assert answer.of("plan")[0]["duration_after_vad"] == pytest.approx(long.stat().st_size / 32_000)
-    assert words_of(answer).count("brown fox") >= 8
+    assert words_of(answer).count("brown fox") >= 4
 
 
 def test_an_english_model_says_which_wishes_it_can_not_grant(engine: EngineDriver, jfk: Path) -> None:

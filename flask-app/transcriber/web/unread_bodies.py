@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 #: What is still read and thrown away after a refusal, so that the client, who is busy sending, gets to
 #: see the answer. A connection closed over unread bytes is reset, and the answer is lost with it.
-DRAIN_BYTES = 8 * 1024 * 1024
-DRAIN_SECONDS = 2.0
+DRAIN_BYTES = 256 * 1024 * 1024
+DRAIN_SECONDS = 3.0
 
 
 class UnreadBodies:
@@ -61,6 +61,7 @@ def drain(environ: WSGIEnvironment) -> None:
             if not data:
                 return
             left -= len(data)
+            time.sleep(0)  # under gevent: others get their turn
 
 
 def _has_body(environ: WSGIEnvironment) -> bool:

@@ -89,7 +89,7 @@ class SpooledFile(io.RawIOBase):
         self._until_yield -= len(data)
         if self._until_yield <= 0:
             self._until_yield = YIELD_EVERY_BYTES
-            time.sleep(0)  # under gevent this is gevent's sleep: the hub runs the others
+            time.sleep(0.0005)  # under gevent this is gevent's sleep: the hub runs the others
         return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
