@@ -13,6 +13,10 @@ TranscriberError
 │   │   ├── JobNotFoundError     there is no such job
 │   │   └── ModelNotFoundError   there is no such model here
 │   ├── JobNotFinishedError      the job has no transcript yet
+│   ├── JobFinishedError         the job has ended, so it can't be cancelled
+│   ├── JobNotFailedError        the job has not failed, so it can't be retried
+│   ├── UploadGoneError          the job's upload is not in the spool any more
+│   ├── IdempotencyConflictError the key was used for something else
 │   └── MethodNotAllowedError    the route does not take this method
 ├── MediaError                   the upload can't be used as audio
 │   ├── EmptyUploadError         the file has no bytes
@@ -29,9 +33,11 @@ TranscriberError
 │   ├── DecoderUnavailableError  the decode server can't be started, or its sandbox does not hold
 │   └── ShuttingDownError        the service is stopping
 ├── GpuRequiredError             the GPU was required and can't serve
+├── JobTimeoutError              the job took longer than is allowed
+├── InterruptedJobError          the service stopped while a client waited for the job
 ├── EngineError                  the engine child failed
 │   ├── EngineStartError         it did not become ready
-│   ├── EngineCrashedError       it died in mid-work, twice
+│   ├── EngineCrashedError       it died in mid-work
 │   └── EngineFailedError        it reported an error for this job
 └── JobCancelledError            somebody cancelled the job
 
@@ -165,6 +171,34 @@ class JobNotFinishedError(RequestError):
     code = "job_not_finished"
 
 
+class JobFinishedError(RequestError):
+    """The job has ended already."""
+
+    code = "job_finished"
+    fix = "A job that has ended can be removed: DELETE /jobs/{job_id}?purge=true"
+
+
+class JobNotFailedError(RequestError):
+    """Only a job that failed can be retried."""
+
+    code = "job_not_failed"
+    fix = "Submit the file as a new job."
+
+
+class UploadGoneError(RequestError):
+    """The job's upload is not kept any more."""
+
+    code = "upload_gone"
+    fix = "Send the file again; WHISPER_KEEP_UPLOADS_HOURS says how long uploads are kept."
+
+
+class IdempotencyConflictError(RequestError):
+    """This Idempotency-Key was used for another file or other options."""
+
+    code = "idempotency_key_reused"
+    fix = "Send a new Idempotency-Key with each new submission."
+
+
 class MethodNotAllowedError(RequestError):
     """This address does not take this method."""
 
@@ -211,6 +245,8 @@ class DecoderCrashedError(MediaError):
 
     code = "decoder_crashed"
     fix = "The file is probably damaged. Convert it to wav or flac and send that."
+    #: It was killed from outside (SIGKILL), or ended without a word: the file may be innocent.
+    is_kill: bool = False
 
 
 class LimitError(TranscriberError):
@@ -288,6 +324,21 @@ class GpuRequiredError(TranscriberError):
     retryable = True
 
 
+class JobTimeoutError(TranscriberError):
+    """The job took longer than is allowed."""
+
+    code = "job_timeout"
+    fix = "Split the file, take a smaller model, or raise WHISPER_JOB_TIMEOUT_SECONDS."
+
+
+class InterruptedJobError(TranscriberError):
+    """The service stopped before this job was done."""
+
+    code = "interrupted"
+    fix = "Send the file again; a job that nobody waits for on its connection goes on after a restart."
+    retryable = True
+
+
 class EngineError(TranscriberError):
     """The engine failed."""
 
@@ -306,6 +357,12 @@ class EngineCrashedError(EngineError):
 
     code = "engine_crashed"
     fix = "Try again; if it happens with this file only, the file is the cause. See the log for the child's last words."
+    #: It died by a fault of its own; else somebody or the kernel killed it, or we ended it.
+    is_fault: bool = False
+
+    def __init__(self, message: str | None = None, *, is_fault: bool = False) -> None:
+        super().__init__(message)
+        self.is_fault = is_fault
 
 
 class EngineFailedError(EngineError):

@@ -21,18 +21,27 @@ class LanguageDetected:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """How many windows the job has, and the seconds of audio that VAD kept."""
+    """Windows of the job as VAD finds them, in order: (start, end) in samples. Several may follow one another;
+    the last one is complete, and tells the seconds of audio that VAD kept."""
 
-    windows_total: int
+    first_index: int
+    windows: tuple[tuple[int, int], ...]
+    is_complete: bool
     duration_after_vad: float
+    vad_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WindowDone:
-    """One window went through the encoder: on which device, by the encoder output's own word."""
+    """One window went through the encoder: on which device, by the encoder output's own word.
+
+    Windows are told in order, each followed by its segments. `history` is what the next window is
+    conditioned on (token ids), only where condition_on_previous_text is set.
+    """
 
     index: int
     device: str
+    history: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +60,29 @@ class Finished:
     transcription_seconds: float
     pool_peak_bytes: int | None
     notices: tuple[Notice, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinishedWindow:
+    """A window of an earlier run whose text stays: its device and its segments."""
+
+    index: int
+    device: str
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resumption:
+    """Where an interrupted job goes on. The engine redoes nothing of `finished` (windows 0, 1, … in order).
+
+    plan None: VAD had not read the whole file; the engine runs it again, with the same windows as result.
+    """
+
+    language: str
+    language_probability: float
+    plan: Planned | None
+    finished: tuple[FinishedWindow, ...]
+    history: tuple[int, ...] | None = None
 
 
 EngineEvent = LanguageDetected | Planned | WindowDone | SegmentReady | Finished

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -53,6 +53,14 @@ class JobError:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Webhook:
+    """Who is told when a job ends. The secret signs by the Standard Webhooks convention; empty: unsigned."""
+
+    url: str
+    secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """One row of the store. Times are UTC with a zone; file_name is the caller's word, for show only."""
 
@@ -67,7 +75,88 @@ class Job:
     attempts: int = 0
     error: JobError | None = None
     request_id: str | None = None
+    #: Higher runs earlier within its lane; -100 to 100.
+    priority: int = 0
+    #: A client waits for the answer on its connection: it goes, the job goes (POST /transcribe).
+    is_awaited: bool = False
+    webhook: Webhook | None = None
+    #: The caller's Idempotency-Key, and a digest of what it was sent with.
+    idempotency_key: str | None = None
+    fingerprint: str | None = None
+    #: Seconds of audio, known once it is decoded.
+    duration: float | None = None
+    #: How often an engine died with this job in it, by faults of its own and by SIGKILL from outside.
+    engine_faults: int = 0
+    engine_kills: int = 0
+    #: The order of acceptance; the store gives it. 0: not stored yet.
+    number: int = 0
+    #: Whether the upload is still in the spool, so that the job can be retried.
+    has_upload: bool = True
 
     def evolve(self, **changes: Any) -> Job:
         """A copy with these fields changed."""
         return replace(self, **changes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SubmissionTerms:
+    """How a job is to be treated, beside what is to be done with its file."""
+
+    priority: int = 0
+    webhook: Webhook | None = None
+    idempotency_key: str | None = None
+    #: A digest of what the key was sent with; another one under the same key is refused.
+    fingerprint: str | None = None
+    #: A client waits for the answer on its connection.
+    is_awaited: bool = False
+
+
+class DeliveryStatus(enum.StrEnum):
+    """Where a webhook delivery stands."""
+
+    PENDING = "pending"  #: to be sent, for the first time or again
+    DELIVERED = "delivered"  #: the receiver answered 2xx
+    GIVEN_UP = "given_up"  #: all tries failed, or the address is not allowed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """One webhook message in the outbox. `id` is the webhook-id header, the same in every try."""
+
+    id: str
+    job_id: str
+    url: str
+    secret: str = field(repr=False)
+    #: The body, JSON as it is signed and sent.
+    payload: str
+    status: DeliveryStatus
+    tries: int = 0
+    created_at: datetime
+    next_try_at: datetime
+    #: What the last try came to: the receiver's status, or why it could not be asked.
+    last_status: int | None = None
+    last_error: str | None = None
+    delivered_at: datetime | None = None
+
+    def evolve(self, **changes: Any) -> Delivery:
+        """A copy with these fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobProgress:
+    """How far a running job is. percent 0 to 100; seconds_left None: not known yet."""
+
+    percent: float
+    stage: str  #: decoding, transcribing
+    seconds_left: float | None
+    windows_done: int
+    segments: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueuePlace:
+    """Where a queued job stands: position 1 is next; an estimate of the wait in seconds."""
+
+    position: int
+    seconds: float | None

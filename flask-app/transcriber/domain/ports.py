@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from .events import EngineEvent
-from .jobs import Job, JobError, JobStatus
+from .events import EngineEvent, Resumption
+from .jobs import Delivery, Job, JobError, JobStatus
 from .options import TranscriptionOptions
 from .transcript import Notice, Transcription
 
@@ -78,9 +78,20 @@ class Engine(Protocol):
     def info(self) -> EngineInfo: ...
 
     def transcribe(
-        self, job_id: str, pcm: Path, samples: int, options: TranscriptionOptions
+        self,
+        job_id: str,
+        pcm: Path,
+        samples: int,
+        options: TranscriptionOptions,
+        *,
+        lane: str = "long",
+        resumption: Resumption | None = None,
     ) -> Iterator[EngineEvent]:
-        """Run one job; yields its events. Raises EngineCrashedError, EngineFailedError, JobCancelledError."""
+        """Run one job, or the rest of it; yields its events, of a resumed job only the new ones.
+
+        lane 'short': its windows do not wait for batches of the 'long' lane.
+        Raises EngineCrashedError (is_fault: it died by its own fault), EngineFailedError, JobCancelledError.
+        """
         ...
 
     def cancel(self, job_id: str) -> None:
@@ -109,15 +120,30 @@ class EnginePool(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobPage:
+    """Some jobs, newest first, and the `before` that asks for the next page; None: there is no more."""
+
+    jobs: tuple[Job, ...]
+    next_before: int | None
+
+
 class JobStore(Protocol):
     """The truth of every job. Every write names the attempt it belongs to."""
 
-    def add(self, job: Job) -> None:
-        """Store a new job; on return it is on disk."""
+    def add(self, job: Job) -> Job:
+        """Store a new job; on return it is on disk, and has its number.
+
+        An idempotency key that is taken gives back the job that has it, and stores nothing.
+        """
         ...
 
     def get(self, job_id: str) -> Job:
         """The job. Raises JobNotFoundError."""
+        ...
+
+    def find_by_key(self, idempotency_key: str) -> Job | None:
+        """The job that was submitted with this key."""
         ...
 
     def claim(self, job_id: str, now: datetime) -> Job | None:
@@ -125,24 +151,92 @@ class JobStore(Protocol):
         ...
 
     def finish(
-        self, job_id: str, attempt: int, status: JobStatus, now: datetime, *, error: JobError | None = None
+        self,
+        job_id: str,
+        attempt: int,
+        status: JobStatus,
+        now: datetime,
+        *,
+        error: JobError | None = None,
+        delivery: Delivery | None = None,
     ) -> bool:
-        """running → a final status, if `attempt` is still the current one; else nothing and False."""
+        """running → a final status, if `attempt` is still the current one; else nothing and False.
+
+        The delivery enters the outbox in the same transaction, or not at all.
+        """
         ...
 
     def requeue(self, job_id: str, attempt: int) -> bool:
         """running → queued, if `attempt` is still the current one; else nothing and False."""
         ...
 
-    def cancel_queued(self, job_id: str, now: datetime) -> bool:
+    def cancel_queued(self, job_id: str, now: datetime, *, delivery: Delivery | None = None) -> bool:
         """queued → cancelled; False if it is not queued any more."""
+        ...
+
+    def retry(self, job_id: str) -> Job | None:
+        """failed → queued with its error, faults and kills wiped; None if it has not failed."""
+        ...
+
+    def note(
+        self,
+        job_id: str,
+        attempt: int,
+        *,
+        duration: float | None = None,
+        engine_faults: int | None = None,
+        engine_kills: int | None = None,
+    ) -> bool:
+        """Keep what became known of a running job; False if `attempt` is not the current one."""
+        ...
+
+    def note_upload_removed(self, job_id: str) -> None:
+        """The job's upload is gone from the spool."""
         ...
 
     def list_jobs(self, *, statuses: tuple[JobStatus, ...] = (), limit: int = 50) -> list[Job]:
         """Newest first; all statuses when none is given."""
         ...
 
+    def page(
+        self, *, statuses: tuple[JobStatus, ...] = (), before: int | None = None, limit: int = 50
+    ) -> JobPage:
+        """Jobs numbered below `before`, newest first."""
+        ...
+
+    def counts(self) -> dict[JobStatus, int]:
+        """How many jobs have each status."""
+        ...
+
+    def purge(self, job_id: str) -> bool:
+        """Delete a job that has ended, with its deliveries; False if there is none such."""
+        ...
+
+    def ended_before(self, moment: datetime, limit: int = 100) -> list[Job]:
+        """Jobs that ended earlier than this, oldest first."""
+        ...
+
     def close(self) -> None: ...
+
+
+class Outbox(Protocol):
+    """Webhook messages that wait to be delivered; it survives restarts. The job store's own file."""
+
+    def due(self, now: datetime, limit: int = 20) -> list[Delivery]:
+        """Pending deliveries whose time has come, oldest first."""
+        ...
+
+    def next_due_at(self) -> datetime | None:
+        """When the next pending delivery is due."""
+        ...
+
+    def record(self, delivery: Delivery) -> None:
+        """Keep the outcome of one try."""
+        ...
+
+    def of_job(self, job_id: str) -> list[Delivery]:
+        """A job's deliveries, oldest first, for show."""
+        ...
 
 
 class ResultStore(Protocol):
@@ -151,6 +245,10 @@ class ResultStore(Protocol):
     def save(self, transcription: Transcription) -> None: ...
 
     def find(self, job_id: str) -> Transcription | None: ...
+
+    def remove(self, job_id: str) -> None:
+        """Delete it; fine when it is not there."""
+        ...
 
 
 class Clock(Protocol):
