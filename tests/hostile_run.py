@@ -28,7 +28,12 @@ _WATCHED = "open,openat,openat2,creat,socket,connect,bind,accept,accept4,execve,
 #: How strace shows the server's first message.
 READY = r"{\"type\":\"ready\""
 
-_CHARACTER_TABLE = re.compile(r'openat\(AT_FDCWD, "[^"]*/gconv[^"]*", [A-Z_|]+\) = -1 EPERM')
+#: Any watched call but the server's own messages.
+_CALL = re.compile(r"^\d+ +(?!sendto)\w+\(")
+
+#: Looking for a table of an old character set in vain. An strace without privileges can't read the names that
+#: a confined child gives, and shows their address.
+_CHARACTER_TABLE = re.compile(r'openat\(AT_FDCWD, ("[^"]*/gconv[^"]*"|0x[0-9a-f]+), [A-Z_|]+\) = -1 EPERM')
 
 
 @dataclass
@@ -128,10 +133,24 @@ class SystemCallLog:
         Two kinds are left out: the server's messages, and the C library looking for a table of an old
         character set (MPEG transport streams name their programme in one), which it is refused.
         """
-        lines = self.path.read_text(errors="replace").splitlines()
-        ready = next(i for i, line in enumerate(lines) if READY in line)
-        calls = [line for line in lines[ready + 1 :] if re.search(r"\d+ \w+\(", line)]
-        return [line for line in calls if " sendto(" not in line and not _CHARACTER_TABLE.search(line)]
+        calls = _join_interrupted(self.path.read_text(errors="replace").splitlines())
+        ready = next(i for i, call in enumerate(calls) if READY in call)
+        return [c for c in calls[ready + 1 :] if _CALL.search(c) and not _CHARACTER_TABLE.search(c)]
+
+
+def _join_interrupted(lines: list[str]) -> list[str]:
+    """strace's lines, with those put together that another process came in between."""
+    begun: dict[str, str] = {}
+    calls = []
+    for line in lines:
+        pid = line.split(maxsplit=1)[0]
+        if line.endswith("<unfinished ...>"):
+            begun[pid] = line.removesuffix("<unfinished ...>").rstrip()
+        elif "resumed>" in line and pid in begun:
+            calls.append(begun.pop(pid) + line.partition("resumed>")[2])
+        else:
+            calls.append(line)
+    return calls + list(begun.values())
 
 
 def watch_system_calls(folder: Path) -> SystemCallLog | None:

@@ -24,6 +24,12 @@ from av.video.stream import VideoStream
 JFK = Path(__file__).parent / "data" / "jfk.flac"
 RATE = 16_000
 
+#: No random identifiers: the same sound gives the same file.
+_BIT_EXACT = {"fflags": "+bitexact"}
+
+#: FLAC's code for a rate in a frame header.
+_FLAC_RATES = {16_000: 5, 192_000: 3}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
@@ -95,7 +101,7 @@ def read_pcm(path: Path, seconds: float | None = None) -> array[int]:
 
 def encode(path: Path, samples: Sequence[int], encoding: Encoding) -> Path:
     """Write these 16 kHz mono samples as the file `path`."""
-    with av.open(str(path), "w", format=encoding.muxer) as container:
+    with av.open(str(path), "w", format=encoding.muxer, options=_BIT_EXACT) as container:
         picture = (
             _add_picture(container, "libvpx" if encoding.muxer == "webm" else "mpeg4")
             if encoding.video
@@ -203,10 +209,6 @@ def make_wave(samples: Sequence[int], rate: int = RATE) -> bytes:
 def make_tone(seconds: float, frequency: float = 440.0) -> array[int]:
     step = 2 * math.pi * frequency / RATE
     return array("h", (round(12_000 * math.sin(step * i)) for i in range(int(seconds * RATE))))
-
-
-#: FLAC's code for a rate in a frame header.
-_FLAC_RATES = {16_000: 5, 192_000: 3}
 
 
 def make_silent_flac(hours: float, rate: int = RATE) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 
 from hostile_media import SUFFIXES, HostileFile, hostile_corpus
 from hostile_run import ALLOWED_GROWTH_BYTES, TreeMemory, run_files, watch_system_calls
+from media_files import ENCODINGS
 from transcriber.media.decoder import SandboxedDecoder
 
 
@@ -29,10 +30,19 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, listener: socket.socket) ->
 
 
 def test_corpus_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
-    one, other = (hostile_corpus(tmp_path / "corpus", mutations=5, suffixes=("mp3",)) for _ in range(2))
+    one, other, third = (
+        [
+            file.path.read_bytes()
+            for file in hostile_corpus(
+                tmp_path / name, mutations=len(ENCODINGS), seed=seed, suffixes=("mp3",)
+            )
+            if file.kind in ("mutated", "random")
+        ]
+        for name, seed in (("one", 1), ("other", 1), ("third", 2))
+    )
 
     assert one == other
-    assert len({file.path.read_bytes() for file in one if file.kind == "mutated"}) == 5
+    assert not set(one) & set(third)
 
 
 def test_every_hostile_file_ends_in_a_result_or_a_coded_failure_within_memory(

@@ -38,11 +38,7 @@ EXIT_PROTOCOL = 76
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChildConfig:
-    """CONFIG_JSON. cpu_threads 0: one for each core this process may use.
-
-    parent_death_signal: let the kernel kill this child when the *thread* that started it ends. Set it to
-    false where engines are started from threads that end.
-    """
+    """CONFIG_JSON. cpu_threads 0: one for each core this process may use."""
 
     model: str
     model_path: Path
@@ -54,7 +50,6 @@ class ChildConfig:
     cpu_threads: int = 0
     num_workers: int = 1
     batch_size: int = 8
-    parent_death_signal: bool = True
 
     @classmethod
     def from_json(cls, text: str) -> ChildConfig:
@@ -85,7 +80,7 @@ def main(arguments: list[str]) -> NoReturn:
     started = time.monotonic()
     sock = socket.socket(fileno=int(arguments[0]))
     config = ChildConfig.from_json(arguments[1])
-    _guard_process(config)
+    _guard_process()
     outbox = Outbox(sock)
     reader = Reader(sock)
     threading.Thread(target=reader.run, name="reader", daemon=True).start()
@@ -95,6 +90,9 @@ def main(arguments: list[str]) -> NoReturn:
         _LOGGER.exception("engine_start_failed model=%s device=%s", config.model, config.device)
         _tell_start_failed(outbox, load_fault_of(error))
         end_process(EXIT_START_FAILED)
+    # The kernel's signal follows the *thread* that started this child, and would kill a healthy engine when
+    # that thread ends. It guards the loading, when the reader may wait for its turn; then the reader does.
+    _set_parent_death_signal(0)
     outbox.send(ready)
     reader.connect(batcher)
     try:
@@ -156,15 +154,18 @@ def end_process(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _guard_process(config: ChildConfig) -> None:
+def _guard_process() -> None:
     """Signals, log and threads of a child whose life is its service's to end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if config.parent_death_signal:
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _set_parent_death_signal(signal.SIGKILL)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     # NumPy's own threads would take the cores from the model; read when numpy is first imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _set_parent_death_signal(number: int) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def _load(config: ChildConfig, outbox: Outbox, started: float) -> tuple[Batcher, Message]:

@@ -18,8 +18,8 @@ FRAME_SAMPLES = 512
 #: Samples of the frame before that the model looks back on.
 _CONTEXT_SAMPLES = 64
 
-#: Frames handed to the model at once: 64 s, so that the first windows are ready early.
-BLOCK_FRAMES = 2000
+#: Frames handed to the model at once: 16 s, for little memory, and so that the first windows are ready early.
+BLOCK_FRAMES = 500
 
 BLOCK_SAMPLES = BLOCK_FRAMES * FRAME_SAMPLES
 

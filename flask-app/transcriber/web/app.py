@@ -13,7 +13,7 @@ from .unread_bodies import UnreadBodies
 from .uploads import FORM_ROOM_BYTES, UploadRequest
 
 if TYPE_CHECKING:
-    from ..bootstrap import Application
+    from ..application import Application
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -31,6 +31,7 @@ def create_app(application: Application) -> Flask:
     )
     app.config.update(
         MAX_CONTENT_LENGTH=FORM_ROOM_BYTES,
+        # Werkzeug also holds its 64 kB read buffer and the rest of a boundary against this.
         MAX_FORM_MEMORY_SIZE=512 * 1024,
         MAX_FORM_PARTS=64,
     )

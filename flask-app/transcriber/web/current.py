@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app
 
 if TYPE_CHECKING:
-    from ..bootstrap import Application
+    from ..application import Application
 
 #: Where create_app keeps it.
 EXTENSION = "transcriber"

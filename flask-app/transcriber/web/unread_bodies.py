@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wsgi import ClosingIterator
 
+from .turns import TURN_BYTES, let_others_run
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -57,11 +59,11 @@ def drain(environ: WSGIEnvironment) -> None:
     with contextlib.suppress(OSError):
         while left > 0 and (remaining := deadline - time.monotonic()) > 0:
             sock.settimeout(remaining)
-            data = environ["wsgi.input"].read(64 * 1024)
+            data = environ["wsgi.input"].read(TURN_BYTES)
             if not data:
                 return
             left -= len(data)
-            time.sleep(0)  # under gevent: others get their turn
+            let_others_run()
 
 
 def _has_body(environ: WSGIEnvironment) -> bool:

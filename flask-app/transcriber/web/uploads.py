@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ..domain.errors import (
 )
 from ..jobs.durable import storage_errors
 from .file_names import shown_name
+from .turns import TURN_BYTES, let_others_run
 
 if TYPE_CHECKING:
     from ..service import Service, Upload
@@ -31,9 +31,6 @@ FILE_FIELDS = ("audio", "file")
 
 #: Room for the other fields of a form and for multipart's own bytes.
 FORM_ROOM_BYTES = 1024 * 1024
-
-#: A fast upload would hold gevent's hub; after this many bytes others get their turn.
-YIELD_EVERY_BYTES = 1024 * 1024
 
 
 class UploadRequest(Request):
@@ -76,7 +73,7 @@ class SpooledFile(io.RawIOBase):
         with storage_errors():
             self._file = path.open("wb")
         self._max_bytes = max_bytes
-        self._until_yield = YIELD_EVERY_BYTES
+        self._until_turn = TURN_BYTES
         self.size = 0
 
     def write(self, data: Any) -> int:
@@ -86,10 +83,10 @@ class SpooledFile(io.RawIOBase):
             raise too_large(self._max_bytes)
         with storage_errors():
             self._file.write(data)
-        self._until_yield -= len(data)
-        if self._until_yield <= 0:
-            self._until_yield = YIELD_EVERY_BYTES
-            time.sleep(0.0005)  # under gevent this is gevent's sleep: the hub runs the others
+        self._until_turn -= len(data)
+        if self._until_turn <= 0:
+            self._until_turn = TURN_BYTES
+            let_others_run()
         return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

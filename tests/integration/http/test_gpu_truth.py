@@ -1,0 +1,170 @@
+"""Stand-in drivers, libraries and engines behind a real server: the answer follows the evidence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fake_gpu import build_cublas, build_driver, compile_library, healthy_environment
+from media_files import make_tone, make_wave
+from server import ROOT, Server
+
+STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'standin_engine.py'}"
+SPEECH = make_wave(make_tone(65.0))
+"""Long enough for three windows of the stand-in."""
+
+#: cuInit's answer → the cause's own code.
+DRIVER_CODES = {
+    3: "cuda_initialization_error",
+    34: "cuda_stub_library",
+    46: "gpu_busy",
+    100: "cuda_no_device",
+    101: "cuda_invalid_device",
+    802: "cuda_not_initialized",
+    803: "driver_mismatch",
+    804: "forward_compatibility",
+    805: "mps_unreachable",
+    999: "cuda_unknown_error",
+}
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders with a driver alone and with each sort of cuBLAS beside it."""
+    root = tmp_path_factory.mktemp("libraries")
+    folders = {name: root / name for name in ("missing", "foreign", "broken", "healthy")}
+    for folder in folders.values():
+        build_driver(folder)
+    compile_library("fakecublas.c", folders["foreign"] / "libcublas.so.13")
+    (folders["broken"] / "libcublas.so.12").write_text("not a library")
+    (folders["broken"] / "libcublasLt.so.12").write_text("not a library")
+    build_cublas(folders["healthy"])
+    return folders
+
+
+def ask(serve: Callable[..., Server], options: str = "", **env: str) -> tuple[Server, dict[str, Any]]:
+    """A server with a stand-in engine, and its answer to one upload."""
+    server = serve(WHISPER_ENGINE_COMMAND=f"{STAND_IN} {options}".strip(), until="", **env)
+    server.wait_for("/health/ready")
+    answer = server.transcribe(SPEECH)
+    assert answer.status == 200, answer.text
+    return server, answer.json
+
+
+def diagnosed(server: Server) -> dict[str, Any]:
+    return server.get("/diagnostics", headers={"Accept": "application/json"}).json
+
+
+def test_each_driver_fault_has_its_own_cause_in_the_answer_and_in_diagnostics(
+    serve: Callable[..., Server], libraries: dict[str, Path]
+) -> None:
+    seen: dict[str, str] = {}
+    cases: dict[str, dict[str, str]] = {
+        str(code): {"FAKE_CUINIT": str(code), "FAKE_COUNT": "1"} for code in DRIVER_CODES
+    }
+    cases["old driver"] = {"FAKE_DRVVER": "11080", "FAKE_COUNT": "1"}
+    cases["no device"] = {"FAKE_COUNT": "0"}
+    for name, fake in cases.items():
+        server, body = ask(serve, LD_LIBRARY_PATH=str(libraries["healthy"]), **fake)
+        reason = body["fallback_reason"]
+        page = diagnosed(server)
+        assert (body["gpu_used"], body["device"]) == (False, "cpu"), name
+        assert reason["fix"], name
+        assert reason == {k: page["problems"][0][k] for k in ("code", "message", "fix")}, name
+        assert server.get("/health/gpu").status == 503
+        seen[name] = reason["code"]
+        server.stop()
+
+    distinct = [code for name, code in seen.items() if name not in ("100", "no device")]
+    assert len(set(distinct)) == len(distinct), seen
+    assert not {"no_gpu", "no_nvidia_gpu"} & set(seen.values()), seen
+
+
+@pytest.mark.parametrize(
+    ("folder", "word"), [("missing", "missing"), ("foreign", ".so.13"), ("broken", "libcublas")]
+)
+def test_each_cublas_fault_has_its_own_cause(
+    serve: Callable[..., Server], libraries: dict[str, Path], folder: str, word: str
+) -> None:
+    _, body = ask(serve, LD_LIBRARY_PATH=str(libraries[folder]), FAKE_COUNT="1")
+
+    reason = body["fallback_reason"]
+    assert "cublas" in reason["code"]
+    assert word in reason["message"] + reason["code"]
+    assert reason["fix"]
+
+
+def test_windows_on_cuda_are_gpu_used(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server, body = ask(serve, "--windows-on cuda", **healthy_environment(tmp_path / "gpu"))
+
+    assert (body["gpu_used"], body["device"], body["fallback_reason"]) == (True, "cuda", None)
+    assert (body["receipt"]["windows_gpu"], body["receipt"]["windows_total"]) == (3, 3)
+    assert body["receipt"]["device_uuid"].startswith("GPU-")
+    assert server.get("/health/gpu").status == 200
+    assert server.get("/health/ready").json["status"] == "ok"
+    assert body["device"] in diagnosed(server)["last_receipt"]["claimed_device"]
+
+
+def test_engine_that_claims_cuda_while_its_windows_say_cpu_is_caught(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server, body = ask(serve, "--claim cuda --windows-on cpu", **healthy_environment(tmp_path / "gpu"))
+
+    assert (body["gpu_used"], body["device"]) == (False, "cpu")
+    assert body["fallback_reason"]["code"] == "engine_device_mismatch"
+    assert (body["receipt"]["windows_gpu"], body["receipt"]["claimed_device"]) == (0, "cuda")
+    assert server.transcribe(SPEECH, require_gpu="true").status == 503
+
+
+def test_mixed_windows_are_not_gpu_used(serve: Callable[..., Server], tmp_path: Path) -> None:
+    _, body = ask(serve, "--claim cuda --windows-on cuda,cpu", **healthy_environment(tmp_path / "gpu"))
+
+    assert (body["gpu_used"], body["device"]) == (False, "mixed")
+    assert (body["receipt"]["windows_gpu"], body["receipt"]["windows_cpu"]) == (2, 1)
+    assert body["fallback_reason"]["code"] == "mixed_devices"
+
+
+def test_toggle_chooses_per_request(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server, first = ask(serve, **healthy_environment(tmp_path / "gpu"))
+
+    second = server.transcribe(SPEECH, use_gpu="false").json
+
+    assert (first["device"], second["device"], second["fallback_reason"]) == ("cuda", "cpu", None)
+    assert {engine["device"] for engine in diagnosed(server)["engines"]} == {"cuda", "cpu"}
+
+
+def test_policy_off_is_the_named_reason(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(
+        WHISPER_ENGINE_COMMAND=STAND_IN, WHISPER_DEVICE="cpu", **healthy_environment(tmp_path / "gpu")
+    )
+
+    body = server.transcribe(SPEECH, use_gpu="true").json
+
+    assert (body["device"], body["fallback_reason"]["code"]) == ("cpu", "gpu_policy_off")
+    assert server.get("/health/gpu").status == 200
+    assert server.get("/health/ready").json["status"] == "ok"
+
+
+def test_gpu_engine_that_does_not_start_falls_back_with_its_own_code(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    options = f"--fail-start cublas_missing --fail-start-times 1 --count-file {tmp_path / 'count'}"
+    _, body = ask(serve, options, **healthy_environment(tmp_path / "gpu"))
+
+    assert (body["gpu_used"], body["device"]) == (False, "cpu")
+    assert body["fallback_reason"]["code"] == "cublas_missing"
+
+
+def test_gpu_engine_that_dies_in_every_try_hands_over_to_the_cpu(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    options = f"--crash-at 1 --crash-times 2 --crash-with SEGV --count-file {tmp_path / 'count'}"
+    _, body = ask(serve, options, **healthy_environment(tmp_path / "gpu"))
+
+    assert (body["gpu_used"], body["device"]) == (False, "cpu")
+    assert body["fallback_reason"]["code"] == "engine_crashed"
+    assert len(body["segments"]) == 3
