@@ -37,7 +37,8 @@ backlog = 2048
 # The worker's event loop beats every second. Two minutes without a beat means that it is stuck.
 timeout = 120
 
-# SIGTERM ends the whole tree within ten seconds: six for requests in flight, the rest for the children.
+# SIGTERM ends the whole tree within ten seconds. After these six the master kills the worker, so the application
+# answers requests in flight before that (Application.stop_when); followers of jobs are let go at once.
 graceful_timeout = 6
 
 # Connections that send nothing more are kept this long between requests.
@@ -79,6 +80,7 @@ def post_worker_init(worker):
     """Start the children, and say in one line where the service listens and what the GPU's state is."""
     application = worker.app.callable.extensions["transcriber"]
     application.start()
+    application.stop_when(lambda: not worker.alive)
     sys.stdout.write(f"Transcriber listens on {application.address}. {application.verdict()}\n")
     sys.stdout.flush()
 

@@ -42,6 +42,11 @@ function enhance(button) {
   });
 }
 
-for (const button of document.querySelectorAll("button[data-copy]")) {
-  if (button instanceof HTMLButtonElement) enhance(button);
+/** Make every copy button of the page work, also those that came later. */
+export function enhanceCopyButtons() {
+  for (const button of document.querySelectorAll("button[data-copy][hidden]")) {
+    if (button instanceof HTMLButtonElement) enhance(button);
+  }
 }
+
+enhanceCopyButtons();

@@ -1,4 +1,4 @@
-/** The upload page: drop a file, see it go up in percent, then wait for the transcript. */
+/** The upload page: drop a file, see it go up in percent, then follow its job on the job's own page. */
 
 const form = /** @type {HTMLFormElement} */ (document.querySelector("form[data-upload]"));
 const fileInput = /** @type {HTMLInputElement} */ (form.querySelector("input[type=file]"));
@@ -11,8 +11,6 @@ const failure = /** @type {HTMLElement} */ (document.querySelector("[data-failur
 
 /** @type {XMLHttpRequest | null} */
 let request = null;
-/** @type {number | undefined} */
-let ticker;
 
 /**
  * Say what happens now. The phase is announced to screen readers, the measure is not.
@@ -29,7 +27,6 @@ function show(text, detail) {
  * @param {boolean} busy
  */
 function setBusy(busy) {
-  clearInterval(ticker);
   form.hidden = busy;
   panel.hidden = !busy;
 }
@@ -59,25 +56,21 @@ function onProgress(event) {
   show("Uploading", `${percent} %`);
 }
 
-/** All bytes are sent: from here on, time is all that can be shown. */
+/** All bytes are sent: the service makes them safe and answers. */
 function onSent() {
-  const start = performance.now();
   bar.removeAttribute("value");
-  const tick = () => show("Transcribing…", `${Math.floor((performance.now() - start) / 1000)} s`);
-  clearInterval(ticker);
-  tick();
-  ticker = setInterval(tick, 1000);
+  show("Submitting", "");
 }
 
 /**
- * The answer came: go to the transcript, or say what the service said.
+ * The answer came: go to the job's page, or say what the service said.
  * @param {XMLHttpRequest} answered
  */
 function onAnswer(answered) {
   const answer = answered.response ?? {};
-  if (answered.status === 200 && answer.job_id) {
-    const url = /** @type {string} */ (form.dataset.jobUrl);
-    location.assign(url.replace("JOB_ID", encodeURIComponent(answer.job_id)));
+  const job = answered.getResponseHeader("Location");
+  if (answered.status === 202 && job) {
+    location.assign(job);
     return;
   }
   const error = answer.error ?? {};
@@ -88,7 +81,7 @@ function onAnswer(answered) {
 function send() {
   const sending = new XMLHttpRequest();
   request = sending;
-  sending.open("POST", form.action);
+  sending.open("POST", /** @type {string} */ (form.dataset.jobsUrl));
   sending.responseType = "json";
   sending.setRequestHeader("Accept", "application/json");
   sending.upload.addEventListener("progress", onProgress);

@@ -81,7 +81,16 @@ class EngineDriver:
         """The child's first message: ready or start_failed."""
         return self.wait_for(lambda m: m["type"] in ("ready", "start_failed"), timeout)
 
-    def submit(self, job_id: str, pcm: Path, samples: int | None = None, **options: Any) -> None:
+    def submit(
+        self,
+        job_id: str,
+        pcm: Path,
+        samples: int | None = None,
+        *,
+        lane: str = "long",
+        resumption: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
         count = pcm.stat().st_size // 2 if samples is None else samples
         self.send(
             {
@@ -90,6 +99,8 @@ class EngineDriver:
                 "pcm_path": str(pcm),
                 "samples": count,
                 "options": options,
+                "lane": lane,
+                "resumption": resumption,
             }
         )
 
@@ -103,6 +114,10 @@ class EngineDriver:
         """Waits for the job's last message."""
         ends = ("done", "error", "cancelled")
         self.wait_for(lambda m: m.get("job_id") == job_id and m["type"] in ends, timeout)
+        return self.said(job_id)
+
+    def said(self, job_id: str) -> Answer:
+        """What the child has said of the job so far."""
         with self._changed:
             return Answer([m for m in self._messages if m.get("job_id") == job_id])
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from transcriber.domain.errors import TranscriberError
+from transcriber.domain.errors import JobCancelledError, TranscriberError
 from transcriber.domain.events import (
     EngineEvent,
     Finished,
     LanguageDetected,
     Planned,
+    Resumption,
     SegmentReady,
     WindowDone,
 )
@@ -41,10 +43,16 @@ class FakeClock:
 
 @dataclass
 class FakeDecoder:
-    """Every upload is ten seconds of audio, or the error it is told."""
+    """Every upload is ten seconds of audio, or as many as its name says, or the errors it is told, one a call."""
 
     error: TranscriberError | None = None
+    errors: list[TranscriberError] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
     decoded: list[str] = field(default_factory=list)
+    #: A decoding that is held waits until this is set, or until it is cancelled.
+    go: threading.Event = field(default_factory=threading.Event)
+    held: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    holds: bool = False
 
     def decode(
         self, upload: Path, pcm: Path, *, job_id: str, cancelled: Callable[[], bool] | None = None
@@ -52,9 +60,22 @@ class FakeDecoder:
         self.decoded.append(job_id)
         if self.error is not None:
             raise self.error
+        if self.errors:
+            raise self.errors.pop(0)
+        samples = int(self.seconds.get(job_id, 10.0) * SAMPLE_RATE)
+        if pcm.parent.is_dir():
+            with pcm.open("wb") as file:
+                file.truncate(2 * samples)
+        if self.holds:
+            self.held.release()
+        while self.holds and not self.go.wait(0.01):
+            if cancelled is not None and cancelled():
+                raise JobCancelledError()
+        if cancelled is not None and cancelled():
+            raise JobCancelledError()
         return DecodedAudio(
             path=pcm,
-            samples=10 * SAMPLE_RATE,
+            samples=samples,
             container="flac",
             codec="flac",
             channels=1,
@@ -68,12 +89,23 @@ class FakeDecoder:
 
 @dataclass
 class FakeEngine:
-    """Reports its windows on the devices it is told, or fails as often as it is told."""
+    """Reports its windows on the devices it is told; fails or stops before the window it is told."""
 
     device: str
     window_devices: tuple[str, ...]
     errors: list[TranscriberError] = field(default_factory=list)
+    #: Before which window an error is raised.
+    error_at: int = 0
+    #: Before which window a run stops until `go` is set or the job is cancelled; it says so in `held`.
+    hold_at: int | None = None
+    go: threading.Event = field(default_factory=threading.Event)
+    held: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    #: Said of each window that was done, in all runs.
+    done: list[tuple[str, int]] = field(default_factory=list)
+    lanes: list[str] = field(default_factory=list)
+    resumptions: list[Resumption | None] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    busy: int = 0
 
     @property
     def info(self) -> EngineInfo:
@@ -94,15 +126,36 @@ class FakeEngine:
         )
 
     def transcribe(
-        self, job_id: str, pcm: Path, samples: int, options: TranscriptionOptions
+        self,
+        job_id: str,
+        pcm: Path,
+        samples: int,
+        options: TranscriptionOptions,
+        *,
+        lane: str = "long",
+        resumption: Resumption | None = None,
     ) -> Iterator[EngineEvent]:
-        yield LanguageDetected(language="en", language_probability=0.9)
-        yield Planned(windows_total=len(self.window_devices), duration_after_vad=8.0)
-        if self.errors:
-            raise self.errors.pop(0)
-        for index, device in enumerate(self.window_devices):
-            yield WindowDone(index=index, device=device)
+        self.lanes.append(lane)
+        self.resumptions.append(resumption)
+        count = len(self.window_devices)
+        first = len(resumption.finished) if resumption else 0
+        if resumption is None:
+            yield LanguageDetected(language="en", language_probability=0.9)
+        if resumption is None or resumption.plan is None:
+            yield Planned(
+                first_index=0,
+                windows=tuple((samples * i // count, samples * (i + 1) // count) for i in range(count)),
+                is_complete=True,
+                duration_after_vad=8.0,
+                vad_seconds=0.1,
+            )
+        for index in range(first, count):
+            self._pause(job_id, index)
+            yield WindowDone(index=index, device=self.window_devices[index])
+            self.done.append((job_id, index))
             yield SegmentReady(segment=make_segment(id=index, start=index * 3.0, end=index * 3.0 + 2))
+        if self.errors and self.error_at >= count:
+            raise self.errors.pop(0)
         yield Finished(
             vad_seconds=0.1,
             language_detection_seconds=0.2,
@@ -110,6 +163,15 @@ class FakeEngine:
             pool_peak_bytes=None,
             notices=(),
         )
+
+    def _pause(self, job_id: str, index: int) -> None:
+        if index == self.error_at and self.errors:
+            raise self.errors.pop(0)
+        if index == self.hold_at:
+            self.held.release()
+            while not self.go.wait(0.005):
+                if job_id in self.cancelled:
+                    raise JobCancelledError()
 
     def cancel(self, job_id: str) -> None:
         self.cancelled.append(job_id)

@@ -4,33 +4,65 @@ from __future__ import annotations
 
 import shutil
 import threading
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from transcriber import config
 from transcriber.diagnostics import Diagnostics
-from transcriber.domain.errors import JobNotFinishedError, JobNotFoundError, TranscriberError
-from transcriber.domain.jobs import Job, JobError, JobStatus
+from transcriber.domain.answer import segment_to_dict
+from transcriber.domain.errors import (
+    IdempotencyConflictError,
+    JobCancelledError,
+    JobFinishedError,
+    JobNotFailedError,
+    JobNotFinishedError,
+    JobNotFoundError,
+    TranscriberError,
+    UploadGoneError,
+)
+from transcriber.domain.feed import FeedEvent
+from transcriber.domain.jobs import (
+    Delivery,
+    Job,
+    JobError,
+    JobProgress,
+    JobStatus,
+    QueuePlace,
+    SubmissionTerms,
+)
+from transcriber.domain.kept_errors import kept, restored
 from transcriber.domain.options import TranscriptionRequest
-from transcriber.domain.transcript import Notice, Transcription
+from transcriber.domain.ports import JobPage
+from transcriber.domain.transcript import Notice, Segment, Transcription
 from transcriber.engine.models import LocalModel
 from transcriber.jobs.ids import new_job_id
-from transcriber.service import Upload
+from transcriber.progress import progress_data
+from transcriber.service import JobView, Upload
 from transcriptions import make_segment, make_transcription
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
 class FakeService:
-    """Service's public methods: every upload becomes the same transcription, or the error it is told."""
+    """Service's public methods: every upload becomes the same transcription, or the error it is told.
+
+    With `release` set, a job ends as soon as it is submitted; else it waits for a test to `finish` it, or to
+    release it. A test plays a running job with `start`, `progress` and `say`.
+    """
 
     def __init__(self, spool: Path) -> None:
         self.spool = spool
         self.jobs: dict[str, Job] = {}
         self.received: dict[str, bytes] = {}
         self.results: dict[str, Transcription] = {}
+        self.segments: dict[str, list[Segment]] = {}
+        self.progresses: dict[str, JobProgress] = {}
+        self.outbox: dict[str, tuple[Delivery, ...]] = {}
+        self.feeds: dict[str, list[FeedEvent]] = {}
         #: Raised by begin_upload, by submit, and as the job's own error.
         self.begin_error: TranscriberError | None = None
         self.submit_error: TranscriberError | None = None
@@ -38,9 +70,13 @@ class FakeService:
         self.answer = make_transcription(
             make_segment(), make_segment(id=1, start=2.5, end=4.0, text=" Ask <b>more</b>.")
         )
-        #: wait() answers once this is set.
+        #: Jobs end once this is set.
         self.release = threading.Event()
         self.release.set()
+        #: How long follow() is silent before it says that it is still there.
+        self.heartbeat_seconds = 10.0
+        self._changed = threading.Condition()
+        self._is_stopped = False
 
     def begin_upload(self, *, expected_bytes: int = 0) -> Upload:
         if self.begin_error is not None:
@@ -54,70 +90,218 @@ class FakeService:
         shutil.rmtree(upload.path.parent)
 
     def submit(
-        self, upload: Upload, request: TranscriptionRequest, *, file_name: str, request_id: str
+        self,
+        upload: Upload,
+        request: TranscriptionRequest,
+        *,
+        file_name: str,
+        request_id: str,
+        terms: SubmissionTerms = SubmissionTerms(),  # noqa: B008  a frozen value
     ) -> Job:
         if self.submit_error is not None:
             raise self.submit_error
         self.received[upload.job_id] = upload.path.read_bytes()
-        job = self.add_job(upload.job_id, request, file_name=file_name, request_id=request_id)
-        shutil.rmtree(upload.path.parent)
-        return job
-
-    def add_job(
-        self,
-        job_id: str,
-        request: TranscriptionRequest,
-        *,
-        file_name: str = "speech.flac",
-        request_id: str | None = None,
-        status: JobStatus = JobStatus.QUEUED,
-        error: JobError | None = None,
-    ) -> Job:
-        """A job row, for tests that need one without an upload."""
-        job = Job(
-            id=job_id,
-            status=status,
-            request=request,
-            file_name=file_name,
-            size_bytes=len(self.received.get(job_id, b"")),
-            created_at=NOW,
-            request_id=request_id,
-            error=error,
+        job = self.add_job(
+            upload.job_id, request, file_name=file_name, request_id=request_id, **_fields_of(terms)
         )
-        self.jobs[job_id] = job
+        shutil.rmtree(upload.path.parent)
+        if self.release.is_set():
+            self.finish(job.id)
+        else:
+            threading.Thread(target=self._finish_when_released, args=(job.id,), daemon=True).start()
+        return self.jobs[job.id]
+
+    def find_submitted(self, idempotency_key: str, fingerprint: str) -> Job | None:
+        found = next((job for job in self.jobs.values() if job.idempotency_key == idempotency_key), None)
+        if found is not None and found.fingerprint != fingerprint:
+            raise IdempotencyConflictError()
+        return found
+
+    def add_job(self, job_id: str, request: TranscriptionRequest, **changes: Any) -> Job:
+        """A job row, for tests that need one without an upload."""
+        values: dict[str, Any] = {
+            "id": job_id,
+            "status": JobStatus.QUEUED,
+            "request": request,
+            "file_name": "speech.flac",
+            "size_bytes": len(self.received.get(job_id, b"")),
+            "created_at": NOW,
+            "number": len(self.jobs) + 1,
+        }
+        job = Job(**(values | changes))
+        with self._changed:
+            self.jobs[job_id] = job
+            self.segments[job_id] = []
+            self.feeds[job_id] = []
+            self._changed.notify_all()
         return job
 
-    def wait(self, job_id: str, timeout: float | None = None) -> Transcription:
-        self.release.wait(timeout or 30)
+    def start(self, job_id: str) -> None:
+        """queued → running."""
+        self._change(job_id, status=JobStatus.RUNNING, started_at=NOW, attempts=1)
+
+    def progress(self, job_id: str, percent: float, *, stage: str = "transcribing") -> None:
+        """The job got this far."""
+        now = JobProgress(percent=percent, stage=stage, seconds_left=12.0, windows_done=1, segments=0)
+        self.progresses[job_id] = now
+        self._tell(job_id, FeedEvent(kind="progress", data=progress_data(JobStatus.RUNNING, now, None)))
+
+    def say(self, job_id: str, text: str) -> None:
+        """The job's next segment."""
+        number = len(self.segments[job_id])
+        segment = make_segment(id=number, start=2.5 * number, end=2.5 * number + 2.5, text=text)
+        self.segments[job_id].append(segment)
+        self._tell(job_id, FeedEvent(kind="segment", data=segment_to_dict(segment), number=number + 1))
+
+    def finish(self, job_id: str) -> None:
+        """The job ends well, or with job_error; one that has ended already stays as it is."""
         job = self.jobs[job_id]
+        if job.status.is_final:
+            return
         if self.job_error is not None:
-            kept = JobError(code=self.job_error.code, message=self.job_error.message, fix=self.job_error.fix)
-            self.jobs[job_id] = job.evolve(status=JobStatus.FAILED, error=kept)
-            raise self.job_error
+            self._end(job_id, JobStatus.FAILED, kept(self.job_error))
+            return
         ignored = tuple(
             Notice(code="ignored_parameter", message=f"{name} has no effect.", param=name)
             for name in job.request.ignored
         )
-        answer = replace(self.answer, job_id=job_id, model=job.request.model, warnings=ignored)
-        self.results[job_id] = answer
-        self.jobs[job_id] = job.evolve(status=JobStatus.SUCCEEDED, started_at=NOW, completed_at=NOW)
-        return answer
+        said = self.segments[job_id] or list(self.answer.segments)
+        for segment in () if self.segments[job_id] else said:
+            data = segment_to_dict(segment)
+            self._tell(job_id, FeedEvent(kind="segment", data=data, number=segment.id + 1))
+        self.segments[job_id] = said
+        self.results[job_id] = replace(
+            self.answer,
+            job_id=job_id,
+            model=job.request.model,
+            warnings=ignored,
+            segments=tuple(said),
+            text="".join(segment.text for segment in said).strip(),
+        )
+        self._end(job_id, JobStatus.SUCCEEDED, None)
+
+    def stop(self) -> None:
+        """The service stops: streams end."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
+
+    def resume(self) -> None:
+        """The service is back."""
+        self._is_stopped = False
+
+    def wait(self, job_id: str, timeout: float | None = None) -> Transcription:
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.jobs[job_id].status.is_final, timeout or 30):
+                raise TimeoutError
+        return self.transcription(job_id)
 
     def get(self, job_id: str) -> Job:
         if job_id not in self.jobs:
             raise JobNotFoundError()
         return self.jobs[job_id]
 
+    def view(self, job_id: str) -> JobView:
+        job = self.get(job_id)
+        waiting = [one.id for one in self.jobs.values() if one.status is JobStatus.QUEUED]
+        place = QueuePlace(position=waiting.index(job_id) + 1, seconds=30.0) if job_id in waiting else None
+        return JobView(
+            job=job,
+            progress=self.progresses.get(job_id) if job.status is JobStatus.RUNNING else None,
+            place=place,
+            segments=() if job.status.is_final else tuple(self.segments[job_id]),
+            deliveries=self.outbox.get(job_id, ()),
+        )
+
+    def page(
+        self, *, statuses: tuple[JobStatus, ...] = (), before: int | None = None, limit: int = 50
+    ) -> JobPage:
+        found = [
+            job
+            for job in sorted(self.jobs.values(), key=lambda job: -job.number)
+            if (not statuses or job.status in statuses) and (before is None or job.number < before)
+        ]
+        shown = tuple(found[:limit])
+        return JobPage(jobs=shown, next_before=shown[-1].number if len(found) > limit else None)
+
+    def counts(self) -> dict[JobStatus, int]:
+        return dict(Counter(job.status for job in self.jobs.values()))
+
+    def follow(self, job_id: str, *, after: int = 0) -> Iterator[FeedEvent | None]:
+        self.get(job_id)
+        seen = 0
+        while True:
+            with self._changed:
+                news = self._changed.wait_for(
+                    lambda seen=seen: len(self.feeds[job_id]) > seen or self._is_stopped,  # type: ignore[misc]
+                    self.heartbeat_seconds,
+                )
+                events, is_stopped = self.feeds[job_id][seen:], self._is_stopped
+            seen += len(events)
+            wanted = [event for event in events if event.number is None or event.number > after]
+            yield from wanted
+            if is_stopped or any(event.is_last for event in events):
+                return
+            if not news:
+                yield None
+
+    def cancel(self, job_id: str) -> Job:
+        if self.get(job_id).status.is_final:
+            raise JobFinishedError()
+        self._end(job_id, JobStatus.CANCELLED, kept(JobCancelledError()))
+        return self.jobs[job_id]
+
+    def purge(self, job_id: str) -> None:
+        if not self.get(job_id).status.is_final:
+            raise JobNotFinishedError()
+        del self.jobs[job_id]
+        self.results.pop(job_id, None)
+
+    def retry(self, job_id: str) -> Job:
+        job = self.get(job_id)
+        if job.status is not JobStatus.FAILED:
+            raise JobNotFailedError()
+        if not job.has_upload:
+            raise UploadGoneError()
+        self.feeds[job_id].clear()
+        return self._change(job_id, status=JobStatus.QUEUED, error=None, completed_at=None)
+
     def transcription(self, job_id: str) -> Transcription:
         job = self.get(job_id)
         if job.error is not None:
-            raise TranscriberError(job.error.message, code=job.error.code, fix=job.error.fix)
+            raise restored(job.error)
         if job_id not in self.results:
             raise JobNotFinishedError()
         return self.results[job_id]
 
     def models(self) -> tuple[LocalModel, ...]:
         return tuple(_model(name) for name in ("base", "tiny.en"))
+
+    def _finish_when_released(self, job_id: str) -> None:
+        self.release.wait(60)
+        if job_id in self.jobs:
+            self.finish(job_id)
+
+    def _end(self, job_id: str, status: JobStatus, error: JobError | None) -> None:
+        job = self._change(job_id, status=status, error=error, completed_at=NOW, duration=11.0)
+        kind = "done" if status is JobStatus.SUCCEEDED else "error"
+        data = {"job_id": job.id, "status": status.value}
+        self._tell(job_id, FeedEvent(kind=kind, data=data, number=len(self.segments[job_id]) + 1))
+
+    def _change(self, job_id: str, **changes: Any) -> Job:
+        with self._changed:
+            self.jobs[job_id] = self.jobs[job_id].evolve(**changes)
+            self._changed.notify_all()
+            return self.jobs[job_id]
+
+    def _tell(self, job_id: str, event: FeedEvent) -> None:
+        with self._changed:
+            self.feeds[job_id].append(event)
+            self._changed.notify_all()
+
+
+def _fields_of(terms: SubmissionTerms) -> dict[str, Any]:
+    return {field.name: getattr(terms, field.name) for field in fields(terms)}
 
 
 @dataclass

@@ -9,11 +9,12 @@ from concurrent.futures import Executor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from transcriber.domain.errors import ConfigError
-from transcriber.domain.jobs import Job, JobStatus
+from transcriber.domain.jobs import Delivery, DeliveryStatus, Job, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.jobs.migration import MIGRATIONS
 from transcriber.jobs.sqlite_store import SqliteJobStore
@@ -41,6 +42,25 @@ def make_job(number: int = 0) -> Job:
         size_bytes=1,
         created_at=NOW,
     )
+
+
+def stored_job(number: int = 0) -> Job:
+    """make_job(number) as a store gives it back that got 0, 1, 2 … in this order."""
+    return make_job(number).evolve(number=number + 1)
+
+
+def make_delivery(number: int = 0, job: Job | None = None, **changes: Any) -> Delivery:
+    values: dict[str, Any] = {
+        "id": f"msg_{number}",
+        "job_id": (job or make_job()).id,
+        "url": "https://receiver.example/hook?a=ü",
+        "secret": "whsec_c2VjcmV0",
+        "payload": '{"type": "job.succeeded", "text": "Grüße"}',
+        "status": DeliveryStatus.PENDING,
+        "created_at": NOW,
+        "next_try_at": NOW,
+    }
+    return Delivery(**(values | changes))
 
 
 def refusal(path: Path, executor: Executor, migrations: Path = MIGRATIONS) -> ConfigError:

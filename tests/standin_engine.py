@@ -7,6 +7,7 @@ with the socket's number and the configuration as last arguments. More options m
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shlex
@@ -44,6 +45,11 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--freeze-at", type=int, help="stop the whole process before this window, deaf to all"
     )
+    parser.add_argument(
+        "--compute-on-at",
+        type=int,
+        help="from this window on, compute until the end of time; cancels are answered",
+    )
     parser.add_argument("--error-at", type=int, help="answer with an error before this window")
     parser.add_argument("--error-code", default="out_of_gpu_memory")
     parser.add_argument("--fail-start", metavar="CODE", help="answer start_failed with this code")
@@ -72,6 +78,7 @@ class StandIn:
         self.socket = socket.socket(fileno=options.descriptor)
         self.sending = threading.Lock()
         self.cancelled: dict[str, threading.Event] = {}
+        self.batches = itertools.count(1)
 
     def run(self) -> None:
         self.start()
@@ -126,21 +133,44 @@ class StandIn:
         job_id = message["job_id"]
         windows = self.options.windows or max(1, -(-message["samples"] // WINDOW_SAMPLES))
         devices = (self.options.windows_on or self.claim).split(",")
-        self.send(
-            "language",
-            job_id=job_id,
-            language=message["options"]["language"] or self.options.language,
-            language_probability=0.9,
-        )
-        self.send(
-            "plan", job_id=job_id, windows_total=windows, duration_after_vad=message["samples"] / 16_000
-        )
-        for index in range(windows):
-            if not self.go_on(job_id, index):
+        resumption = message.get("resumption")
+        if resumption is None:
+            self.send(
+                "language",
+                job_id=job_id,
+                language=message["options"]["language"] or self.options.language,
+                language_probability=0.9,
+            )
+        if resumption is None or resumption["plan"] is None:
+            self.tell_plan(job_id, windows, message["samples"])
+        for index in range(resumption["windows"] if resumption else 0, windows):
+            batch = next(self.batches)
+            self.send("batch_started", batch=batch, job_ids=[job_id])
+            goes_on = self.go_on(job_id, index)
+            self.send("batch_ended", batch=batch)
+            if not goes_on:
                 return
-            self.send("window", job_id=job_id, index=index, device=devices[index % len(devices)])
+            history = [index] if message["options"]["condition_on_previous_text"] else None
+            device = devices[index % len(devices)]
+            self.send("window", job_id=job_id, index=index, device=device, history=history)
             self.send("segment", job_id=job_id, segment=self.segment(index, message))
         self.send("done", job_id=job_id, **self.totals(devices))
+
+    def tell_plan(self, job_id: str, windows: int, samples: int) -> None:
+        """All windows, in messages of sixteen as the real child sends them."""
+        spans = [[index * WINDOW_SAMPLES, (index + 1) * WINDOW_SAMPLES] for index in range(windows)]
+        for first in range(0, windows, 16):
+            told = spans[first : first + 16]
+            self.send(
+                "plan",
+                job_id=job_id,
+                first_index=first,
+                windows=told,
+                speech=[[span] for span in told],
+                is_complete=first + 16 >= windows,
+                duration_after_vad=samples / 16_000,
+                vad_seconds=0.01,
+            )
 
     def go_on(self, job_id: str, index: int) -> bool:
         """Do before window `index` what the options say; whether the job continues."""
@@ -154,6 +184,9 @@ class StandIn:
             os.kill(os.getpid(), signal.SIGSTOP)
         if index == options.hang_at:
             cancelled.wait()
+        if index == options.compute_on_at and cancelled.wait(60):
+            self.send("cancelled", job_id=job_id)
+            self.wait_for_ever()
         if index == options.error_at:
             self.send(
                 "error",
@@ -212,6 +245,10 @@ class StandIn:
             os._exit(int(self.options.crash_with))
         os.kill(os.getpid(), signal.Signals[f"SIG{self.options.crash_with}"])
         self.wait_for_end()
+
+    def wait_for_ever(self) -> None:
+        """The thread computes, and nothing but the end of the process ends it."""
+        threading.Event().wait()
 
     def wait_for_end(self) -> None:
         """Do nothing until the parent is gone."""

@@ -19,16 +19,20 @@ def post_file(
     field: str = "audio",
     query: str = "",
     accept: str = "*/*",
+    path: str = "/transcribe",
+    key: str | None = None,
+    environ: dict[str, Any] | None = None,
     **fields: Any,
 ) -> TestResponse:
-    """POST /transcribe with one file; the other fields come after it."""
+    """POST one file; the other fields come after it. `key` is the Idempotency-Key."""
     body = [_part(f'name="{field}"; filename="{name}"', data)]
     body += [_part(f'name="{key}"', str(value).encode()) for key, value in fields.items()]
     return client.post(
-        f"/transcribe{query}",
+        f"{path}{query}",
         data=b"".join(body) + b"--b--\r\n",
         content_type="multipart/form-data; boundary=b",
-        headers={"Accept": accept},
+        environ_overrides=environ or {},
+        headers={"Accept": accept} | ({"Idempotency-Key": key} if key is not None else {}),
     )
 
 

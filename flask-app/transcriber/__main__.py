@@ -1,4 +1,4 @@
-"""python -m transcriber: see cli.py."""
+"""python -m transcriber: see cli/."""
 
 import os
 import sys

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,8 +19,10 @@ from .domain.transcript import FallbackReason
 from .engine.pool import ChildEnginePool
 from .gpu.policy import GpuSituation, gpu_health, readiness, reason_of_engine_failure
 from .gpu.probing import GpuProbe
+from .jobs.retention import Retention
 from .media.decoder import SandboxedDecoder
 from .service import Service
+from .webhooks.dispatcher import Dispatcher
 
 logger = structlog.get_logger(__name__)
 
@@ -29,8 +32,17 @@ EXIT_GPU_REQUIRED = 3
 #: How often a GPU that can't serve is looked at again, in seconds.
 GPU_WATCH_SECONDS = 60.0
 
-#: How long jobs in flight are waited for when the service stops, in seconds.
+#: When the service stops: how long requests in flight may still be answered, in seconds, and how long jobs then
+#: have to let go of their engines.
+GRACE_SECONDS = 3.0
 CLOSE_SECONDS = 1.0
+
+#: How often the worker is asked whether it has been told to end, in seconds.
+END_POLL_SECONDS = 0.2
+
+#: How often old uploads and results are removed, and measured speeds are saved, in seconds.
+SWEEP_SECONDS = 600.0
+SAVE_SECONDS = 60.0
 
 
 class Closable(Protocol):
@@ -46,6 +58,10 @@ class Parts:
     probe: GpuProbe
     engines: ChildEnginePool
     decoder: SandboxedDecoder
+    retention: Retention
+    dispatcher: Dispatcher
+    #: Keeps what was measured for the next start.
+    save_speeds: Callable[[], None]
     #: Closed last, in this order.
     stores: tuple[Closable, ...]
 
@@ -68,6 +84,8 @@ class Application:
         self._parts = parts
         self._diagnose = diagnose
         self._closing = threading.Event()
+        self._close_lock = threading.Lock()
+        self._is_closed = False
         self._booted = threading.Event()
         self._boot_error: TranscriberError | None = None
 
@@ -84,19 +102,31 @@ class Application:
             self._refuse_without_gpu(status.cause)
         self._parts.decoder.start()
         self.service.start()
+        self._parts.dispatcher.start()
         self._parts.engines.supervise()
         if self.settings.engine_start == "boot":
             threading.Thread(target=self._boot, name="engine-boot", daemon=True).start()
         else:
             self._booted.set()
         threading.Thread(target=self._watch_gpu, name="gpu-watch", daemon=True).start()
+        threading.Thread(target=self._keep_house, name="housekeeping", daemon=True).start()
+
+    def stop_when(self, is_ending: Callable[[], bool]) -> None:
+        """Begin to stop as soon as this says so: while requests in flight are still being answered."""
+        threading.Thread(target=self._watch_end, args=(is_ending,), name="end-watch", daemon=True).start()
 
     def close(self) -> None:
-        """End the children and give back the stores."""
+        """Hand back what runs, end the children and give back the stores. A second call does nothing."""
+        with self._close_lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
         self._closing.set()
         self.service.close(CLOSE_SECONDS)
+        self._parts.dispatcher.close(CLOSE_SECONDS)
         self._parts.engines.close()
         self._parts.decoder.close()
+        self._parts.save_speeds()
         for part in self._parts.stores:
             part.close()
 
@@ -153,6 +183,33 @@ class Application:
                 self._boot_error = None
                 break
         self._booted.set()
+
+    def _watch_end(self, is_ending: Callable[[], bool]) -> None:
+        """Thread: followers go at once; requests that wait for a job get an answer before the worker is killed."""
+        while not is_ending():
+            if self._closing.wait(END_POLL_SECONDS):
+                return
+        logger.info("stopping", awaited=self.service.awaited)
+        self.service.stop()
+        deadline = time.monotonic() + GRACE_SECONDS
+        while (
+            self.service.awaited and time.monotonic() < deadline and not self._closing.wait(END_POLL_SECONDS)
+        ):
+            continue
+        self.service.hand_back()
+
+    def _keep_house(self) -> None:
+        """Thread: remove what has been kept long enough, and keep what was measured."""
+        next_sweep = time.monotonic() + SAVE_SECONDS
+        while not self._closing.wait(SAVE_SECONDS):
+            self._parts.save_speeds()
+            if time.monotonic() < next_sweep:
+                continue
+            next_sweep = time.monotonic() + SWEEP_SECONDS
+            try:
+                self._parts.retention.sweep()
+            except Exception as error:  # noqa: BLE001  the thread's boundary: the disk may be back for the next round
+                logger.warning("retention_failed", error=str(error), kind=type(error).__name__)
 
     def _watch_gpu(self) -> None:
         """Thread: look again at a GPU that can't serve, so that the cause shown is the present one."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import concurrent.futures
+import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from . import config
+from . import __version__, config
 from .application import Application, Parts
 from .clock import SystemClock
 from .config import Settings
 from .diagnostics import Diagnostics, Sources, collect, find_versions
+from .domain.jobs import Webhook
 from .domain.transcript import FallbackReason
 from .engine.client import ChildEngine, EngineConfig
 from .engine.models import ModelFinder
@@ -22,24 +25,34 @@ from .engine.pool import ChildEnginePool
 from .gpu.environment import engine_environment
 from .gpu.policy import GpuSituation, choose_compute_type
 from .gpu.probing import GpuProbe, ProbeRequest
+from .jobs.journal import boot_id
 from .jobs.output import OutputFolder
 from .jobs.results import FileResultStore
+from .jobs.retention import Retention
+from .jobs.runner import Slots
+from .jobs.speeds import Speeds, load_speeds, save_speeds
 from .jobs.spool import Spool
 from .jobs.sqlite_store import SqliteJobStore
 from .logs import configure_logging
 from .media.decoder import SandboxedDecoder
-from .service import Service, Storage
+from .service import Checks, Limits, Service, Storage, Webhooks
 from .transcribing import DevicePlan, Transcriber
+from .webhooks.dispatcher import Dispatcher
+from .webhooks.guard import Guard
+from .webhooks.ids import new_delivery_id
+from .webhooks.payload import make_delivery
+from .webhooks.sender import HttpSender
+from .webhooks.signing import check_secret
 
-__all__ = ["Application", "build", "examine", "models_of", "place_models"]
+__all__ = ["Application", "Embedded", "build", "build_embedded", "examine", "models_of", "place_models"]
 
 T = TypeVar("T")
 
-#: Space on the disk that uploads leave to everyone else.
-SPOOL_RESERVE_BYTES = 512 * 1024 * 1024
-
 #: An engine with work that says nothing for so long is taken for stuck and ended, in seconds.
 ENGINE_STALL_SECONDS = 900.0
+
+#: Jobs that one command may have waiting, whatever the installation's queue takes.
+EMBEDDED_QUEUE = 100
 
 
 def build(environ: Mapping[str, str]) -> Application:
@@ -48,6 +61,35 @@ def build(environ: Mapping[str, str]) -> Application:
     config.check_listening(settings)
     configure_logging(settings.log_level)
     return Composition(settings, environ).application()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """A service for one command, and whether the installation's policy requires the GPU for all it does."""
+
+    application: Application
+    requires_gpu: bool
+
+
+def build_embedded(environ: Mapping[str, str], folder: Path) -> Embedded:
+    """The service without a server: its jobs in `folder`, with the installation's models and caches.
+
+    A required GPU is left to each job, so that one that is missing is an error and not the end of the process.
+    Raises ConfigError.
+    """
+    settings = config.load(environ)
+    configure_logging(settings.log_level if "log_level" in settings.sources else "error")
+    requires_gpu = settings.gpu_policy == "required"
+    own = replace(
+        settings,
+        data_dir=folder,
+        output_dir=None,
+        engine_start="lazy",
+        max_queue=max(settings.max_queue, EMBEDDED_QUEUE),
+        gpu_policy="preferred" if requires_gpu else settings.gpu_policy,
+    )
+    composition = Composition(own, environ, home=settings.data_dir)
+    return Embedded(application=composition.application(), requires_gpu=requires_gpu)
 
 
 def examine(environ: Mapping[str, str]) -> Diagnostics:
@@ -70,13 +112,13 @@ def place_models(environ: Mapping[str, str], names: Sequence[str]) -> list[str]:
     """Put packaged models (all that are installed, if no names are given) into the models folder."""
     settings = config.load(environ)
     wanted = list(names) or list(KNOWN.carried())
-    place(wanted, models_dir(settings))
+    place(wanted, models_dir(settings.data_dir))
     return wanted
 
 
-def models_dir(settings: Settings) -> Path:
+def models_dir(home: Path) -> Path:
     """Where models are put in place."""
-    return settings.data_dir / "models"
+    return home / "models"
 
 
 def native_executor(threads: int) -> concurrent.futures.Executor:
@@ -91,10 +133,11 @@ def native_executor(threads: int) -> concurrent.futures.Executor:
 
 
 class Composition:
-    """The parts of one installation, each made once."""
+    """The parts of one installation, each made once. `home`: where its models and caches are, if not with its data."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, environ: Mapping[str, str], home: Path | None = None) -> None:
         self._settings = settings
+        self._home = home or settings.data_dir
         self._environ = dict(environ)
         self._clock = SystemClock()
         self._files = native_executor(4)
@@ -102,7 +145,7 @@ class Composition:
         is_path = named_path is not None and named_path.is_dir()
         self.models = ModelFinder(
             named_path.resolve() if named_path is not None and is_path else settings.model_path,
-            models_dir(settings),
+            models_dir(self._home),
             settings.model_download,
             _hub_cache(environ),
             in_thread=self._in_thread,
@@ -127,27 +170,69 @@ class Composition:
         """The service with its store opened."""
         settings = self._settings
         store = SqliteJobStore(settings.data_dir / "jobs.sqlite3", native_executor(1))
-        storage = Storage(
-            jobs=store,
-            results=FileResultStore(settings.data_dir / "results"),
-            spool=Spool(settings.data_dir / "spool", SPOOL_RESERVE_BYTES),
-            output=OutputFolder(settings.output_dir) if settings.output_dir else None,
+        storage = self._storage(store)
+        guard = Guard(settings.webhook_allow_cidr)
+        dispatcher = Dispatcher(
+            storage.outbox, HttpSender(guard, version=__version__), self._clock, random.Random()
         )
+        speeds_path = settings.data_dir / "speeds.json"
+        speeds = Speeds(self._clock, load_speeds(speeds_path))
+        transcriber = self._transcriber()
         service = Service(
             storage=storage,
-            models=self.models,
-            transcriber=self._transcriber(),
-            native=self._files,
+            checks=Checks(
+                models=self.models,
+                decide=transcriber.decide,
+                webhook=lambda webhook: check_webhook(guard, webhook),
+            ),
+            transcriber=transcriber,
+            webhooks=Webhooks(
+                make_delivery=lambda job, answer, now: make_delivery(job, answer, now, new_delivery_id),
+                wake=dispatcher.wake,
+            ),
+            speeds=speeds,
+            limits=limits_of(settings),
             clock=self._clock,
-            max_running=settings.max_running,
-            max_queue=settings.max_queue,
+        )
+        parts = Parts(
+            probe=self.probe,
+            engines=self.engines,
+            decoder=self.decoder,
+            retention=storage.retention,
+            dispatcher=dispatcher,
+            save_speeds=lambda: self._in_thread(lambda: save_speeds(speeds_path, speeds.known())),
+            stores=(store,),
         )
         return Application(
             settings=settings,
             default_model=self.default_model,
             service=service,
-            parts=Parts(probe=self.probe, engines=self.engines, decoder=self.decoder, stores=(store,)),
+            parts=parts,
             diagnose=lambda situation: self.diagnose(situation, service),
+        )
+
+    def _storage(self, store: SqliteJobStore) -> Storage:
+        """The store's files, and how long each kind is kept."""
+        settings = self._settings
+        results = FileResultStore(settings.data_dir / "results")
+        spool = Spool(settings.data_dir / "spool", settings.disk_reserve_bytes)
+        return Storage(
+            jobs=store,
+            outbox=store.outbox,
+            results=results,
+            spool=spool,
+            output=OutputFolder(settings.output_dir) if settings.output_dir else None,
+            retention=Retention(
+                store=store,
+                results=results,
+                spool=spool,
+                clock=self._clock,
+                native=self._files,
+                keep_uploads=timedelta(hours=settings.keep_uploads_hours),
+                keep_results=timedelta(days=settings.keep_results_days),
+                disk_budget_bytes=settings.disk_budget_bytes or None,
+            ),
+            native=self._files,
         )
 
     def diagnose(self, situation: GpuSituation, service: Service | None = None) -> Diagnostics:
@@ -187,6 +272,7 @@ class Composition:
                 cpu_compute_type=self._settings.cpu_compute_type,
             ),
             clock=self._clock,
+            boot_id=boot_id(),
         )
 
     def _launch(self, device: str, model_name: str) -> ChildEngine:
@@ -211,9 +297,7 @@ class Composition:
                 num_workers=1,
                 batch_size=settings.batch_size,
             ),
-            engine_environment(
-                self._environ, device=device, status=status, cache_dir=settings.data_dir / "cache"
-            ),
+            engine_environment(self._environ, device=device, status=status, cache_dir=self._home / "cache"),
             clock=self._clock,
             start_timeout=settings.engine_start_timeout_seconds,
             command=settings.engine_command,
@@ -222,6 +306,27 @@ class Composition:
 
     def _in_thread(self, work: Callable[[], T], /) -> T:
         return self._files.submit(work).result()
+
+
+def limits_of(settings: Settings) -> Limits:
+    """How much is worked on at once, and for how long."""
+    has_lane = settings.short_seconds > 0
+    return Limits(
+        slots=Slots(
+            long=settings.max_running,
+            short=settings.short_slots if has_lane else 0,
+            max_queue=settings.max_queue,
+        ),
+        short_seconds=settings.short_seconds,
+        job_timeout_seconds=settings.job_timeout_seconds,
+    )
+
+
+def check_webhook(guard: Guard, webhook: Webhook) -> None:
+    """Raises InvalidParameterError for a receiver that can never be sent to, or a secret that can't sign."""
+    guard.check_url(webhook.url)
+    if webhook.secret:
+        check_secret(webhook.secret)
 
 
 def _hub_cache(environ: Mapping[str, str]) -> Path:

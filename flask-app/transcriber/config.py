@@ -5,6 +5,7 @@ Read once, by bootstrap alone; parts get plain values. docs/settings.md is check
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -21,6 +22,16 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 
 def _text(value: str) -> str:
     return value
+
+
+def _networks(value: str) -> tuple[str, ...]:
+    networks = _words(value)
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise ValueError("networks as 10.0.0.0/8 or fd00::/8, comma-separated") from None
+    return networks
 
 
 def _boolean(value: str) -> bool:
@@ -223,6 +234,54 @@ class Settings:
         "WHISPER_MAX_RUNNING",
         _integer(1, 256),
         "Jobs worked on at once. They share the engine's batches; more keeps a GPU fed and slows each job on a CPU.",
+    )
+    short_seconds: int = _setting(
+        60,
+        "WHISPER_SHORT_SECONDS",
+        _integer(0, 3600),
+        "Audio up to this length is a short job: it gets a slot of its own kind and does not wait behind long files. 0: no job is short.",
+    )
+    short_slots: int = _setting(
+        2,
+        "WHISPER_SHORT_SLOTS",
+        _integer(0, 64),
+        "Slots for short jobs, besides WHISPER_MAX_RUNNING. More answer more clips at once while long files run, and slow those down. 0: short jobs wait with the others.",
+    )
+    job_timeout_seconds: int = _setting(
+        0,
+        "WHISPER_JOB_TIMEOUT_SECONDS",
+        _integer(0, 10**7),
+        "Time a running job may take before it fails with job_timeout; a restart begins it anew. 0: half an hour and one minute for each second of audio.",
+    )
+    keep_uploads_hours: int = _setting(
+        24,
+        "WHISPER_KEEP_UPLOADS_HOURS",
+        _integer(0, 10**6),
+        "Hours an upload is kept after its job has ended, so that the job can be retried. A cancelled job's upload goes at once. 0: until the next sweep, ten minutes at most.",
+    )
+    keep_results_days: int = _setting(
+        30,
+        "WHISPER_KEEP_RESULTS_DAYS",
+        _integer(0, 10**5),
+        "Days that transcripts and the rows of ended jobs are kept. Files in TRANSCRIPTION_OUTPUT_DIR stay.",
+    )
+    disk_budget_bytes: int = _setting(
+        0,
+        "WHISPER_DISK_BUDGET_BYTES",
+        _integer(0, 2**60),
+        "Bytes that uploads and results may take together; the oldest of ended jobs go first. 0: as much as the disk has.",
+    )
+    disk_reserve_bytes: int = _setting(
+        512 * 1024**2,
+        "WHISPER_DISK_RESERVE_BYTES",
+        _integer(0, 2**60),
+        "Bytes of the disk that are left to everyone else: uploads that would eat into them are refused with 507.",
+    )
+    webhook_allow_cidr: tuple[str, ...] = _setting(
+        (),
+        "WHISPER_WEBHOOK_ALLOW_CIDR",
+        _networks,
+        "Networks of one's own (as 10.0.0.0/8, comma-separated) that webhooks may be sent to. Others that are not public are refused, so that nobody reaches your inside through this service.",
     )
     engine_start: str = _setting(
         "boot",

@@ -1,44 +1,45 @@
-"""The use cases: submit, run, wait, cancel, get. Everything that enters the service passes here."""
+"""The use cases: submit, run, wait, cancel, get, follow. Everything that enters the service passes here."""
 
 from __future__ import annotations
 
-import concurrent.futures
 import threading
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator
 
 import structlog
 
-from .domain.errors import InvalidParameterError, JobCancelledError, JobNotFinishedError, TranscriberError
-from .domain.jobs import Job, JobError, JobStatus
+from .domain.errors import (
+    JobFinishedError,
+    JobNotFinishedError,
+    ShuttingDownError,
+    TranscriberError,
+)
+from .domain.feed import FeedEvent
+from .domain.jobs import Delivery, Job, JobStatus, SubmissionTerms
 from .domain.options import TranscriptionRequest
-from .domain.ports import Clock, JobStore, ResultStore
+from .domain.ports import Clock, JobPage
 from .domain.transcript import Receipt, Transcription
-from .engine.models import LocalModel, ModelFinder
-from .jobs.output import OutputFolder
-from .jobs.runner import Runner
-from .jobs.spool import Spool, new_job_id
+from .endings import Endings, Storage, Webhooks
+from .engine.models import LocalModel
+from .estimates import Estimates
+from .following import Following, JobView
+from .jobs.feed import Feeds
+from .jobs.leash import StopReason
+from .jobs.retention import purge_job
+from .jobs.speeds import Speeds
+from .outcomes import Outcomes
+from .running import Limits, Running
+from .submission import Checks, Submission, Upload, refuse_unfit
 from .transcribing import Transcriber
+
+__all__ = ["Checks", "JobView", "Limits", "Service", "Storage", "Upload", "Webhooks", "refuse_unfit"]
 
 logger = structlog.get_logger(__name__)
 
+#: How often running jobs are looked at for their time limit, in seconds.
+TICK_SECONDS = 1.0
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Upload:
-    """A place in the spool for one file that is being received."""
-
-    job_id: str
-    path: Path
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Storage:
-    """Where jobs, uploads, results and finished files live."""
-
-    jobs: JobStore
-    results: ResultStore
-    spool: Spool
-    output: OutputFolder | None
+#: Tries to cancel a job that changes its status all the time.
+_CANCEL_TRIES = 5
 
 
 class Service:
@@ -48,239 +49,249 @@ class Service:
         self,
         *,
         storage: Storage,
-        models: ModelFinder,
+        checks: Checks,
         transcriber: Transcriber,
-        native: concurrent.futures.Executor,
+        webhooks: Webhooks,
+        speeds: Speeds,
+        limits: Limits,
         clock: Clock,
-        max_running: int,
-        max_queue: int,
     ) -> None:
         self._storage = storage
-        self._models = models
-        self._transcriber = transcriber
-        self._native = native
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._outcomes: dict[str, concurrent.futures.Future[Transcription]] = {}
-        self._cancelled: set[str] = set()
-        self._last_receipt: tuple[str, Receipt] | None = None
-        self._runner = Runner(self.run_job, workers=max_running, max_queue=max_queue)
+        self._checks = checks
+        self._feeds = Feeds(heartbeat=limits.heartbeat_seconds, pace=limits.pace_seconds)
+        self._outcomes = Outcomes()
+        self._endings = Endings(storage, self._feeds, self._outcomes, webhooks, clock)
+        self._running = Running(
+            storage=storage,
+            transcriber=transcriber,
+            feeds=self._feeds,
+            endings=self._endings,
+            speeds=speeds,
+            limits=limits,
+            clock=clock,
+        )
+        self._runner = self._running.runner
+        estimates = Estimates(
+            runner=self._runner,
+            at_work=self._running.at_work,
+            device_of=lambda request: transcriber.decide(request).device,
+            engines=transcriber.engines,
+            speeds=speeds,
+            limits=limits,
+        )
+        self._submission = Submission(
+            storage=storage, checks=checks, runner=self._runner, estimates=estimates, clock=clock
+        )
+        self._following = Following(storage, self._feeds, self._running, estimates)
+        self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Give up what an earlier process left unfinished, then take work."""
-        for job in self._storage.jobs.list_jobs(
-            statuses=(JobStatus.QUEUED, JobStatus.RUNNING), limit=100_000
-        ):
-            self._abandon(job)
-        self._storage.spool.sweep(frozenset())
+        """Take up what an earlier process left, then take work."""
+        left = self._storage.jobs.list_jobs(statuses=(JobStatus.QUEUED, JobStatus.RUNNING), limit=1_000_000)
+        for job in sorted(left, key=lambda job: job.number):
+            self._take_up(job)
+        self._storage.retention.sweep_orphans()
         self._runner.start()
+        threading.Thread(target=self._tick, name="service-tick", daemon=True).start()
+
+    # Taking jobs in
 
     def begin_upload(self, *, expected_bytes: int = 0) -> Upload:
         """Reserve a place for one file. Raises QueueFullError, StorageFullError, ShuttingDownError."""
-        self._runner.check_room()
-        self._storage.spool.check_room(expected_bytes)
-        job_id = new_job_id()
-        self._storage.spool.create(job_id)
-        return Upload(job_id=job_id, path=self._storage.spool.upload_path(job_id))
+        return self._submission.begin_upload(expected_bytes)
 
     def abandon_upload(self, upload: Upload) -> None:
         """Remove a file whose request failed before it became a job."""
-        self._native.submit(self._storage.spool.remove, upload.job_id).result()
+        self._submission.abandon_upload(upload)
 
     def submit(
-        self, upload: Upload, request: TranscriptionRequest, *, file_name: str, request_id: str
+        self,
+        upload: Upload,
+        request: TranscriptionRequest,
+        *,
+        file_name: str,
+        request_id: str,
+        terms: SubmissionTerms | None = None,
     ) -> Job:
         """Make a job of a received file; on return it is on disk.
 
-        Raises ModelNotFoundError, InvalidParameterError (a task or language the model can't do),
-        GpuRequiredError, QueueFullError.
+        With an idempotency key that is known, the job that has it; the upload is removed then.
+        Raises ModelNotFoundError, InvalidParameterError (a task or language the model can't do, a webhook
+        that can't be delivered to), GpuRequiredError, QueueFullError, IdempotencyConflictError,
+        StorageFullError, StorageFailedError, ShuttingDownError.
         """
-        request = self.check(request)
-        self._native.submit(self._storage.spool.commit, upload.job_id).result()
-        job = Job(
-            id=upload.job_id,
-            status=JobStatus.QUEUED,
-            request=request,
-            file_name=file_name,
-            size_bytes=upload.path.stat().st_size,
-            created_at=self._clock.now(),
-            request_id=request_id,
+        return self._submission.submit(
+            upload, request, file_name=file_name, request_id=request_id, terms=terms or SubmissionTerms()
         )
-        with self._lock:
-            self._outcomes[job.id] = concurrent.futures.Future()
-        try:
-            self._storage.jobs.add(job)
-            self._runner.submit(job.id)
-        except TranscriberError:
-            with self._lock:
-                del self._outcomes[job.id]
-            raise
-        return job
+
+    def find_submitted(self, idempotency_key: str, fingerprint: str | None) -> Job | None:
+        """The job that was submitted with this key. Raises IdempotencyConflictError."""
+        return self._submission.find_submitted(idempotency_key, fingerprint)
 
     def check(self, request: TranscriptionRequest) -> TranscriptionRequest:
         """Refuse what can be refused before any work (see submit); the request with the model's own name."""
-        model = self._models.find(request.model)
-        refuse_unfit(model, request)
-        self._transcriber.decide(request)
-        return replace(request, model=model.name)
+        return self._submission.check(request)
+
+    def retry(self, job_id: str) -> Job:
+        """failed → queued. Raises JobNotFoundError, JobNotFailedError, UploadGoneError, QueueFullError."""
+        return self._submission.retry(job_id)
+
+    # Looking at jobs
 
     def wait(self, job_id: str, timeout: float | None = None) -> Transcription:
         """The transcription once the job has ended. Raises the job's error; TimeoutError."""
-        with self._lock:
-            outcome = self._outcomes.get(job_id)
-        if outcome is None:
-            return self.transcription(job_id)
-        try:
-            return outcome.result(timeout)
-        finally:
-            if outcome.done():
-                with self._lock:
-                    self._outcomes.pop(job_id, None)
+        self.get(job_id)
+        outcome = self._outcomes.expect(job_id)
+        if self._stopped.is_set():
+            self._outcomes.tell(job_id, ShuttingDownError())
+        elif self.get(job_id).status.is_final:
+            # It had ended before anybody waited, or its end is just being told.
+            self._outcomes.tell(job_id, self._stored_outcome(job_id))
+        return outcome.result(timeout)
 
     def get(self, job_id: str) -> Job:
         """The job. Raises JobNotFoundError."""
         return self._storage.jobs.get(job_id)
 
+    def view(self, job_id: str) -> JobView:
+        """The job with its progress or place and its segments so far. Raises JobNotFoundError."""
+        return self._following.view(job_id)
+
+    def page(
+        self, *, statuses: tuple[JobStatus, ...] = (), before: int | None = None, limit: int = 50
+    ) -> JobPage:
+        """Jobs numbered below `before`, newest first."""
+        return self._storage.jobs.page(statuses=statuses, before=before, limit=limit)
+
+    def counts(self) -> dict[JobStatus, int]:
+        """How many jobs have each status."""
+        return self._storage.jobs.counts()
+
+    def follow(self, job_id: str, *, after: int = 0) -> Iterator[FeedEvent | None]:
+        """The job's events numbered above `after`, and its progress; None when there is nothing new for 10 s.
+
+        Ends after the last event; without one when the service stops. Raises JobNotFoundError.
+        """
+        return self._following.follow(job_id, after)
+
     def transcription(self, job_id: str) -> Transcription:
         """A finished job's answer. Raises JobNotFoundError, JobNotFinishedError, or the job's error."""
+        return self._following.transcription(job_id)
+
+    def deliveries(self, job_id: str) -> tuple[Delivery, ...]:
+        """The job's webhook deliveries, oldest first."""
+        return tuple(self._storage.outbox.of_job(job_id))
+
+    # Ending jobs
+
+    def cancel(self, job_id: str) -> Job:
+        """Give a job up, waiting or running. Raises JobNotFoundError, JobFinishedError."""
+        for _ in range(_CANCEL_TRIES):
+            job = self.get(job_id)
+            if job.status.is_final:
+                raise JobFinishedError(f"Job {job_id} is {job.status.value} already.")
+            if self._cancel_as(job):
+                logger.info("job_cancelled", job_id=job_id, was=job.status.value)
+                return self.get(job_id)
+        raise JobFinishedError(f"Job {job_id} changes too quickly to be cancelled.")
+
+    def purge(self, job_id: str) -> None:
+        """Delete a job that has ended, with all its files. Raises JobNotFoundError, JobNotFinishedError."""
         job = self.get(job_id)
-        if job.error is not None:
-            raise TranscriberError(
-                job.error.message, code=job.error.code, fix=job.error.fix, param=job.error.param
-            )
-        found = self._storage.results.find(job_id)
-        if found is None:
+        is_purged = job.status.is_final and purge_job(
+            job,
+            store=self._storage.jobs,
+            spool=self._storage.spool,
+            results=self._storage.results,
+            output=self._storage.output,
+            native=self._storage.native,
+        )
+        if not is_purged:
             raise JobNotFinishedError(
-                f"Job {job_id} is {job.status.value}.", fix="Ask again when it has succeeded."
+                f"Job {job_id} is {self.get(job_id).status.value}.",
+                fix="Cancel it first: DELETE /jobs/{job_id}",
             )
-        return found
-
-    def cancel(self, job_id: str) -> None:
-        """Give a job up, waiting or running. Jobs that have ended stay as they are."""
-        with self._lock:
-            self._cancelled.add(job_id)
-        if self._runner.withdraw(job_id):
-            self.run_job(job_id)
-
-    def run_job(self, job_id: str) -> None:
-        """Work on one queued job until it has a final status. The runner calls this."""
-        job = self._storage.jobs.claim(job_id, self._clock.now())
-        if job is None:
-            return
-        log = logger.bind(job_id=job.id, request_id=job.request_id, attempt=job.attempts)
-        log.info("job_started", model=job.request.model, size_bytes=job.size_bytes)
-        try:
-            transcription = self._work(job)
-        except JobCancelledError as error:
-            self._end(job, JobStatus.CANCELLED, error)
-            log.info("job_cancelled")
-        except TranscriberError as error:
-            self._end(job, JobStatus.FAILED, error)
-            log.warning("job_failed", code=error.code)
-        except Exception:  # noqa: BLE001  the job's boundary: whatever failed, the caller gets an answer
-            log.exception("job_failed", code="internal_error")
-            self._end(job, JobStatus.FAILED, _internal_error(job))
-        else:
-            self._settle(job, transcription)
-            log.info(
-                "job_succeeded",
-                device=transcription.device,
-                gpu_used=transcription.gpu_used,
-                compute_type=transcription.compute_type,
-                duration=transcription.duration,
-                seconds=transcription.timings.total,
-            )
-        finally:
-            self._native.submit(self._storage.spool.remove, job.id).result()
-            with self._lock:
-                self._cancelled.discard(job.id)
 
     def models(self) -> tuple[LocalModel, ...]:
         """Models on this machine."""
-        return self._models.present()
+        return self._checks.models.present()
 
     @property
     def last_receipt(self) -> tuple[str, Receipt] | None:
         """The last job that ended well in this process, and its evidence."""
-        return self._last_receipt
+        return self._endings.last_receipt
 
     @property
     def queue_size(self) -> int:
         """Jobs that wait."""
         return self._runner.waiting
 
+    @property
+    def awaited(self) -> int:
+        """Jobs at work whose clients wait for them on a connection."""
+        return sum(progress.job.is_awaited for progress in self._running.at_work())
+
+    # Stopping
+
+    def stop(self) -> None:
+        """Take and begin nothing more, and let all followers go. What runs goes on until hand_back."""
+        self._runner.stop()
+        self._feeds.close()
+        self._endings.stop()
+        for waiting in self._runner.line():
+            self._interrupt_if_awaited(waiting.job_id)
+
+    def hand_back(self) -> None:
+        """Put all jobs at work back into the queue for the next start, and tell those who wait for one."""
+        self.stop()
+        self._stopped.set()
+        self._running.hand_back_all()
+        self._outcomes.tell_all(ShuttingDownError())
+
     def close(self, timeout: float) -> None:
-        """Take no more work and give what runs up to `timeout` seconds."""
-        self._runner.close(timeout)
+        """Hand back, and give the threads up to `timeout` seconds to let go of their jobs."""
+        self.hand_back()
+        self._runner.join(timeout)
 
-    def _work(self, job: Job) -> Transcription:
-        spool = self._storage.spool
-        transcription = self._transcriber.run(
-            job, spool.upload_path(job.id), spool.pcm_path(job.id), lambda: self._is_cancelled(job.id)
-        )
-        self._native.submit(self._keep, job, transcription).result()
-        return transcription
+    def _take_up(self, job: Job) -> None:
+        """A job of an earlier process: it goes on where its journal ends, unless its client was lost with it."""
+        if job.is_awaited:
+            self._endings.interrupt(job)
+            return
+        if job.status is JobStatus.RUNNING:
+            self._storage.jobs.requeue(job.id, job.attempts)
+            logger.info("job_taken_up", job_id=job.id, attempts=job.attempts)
+        self._submission.queue(job)
 
-    def _keep(self, job: Job, transcription: Transcription) -> None:
-        self._storage.results.save(transcription)
-        if self._storage.output is not None:
-            self._storage.output.write(transcription, job.file_name)
+    def _cancel_as(self, job: Job) -> bool:
+        """Cancel a job that has this status; False if it has changed meanwhile."""
+        if job.status is JobStatus.QUEUED:
+            is_cancelled = self._endings.cancel_queued(job)
+            if is_cancelled:
+                self._runner.withdraw(job.id)
+                self._running.stop_work(job.id, StopReason.CANCELLED)
+            return is_cancelled
+        if not self._endings.cancel_running(job):
+            return False
+        if not self._running.stop_work(job.id, StopReason.CANCELLED):
+            self._endings.drop_files(job.id)
+        return True
 
-    def _is_cancelled(self, job_id: str) -> bool:
-        with self._lock:
-            return job_id in self._cancelled
+    def _stored_outcome(self, job_id: str) -> Transcription | TranscriberError:
+        try:
+            return self.transcription(job_id)
+        except TranscriberError as error:
+            return error
 
-    def _settle(self, job: Job, transcription: Transcription) -> None:
-        self._storage.jobs.finish(job.id, job.attempts, JobStatus.SUCCEEDED, self._clock.now())
-        self._last_receipt = (job.id, transcription.receipt)
-        outcome = self._outcome(job.id)
-        if outcome is not None:
-            outcome.set_result(transcription)
+    def _interrupt_if_awaited(self, job_id: str) -> None:
+        try:
+            job = self.get(job_id)
+            if job.is_awaited and job.status is JobStatus.QUEUED:
+                self._endings.interrupt(job)
+        except TranscriberError as error:
+            logger.info("job_left_for_next_start", job_id=job_id, error=error.message)
 
-    def _end(self, job: Job, status: JobStatus, error: TranscriberError) -> None:
-        kept = JobError(code=error.code, message=error.message, fix=error.fix, param=error.param)
-        self._storage.jobs.finish(job.id, job.attempts, status, self._clock.now(), error=kept)
-        outcome = self._outcome(job.id)
-        if outcome is not None:
-            outcome.set_exception(error)
-
-    def _outcome(self, job_id: str) -> concurrent.futures.Future[Transcription] | None:
-        with self._lock:
-            return self._outcomes.get(job_id)
-
-    def _abandon(self, job: Job) -> None:
-        claimed = self._storage.jobs.claim(job.id, self._clock.now()) or job
-        error = JobError(
-            code="interrupted",
-            message="The service stopped before this job was done.",
-            fix="Send the file again.",
-        )
-        self._storage.jobs.finish(job.id, claimed.attempts, JobStatus.FAILED, self._clock.now(), error=error)
-
-
-def refuse_unfit(model: LocalModel, request: TranscriptionRequest) -> None:
-    """Refuse a task or language that this model can't do, rather than answer something else."""
-    options = request.options
-    if options.task == "translate" and not model.can_translate:
-        raise InvalidParameterError(
-            "task",
-            options.task,
-            f"transcribe (the model {model.name} was not trained to translate)",
-            code="task_not_supported",
-            fix="Leave task out, or choose a multilingual model that translates, such as base or large-v3.",
-        )
-    if model.is_english_only and options.language not in (None, "en"):
-        raise InvalidParameterError(
-            "language",
-            options.language,
-            f"en (the model {model.name} knows English only)",
-            code="language_not_supported",
-            fix="Leave language out, or choose a model without '.en' in its name.",
-        )
-
-
-def _internal_error(job: Job) -> TranscriberError:
-    return TranscriberError(
-        "Something failed that the service did not foresee.",
-        fix=f"Look for job {job.id} in the service's log, and report it with that part of the log.",
-    )
+    def _tick(self) -> None:
+        """Thread: stop jobs that take too long."""
+        while not self._stopped.wait(TICK_SECONDS):
+            self._running.end_overdue()

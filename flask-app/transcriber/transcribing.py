@@ -5,33 +5,39 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
 from .domain.errors import (
+    DecoderCrashedError,
+    DecoderUnavailableError,
     EngineCrashedError,
     EngineError,
+    EngineStartError,
     GpuRequiredError,
-    JobCancelledError,
+    UploadGoneError,
 )
-from .domain.events import EngineEvent, Finished, LanguageDetected, SegmentReady, WindowDone
+from .domain.events import EngineEvent
 from .domain.jobs import Job
 from .domain.options import TranscriptionRequest
-from .domain.ports import Clock, DecodedAudio, Engine, EngineInfo, EnginePool, MediaDecoder
-from .domain.transcript import Notice, Receipt, Requested, Segment, Timings, Transcription
+from .domain.ports import Clock, DecodedAudio, EngineInfo, EnginePool, MediaDecoder
+from .domain.transcript import Notice, Requested, Timings, Transcription
 from .gpu.facts import GpuStatus
 from .gpu.policy import DeviceDecision, after_engine_failure, decide, find_proven
-from .gpu.receipts import Evidence, Verdict, verdict
+from .gpu.receipts import Verdict
+from .hearing import Hearing
+from .jobs.durable import storage_errors
+from .jobs.journal import Journal, JournalState
+from .jobs.leash import Leash
+from .patience import Patience
 
 logger = structlog.get_logger(__name__)
 
-#: How often a job whose engine dies under it is tried on one device.
-TRIES_PER_DEVICE = 2
-
-#: How often a running job looks whether somebody cancelled it, in seconds.
-CANCEL_POLL_SECONDS = 0.2
+#: How often a suspect looks whether it may go on, in seconds.
+SUSPECT_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,42 +49,33 @@ class DevicePlan:
     cpu_compute_type: str
 
 
-@dataclass(kw_only=True, slots=True)
-class Heard:
-    """What one run of the engine said about one job, and what its evidence proves."""
+class Watcher(Protocol):
+    """Is told how a job gets on."""
 
-    info: EngineInfo
-    attempts: int
-    decision: DeviceDecision
-    language: str = ""
-    language_probability: float = 0.0
-    evidence: Evidence = field(default_factory=Evidence)
-    segments: list[Segment] = field(default_factory=list)
-    finished: Finished | None = None
+    def decoded(self, audio: DecodedAudio) -> str:
+        """The audio is there; answers with the engine's lane for it."""
+        ...
 
-    def take(self, event: EngineEvent) -> None:
-        """Add one event."""
-        match event:
-            case LanguageDetected():
-                self.language = event.language
-                self.language_probability = event.language_probability
-            case WindowDone():
-                self.evidence.add(event)
-            case SegmentReady():
-                self.segments.append(event.segment)
-            case Finished():
-                self.finished = event
-                self.evidence.add_peak(event.pool_peak_bytes)
+    def began(self, device: str, state: JournalState) -> None:
+        """An engine takes the job where the journal says."""
+        ...
 
-    @property
-    def receipt(self) -> Receipt:
-        """The evidence, counted."""
-        return replace(self.evidence.receipt(self.info), attempts=self.attempts)
+    def heard(self, event: EngineEvent, state: JournalState) -> None:
+        """The engine said something, and it is in the journal."""
+        ...
 
-    @property
-    def judged(self) -> Verdict:
-        """Where the work ran, by the evidence of this run alone."""
-        return verdict(self.evidence.receipt(self.info), self.decision)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """One attempt at a job: its files, its journal, and those who watch and stop it."""
+
+    job: Job
+    upload: Path
+    pcm: Path
+    journal: Journal
+    leash: Leash
+    patience: Patience
+    watcher: Watcher
 
 
 class Transcriber:
@@ -92,12 +89,17 @@ class Transcriber:
         gpu_status: Callable[[], GpuStatus],
         devices: DevicePlan,
         clock: Clock,
+        boot_id: str = "",
     ) -> None:
         self._decoder = decoder
         self._engines = engines
         self._gpu_status = gpu_status
         self._devices = devices
         self._clock = clock
+        self._boot_id = boot_id
+        #: Held while a job runs that may have ended an engine: suspects go one by one, so that of two
+        #: engines that die, one job is not blamed for the other.
+        self._suspects = threading.Lock()
 
     def decide(self, request: TranscriptionRequest) -> DeviceDecision:
         """The device this request would run on now. Raises GpuRequiredError."""
@@ -109,63 +111,108 @@ class Transcriber:
             is_proven=find_proven(self._engines.running()) is not None,
         )
 
-    def run(self, job: Job, upload: Path, pcm: Path, is_cancelled: Callable[[], bool]) -> Transcription:
-        """Transcribe one file. Raises MediaError, LimitError, EngineError, GpuRequiredError, JobCancelledError."""
-        if is_cancelled():
-            raise JobCancelledError()
-        begun = self._clock.monotonic()
-        decision = self.decide(job.request)
-        audio = self._decoder.decode(upload, pcm, job_id=job.id, cancelled=is_cancelled)
-        decoded = self._clock.monotonic()
-        heard = self._hear_with_fallback(job, audio, decision, is_cancelled)
-        self._insist(job.request, heard.judged)
-        timings = self._timings(job, heard, decoded - begun, self._clock.monotonic() - begun)
-        return self._answer(job, audio, heard, timings)
+    def engines(self) -> tuple[EngineInfo, ...]:
+        """The engine children that are up."""
+        return self._engines.running()
 
-    def _hear_with_fallback(
-        self, job: Job, audio: DecodedAudio, decision: DeviceDecision, is_cancelled: Callable[[], bool]
-    ) -> Heard:
-        """Try the decided device, once more if its engine dies, then the CPU if the policy allows that."""
-        tries = attempts = 0
+    def run(self, work: Work) -> Transcription:
+        """Transcribe one file, or what is left of it.
+
+        Raises MediaError, LimitError, EngineError, GpuRequiredError, UploadGoneError, JobCancelledError, and
+        CapacityError when disk or decoder fail.
+        """
+        work.leash.check()
+        state = work.journal.state
+        begun, earlier = self._clock.monotonic(), state.worked_seconds
+        decision = self.decide(work.job.request)
+        if state.has_audio(self._boot_id):
+            earlier += state.decode_seconds
+        audio = self.decode(work)
+        lane = work.watcher.decoded(audio)
+        hearing = self._hear(work, audio, decision, lane)
+        judged = hearing.judged
+        self._insist(work.job.request, judged)
+        worked = earlier + self._clock.monotonic() - begun
+        return self._answer(work, audio, hearing, judged, self._timings(work, hearing, worked))
+
+    def decode(self, work: Work, *, until: Callable[[], bool] | None = None) -> DecodedAudio:
+        """The job's samples, from the spool if an earlier attempt left them there.
+
+        `until`: gives up with JobCancelledError when it says so.
+        """
+        state = work.journal.state
+        if state.audio is not None and state.has_audio(self._boot_id):
+            return state.audio
         while True:
-            tries += 1
-            attempts += 1
+            begun = self._clock.monotonic()
             try:
-                return self._hear(job, audio, decision, attempts, is_cancelled)
+                audio = self._decode_once(work, until)
+            except (DecoderCrashedError, DecoderUnavailableError) as error:
+                logger.warning("decoding_failed", job_id=work.job.id, code=error.code)
+                work.patience.decoder_failed(error)
+                continue
+            work.journal.add_audio(audio, self._boot_id, self._clock.monotonic() - begun)
+            return audio
+
+    def _decode_once(self, work: Work, until: Callable[[], bool] | None) -> DecodedAudio:
+        def is_over() -> bool:
+            return work.leash.is_pulled or (until is not None and until())
+
+        with storage_errors():
+            if not work.upload.exists():
+                raise UploadGoneError()
+            return self._decoder.decode(work.upload, work.pcm, job_id=work.job.id, cancelled=is_over)
+
+    def _hear(self, work: Work, audio: DecodedAudio, decision: DeviceDecision, lane: str) -> Hearing:
+        """Run engines until one finishes the job, each going on where the one before it ended."""
+        while True:
+            try:
+                with self._alone_if_suspect(work):
+                    return self._hear_once(work, audio, decision, lane)
             except EngineError as error:
+                work.leash.check()
                 logger.warning(
                     "engine_attempt_failed",
-                    job_id=job.id,
+                    job_id=work.job.id,
                     device=decision.device,
-                    attempt=attempts,
                     code=error.code,
                     error=error.message,
                 )
-                if isinstance(error, EngineCrashedError) and tries < TRIES_PER_DEVICE:
-                    continue
-                if decision.device != "cuda":
-                    raise
-                decision = after_engine_failure(decision, error)
-                tries = 0
+                decision = _after(work, decision, error)
 
-    def _hear(
-        self,
-        job: Job,
-        audio: DecodedAudio,
-        decision: DeviceDecision,
-        attempts: int,
-        is_cancelled: Callable[[], bool],
-    ) -> Heard:
-        """One run of one engine over the whole file, judged by its evidence."""
+    def _hear_once(self, work: Work, audio: DecodedAudio, decision: DeviceDecision, lane: str) -> Hearing:
+        job, journal = work.job, work.journal
         with self._engines.lend(decision.device, job.request.model) as engine:
-            heard = Heard(info=engine.info, attempts=attempts, decision=decision)
-            with _cancelling(engine, job.id, is_cancelled):
-                for event in engine.transcribe(job.id, audio.path, audio.samples, job.request.options):
-                    heard.take(event)
-            if heard.judged.is_lie:
+            journal.begin_run(engine.info.device)
+            hearing = Hearing(journal, engine.info, decision, self._clock)
+            work.watcher.began(engine.info.device, journal.state)
+            with work.leash.tied(lambda: engine.cancel(job.id)):
+                for event in engine.transcribe(
+                    job.id,
+                    audio.path,
+                    audio.samples,
+                    job.request.options,
+                    lane=lane,
+                    resumption=journal.state.resumption,
+                ):
+                    hearing.take(event)
+                    work.watcher.heard(event, journal.state)
+            if hearing.is_lie:
                 logger.error("engine_device_mismatch", job_id=job.id, claimed=engine.info.device)
                 self._engines.discard(engine)
-        return heard
+        return hearing
+
+    @contextmanager
+    def _alone_if_suspect(self, work: Work) -> Iterator[None]:
+        if not work.patience.is_suspect:
+            yield
+            return
+        while not self._suspects.acquire(timeout=SUSPECT_POLL_SECONDS):
+            work.leash.check()
+        try:
+            yield
+        finally:
+            self._suspects.release()
 
     def _insist(self, request: TranscriptionRequest, judged: Verdict) -> None:
         """A required GPU that the evidence does not show is an error, not an answer."""
@@ -179,49 +226,39 @@ class Transcriber:
             param="require_gpu",
         )
 
-    def _timings(self, job: Job, heard: Heard, decode_seconds: float, run_seconds: float) -> Timings:
-        started = job.started_at or job.created_at
-        queued = max(0.0, (started - job.created_at).total_seconds())
-        done = heard.finished
+    def _timings(self, work: Work, hearing: Hearing, worked: float) -> Timings:
+        """Where the time went, over all attempts; what was no work, also between them, is the queue's."""
+        state, done = work.journal.state, hearing.finished
+        total = max(worked, (self._clock.now() - work.job.created_at).total_seconds())
+        vad = state.plan.vad_seconds if state.plan is not None else 0.0
         return Timings(
-            queue=queued,
-            audio_decode=decode_seconds,
-            vad=done.vad_seconds if done else 0.0,
+            queue=total - worked,
+            audio_decode=state.decode_seconds,
+            vad=max(vad, done.vad_seconds) if done else vad,
             language_detection=done.language_detection_seconds if done else 0.0,
-            transcription=done.transcription_seconds if done else 0.0,
-            total=queued + run_seconds,
+            transcription=state.engine_seconds + (done.transcription_seconds if done else 0.0),
+            total=total,
         )
 
     def _answer(
-        self,
-        job: Job,
-        audio: DecodedAudio,
-        heard: Heard,
-        timings: Timings,
+        self, work: Work, audio: DecodedAudio, hearing: Hearing, judged: Verdict, timings: Timings
     ) -> Transcription:
-        request = job.request
-        receipt, judged = heard.receipt, heard.judged
-        asked = "cuda" if request.use_gpu else "cpu"
+        request, state = work.job.request, work.journal.state
+        receipt, segments = hearing.receipt, state.segments
         worked = timings.total - timings.queue
         return Transcription(
-            job_id=job.id,
-            text="".join(segment.text for segment in heard.segments).strip(),
-            language=heard.language,
-            language_probability=heard.language_probability,
+            job_id=work.job.id,
+            text="".join(segment.text for segment in segments).strip(),
+            language=state.language.language if state.language else "",
+            language_probability=state.language.language_probability if state.language else 0.0,
             duration=audio.duration,
-            segments=tuple(heard.segments),
+            segments=segments,
             model=request.model,
             task=request.options.task,
             gpu_used=judged.gpu_used,
             device=judged.device,
             compute_type=receipt.compute_type,
-            requested=Requested(
-                use_gpu=request.use_gpu,
-                device=asked,
-                compute_type=self._devices.gpu_compute_type
-                if asked == "cuda"
-                else self._devices.cpu_compute_type,
-            ),
+            requested=self._requested(request),
             fallback_reason=judged.fallback_reason,
             receipt=receipt,
             timings=timings,
@@ -229,7 +266,7 @@ class Transcriber:
             warnings=(
                 *_ignored(request),
                 *audio.notices,
-                *(heard.finished.notices if heard.finished else ()),
+                *(hearing.finished.notices if hearing.finished else ()),
                 *judged.notices,
             ),
             media={
@@ -242,30 +279,29 @@ class Transcriber:
             },
         )
 
+    def _requested(self, request: TranscriptionRequest) -> Requested:
+        if request.use_gpu:
+            return Requested(use_gpu=True, device="cuda", compute_type=self._devices.gpu_compute_type)
+        return Requested(use_gpu=False, device="cpu", compute_type=self._devices.cpu_compute_type)
+
+
+def _after(work: Work, decision: DeviceDecision, error: EngineError) -> DeviceDecision:
+    """Where to go on after an engine failed. Raises the error when there is nowhere, GpuRequiredError."""
+    is_on_gpu = decision.device == "cuda"
+    if isinstance(error, EngineCrashedError):
+        work.patience.engine_died(error)
+        has_enough = error.is_fault or work.patience.is_tired_of_gpu
+        if not is_on_gpu or decision.require_gpu or not has_enough:
+            return decision
+    elif isinstance(error, EngineStartError) and work.patience.may_wait_for_engine(error):
+        return decision
+    if not is_on_gpu:
+        raise error
+    return after_engine_failure(decision, error)
+
 
 def _ignored(request: TranscriptionRequest) -> tuple[Notice, ...]:
     return tuple(
         Notice(code="ignored_parameter", message=f"{name} has no effect here.", param=name)
         for name in request.ignored
     )
-
-
-@contextmanager
-def _cancelling(engine: Engine, job_id: str, is_cancelled: Callable[[], bool]) -> Iterator[None]:
-    """Tell the engine as soon as the job is cancelled; the engine then ends the job's events."""
-    if is_cancelled():
-        raise JobCancelledError()
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(CANCEL_POLL_SECONDS):
-            if is_cancelled():
-                engine.cancel(job_id)
-                return
-
-    watcher = threading.Thread(target=watch, name=f"cancel-{job_id}", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()

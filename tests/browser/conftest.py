@@ -71,6 +71,7 @@ def live_server_url(service: FakeService) -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.port}"
+    service.stop()
     server.shutdown()
     thread.join(10)
     server.server_close()

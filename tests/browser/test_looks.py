@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Page
 
 from fakes import FakeService
+from transcriber.domain.jobs import JobError, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.jobs.ids import new_job_id
 
@@ -58,18 +59,32 @@ def pages(service: FakeService) -> dict[str, str]:
     done = service.add_job(
         new_job_id(), REQUEST, file_name="A very long name of a recording, as phones give.m4a"
     )
-    service.wait(done.id)
+    service.finish(done.id)
     waiting = service.add_job(new_job_id(), REQUEST)
+    running = service.add_job(new_job_id(), REQUEST, file_name="Interview.mp3")
+    service.start(running.id)
+    for text in (" And so, my fellow Americans,", " ask not what your country can do for you."):
+        service.say(running.id, text)
+    service.progress(running.id, 42)
+    error = JobError(code="no_audio_stream", message="The file has no sound track.", fix="Send one that has.")
+    failed = service.add_job(new_job_id(), REQUEST, status=JobStatus.FAILED, error=error)
+    service.add_job(new_job_id(), REQUEST, status=JobStatus.CANCELLED, duration=7384.0)
     return {
         "upload": "/",
         "transcript": f"/jobs/{done.id}",
         "waiting": f"/jobs/{waiting.id}",
+        "running": f"/jobs/{running.id}",
+        "failed": f"/jobs/{failed.id}",
+        "jobs": "/jobs",
         "diagnostics": "/diagnostics",
         "error": "/nothing",
     }
 
 
-@pytest.mark.parametrize("name", ["upload", "transcript", "waiting", "diagnostics", "error"])
+@pytest.mark.parametrize(
+    "name",
+    ["upload", "transcript", "waiting", "running", "failed", "jobs", "diagnostics", "error"],
+)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_page_fits_and_can_be_read(
@@ -77,6 +92,8 @@ def test_page_fits_and_can_be_read(
 ) -> None:
     visited = visit(pages[name], color_scheme=scheme, viewport={"width": width, "height": 844})
     page: Page = visited.page
+    if name == "running":
+        page.get_by_text("42 %").wait_for()
     if name == "upload":
         page.get_by_text("More options").click()
 

@@ -39,6 +39,10 @@ def test_prefixed_name_beats_the_bare_one() -> None:
         ("WHISPER_VAD", "perhaps"),
         ("WHISPER_CPU_COMPUTE_TYPE", "float16"),
         ("WHISPER_MAX_UPLOAD_BYTES", "0"),
+        ("WHISPER_SHORT_SECONDS", "-1"),
+        ("WHISPER_JOB_TIMEOUT_SECONDS", "1h"),
+        ("WHISPER_WEBHOOK_ALLOW_CIDR", "10.0.0.0/33"),
+        ("WHISPER_WEBHOOK_ALLOW_CIDR", "192.168.1.7/24"),
     ],
 )
 def test_wrong_value_names_the_variable_and_what_is_allowed(name: str, value: str) -> None:
@@ -48,6 +52,12 @@ def test_wrong_value_names_the_variable_and_what_is_allowed(name: str, value: st
     assert name in caught.value.message
     assert repr(value) in caught.value.message
     assert "allowed" in caught.value.message
+
+
+def test_networks_are_a_list() -> None:
+    settings = config.load({"WHISPER_WEBHOOK_ALLOW_CIDR": "10.0.0.0/8, fd00::/8"})
+
+    assert settings.webhook_allow_cidr == ("10.0.0.0/8", "fd00::/8")
 
 
 def test_unknown_setting_is_refused_by_name() -> None:

@@ -3,128 +3,77 @@
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fake_ports import NOW, FakeClock, FakeDecoder, FakeEngine, FakeEnginePool, gpu_status
+from service_bench import DEADLINE, REQUEST, WEBHOOK, Bench, eventually
 from transcriber.domain.errors import (
+    EngineCrashedError,
     GpuRequiredError,
+    IdempotencyConflictError,
     InvalidParameterError,
+    JobCancelledError,
+    JobFinishedError,
+    JobNotFailedError,
     JobNotFinishedError,
     JobNotFoundError,
     ModelNotFoundError,
     QueueFullError,
+    ShuttingDownError,
     TranscriberError,
     UndecodableMediaError,
+    UploadGoneError,
 )
-from transcriber.domain.jobs import Job, JobStatus
-from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
-from transcriber.domain.transcript import FallbackReason
-from transcriber.engine.models import LocalModel
+from transcriber.domain.jobs import DeliveryStatus, Job, JobStatus, SubmissionTerms, Webhook
+from transcriber.domain.options import TranscriptionOptions
 from transcriber.jobs.ids import new_job_id
-from transcriber.jobs.memory_store import MemoryJobStore
-from transcriber.jobs.output import OutputFolder
-from transcriber.jobs.results import FileResultStore
-from transcriber.jobs.spool import Spool
-from transcriber.service import Service, Storage
-from transcriber.transcribing import DevicePlan, Transcriber
-
-REQUEST = TranscriptionRequest(model="base", use_gpu=False, require_gpu=False, options=TranscriptionOptions())
-
-
-class FakeModels:
-    """Three models, as the finder describes them."""
-
-    def find(self, name: str) -> LocalModel:
-        if name not in ("base", "tiny.en", "large-v3-turbo"):
-            raise ModelNotFoundError(f"no {name}")
-        return LocalModel(
-            name=name,
-            path=Path("/models") / name,
-            source="folder",
-            repository=None,
-            revision=None,
-            verified=True,
-            can_translate=name == "base",
-            is_english_only=name.endswith(".en"),
-            size_bytes=1,
-        )
-
-    def present(self) -> tuple[LocalModel, ...]:
-        return (self.find("base"),)
-
-
-@dataclass
-class Bench:
-    """A service and the parts a test looks at."""
-
-    service: Service
-    store: MemoryJobStore
-    spool: Spool
-    output: Path
-    decoder: FakeDecoder
-    pool: FakeEnginePool
-
-    def send(self, request: TranscriptionRequest = REQUEST) -> Job:
-        upload = self.service.begin_upload()
-        upload.path.write_bytes(b"audio")
-        return self.service.submit(upload, request, file_name="my speech.flac", request_id="r1")
+from transcriber.jobs.journal import read
+from transcriber.jobs.runner import Slots
+from transcriber.running import MAX_FRUITLESS
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    store, decoder = MemoryJobStore(), FakeDecoder()
-    pool = FakeEnginePool(engines={"cpu": FakeEngine("cpu", ("cpu",))})
-    spool, output = Spool(tmp_path / "spool", 0), tmp_path / "out"
-    output.mkdir()
-    cause = FallbackReason(code="no_driver", message="There is no driver.", fix="Install it.")
-    with concurrent.futures.ThreadPoolExecutor(2) as native:
-        service = Service(
-            storage=Storage(
-                jobs=store,
-                results=FileResultStore(tmp_path / "results"),
-                spool=spool,
-                output=OutputFolder(output),
-            ),
-            models=FakeModels(),  # type: ignore[arg-type]
-            transcriber=Transcriber(
-                decoder=decoder,
-                engines=pool,
-                gpu_status=lambda: gpu_status(cause),
-                devices=DevicePlan(policy="preferred", gpu_compute_type="auto", cpu_compute_type="int8"),
-                clock=FakeClock(),
-            ),
-            native=native,
-            clock=FakeClock(),
-            max_running=1,
-            max_queue=2,
-        )
-        yield Bench(service, store, spool, output, decoder, pool)
-        service.close(5)
+def native() -> Iterator[concurrent.futures.Executor]:
+    with concurrent.futures.ThreadPoolExecutor(4) as executor:
+        yield executor
+
+
+@pytest.fixture
+def bench(native: concurrent.futures.Executor, tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path, native)
+    yield made
+    made.engine.go.set()
+    made.decoder.go.set()
+    made.service.close(DEADLINE)
+
+
+# Submitting and ending
 
 
 def test_submitted_job_ends_with_its_transcription(bench: Bench) -> None:
     bench.service.start()
     job = bench.send()
 
-    answer = bench.service.wait(job.id, timeout=10)
+    answer = bench.service.wait(job.id, timeout=DEADLINE)
 
     assert answer.device == "cpu"
     assert bench.service.get(job.id).status is JobStatus.SUCCEEDED
-    assert bench.service.transcription(job.id) == bench.service.wait(job.id)
+    assert bench.service.get(job.id).duration == 10.0
+    assert bench.service.wait(job.id).text == answer.text
     assert bench.service.last_receipt == (job.id, answer.receipt)
 
 
-def test_finished_job_leaves_nothing_in_the_spool_and_both_files_in_the_output(bench: Bench) -> None:
+def test_finished_job_leaves_its_upload_in_the_spool_and_both_files_in_the_output(bench: Bench) -> None:
     bench.service.start()
     job = bench.send()
-    bench.service.wait(job.id, timeout=10)
-    bench.service.close(5)
+    bench.service.wait(job.id, timeout=DEADLINE)
+    bench.service.close(DEADLINE)
 
-    assert not bench.spool.upload_path(job.id).parent.exists()
+    assert bench.files(job.id) == {"upload"}
     assert {path.suffix for path in bench.output.iterdir()} == {".txt", ".json"}
 
 
@@ -133,22 +82,32 @@ def test_failed_job_tells_everyone_the_same_error(bench: Bench) -> None:
     bench.service.start()
     job = bench.send()
 
-    with pytest.raises(UndecodableMediaError):
-        bench.service.wait(job.id, timeout=10)
+    with pytest.raises(TranscriberError) as live:
+        bench.service.wait(job.id, timeout=DEADLINE)
     with pytest.raises(TranscriberError) as stored:
         bench.service.transcription(job.id)
 
-    assert stored.value.code == "undecodable_media"
+    assert live.value.code == stored.value.code == "undecodable_media"
     assert bench.service.get(job.id).status is JobStatus.FAILED
 
 
-def test_waiting_job_can_be_cancelled(bench: Bench) -> None:
+def test_all_who_wait_for_a_job_are_told(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send_and_hold(1)
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        futures = [pool.submit(bench.service.wait, job.id, DEADLINE) for _ in range(5)]
+        bench.let_go()
+
+        texts = {future.result(DEADLINE).text for future in futures}
+
+    assert len(texts) == 1
+
+
+def test_waiting_may_take_too_long(bench: Bench) -> None:
     job = bench.send()
 
-    bench.service.cancel(job.id)
-
-    assert bench.service.get(job.id).status is JobStatus.CANCELLED
-    assert (bench.decoder.decoded, bench.pool.lent) == ([], [])
+    with pytest.raises(TimeoutError):
+        bench.service.wait(job.id, timeout=0.01)
 
 
 def test_unfinished_job_has_no_transcript_yet(bench: Bench) -> None:
@@ -159,16 +118,21 @@ def test_unfinished_job_has_no_transcript_yet(bench: Bench) -> None:
 
 
 def test_unknown_job_is_not_found(bench: Bench) -> None:
-    with pytest.raises(JobNotFoundError):
-        bench.service.get(new_job_id())
+    for ask in (bench.service.get, bench.service.view, bench.service.follow, bench.service.wait):
+        with pytest.raises(JobNotFoundError):
+            ask(new_job_id())
 
 
-def test_full_queue_refuses_before_the_upload_is_read(bench: Bench) -> None:
-    for _ in range(3):
+def test_full_queue_refuses_before_the_upload_is_read_and_says_when_to_come_back(bench: Bench) -> None:
+    bench.service.start()
+    bench.send_and_hold(1)
+    for _ in range(5):
         bench.send()
 
-    with pytest.raises(QueueFullError):
+    with pytest.raises(QueueFullError) as caught:
         bench.service.begin_upload()
+
+    assert 1 <= caught.value.retry_after <= 600
 
 
 def test_abandoned_upload_leaves_nothing(bench: Bench) -> None:
@@ -180,22 +144,25 @@ def test_abandoned_upload_leaves_nothing(bench: Bench) -> None:
     assert not upload.path.parent.exists()
 
 
-def test_interrupted_job_of_an_earlier_process_fails_with_its_own_code(bench: Bench) -> None:
-    job = Job(
-        id=new_job_id(),
-        status=JobStatus.QUEUED,
-        request=REQUEST,
-        file_name="x",
-        size_bytes=1,
-        created_at=NOW,
-    )
-    bench.store.add(job)
-
+def test_short_job_goes_past_long_ones_in_its_own_lane(
+    native: concurrent.futures.Executor, tmp_path: Path
+) -> None:
+    bench = Bench(tmp_path, native, slots=Slots(long=1, short=1, max_queue=10))
     bench.service.start()
+    bench.send_and_hold(1, seconds=3600.0)
+    waiting = bench.send(seconds=3600.0)
+    bench.engine.hold_at = None
+    short = bench.send(seconds=20.0)
 
-    error = bench.service.get(job.id).error
-    assert error is not None
-    assert error.code == "interrupted"
+    bench.service.wait(short.id, timeout=DEADLINE)
+
+    assert bench.service.get(waiting.id).status is JobStatus.QUEUED
+    assert bench.engine.lanes == ["long", "short"]
+    bench.let_go()
+    bench.service.close(DEADLINE)
+
+
+# What is refused at submission
 
 
 @pytest.mark.parametrize("model", ["tiny.en", "large-v3-turbo"])
@@ -225,3 +192,592 @@ def test_required_gpu_is_refused_at_submission(bench: Bench) -> None:
 def test_unknown_model_is_refused_at_submission(bench: Bench) -> None:
     with pytest.raises(ModelNotFoundError):
         bench.send(replace(REQUEST, model="huge"))
+
+
+def test_webhook_that_cannot_be_delivered_to_is_refused_at_submission(bench: Bench) -> None:
+    with pytest.raises(InvalidParameterError):
+        bench.send(webhook=Webhook(url="http://127.0.0.1/"))
+
+    assert bench.service.counts()[JobStatus.QUEUED] == 0
+
+
+# Idempotency
+
+
+def test_same_key_is_the_same_job_and_leaves_one_upload(bench: Bench) -> None:
+    first = bench.send(idempotency_key="k", fingerprint="f")
+    second = bench.send(idempotency_key="k", fingerprint="f")
+
+    assert second.id == first.id
+    assert bench.spool.ids() == {first.id}
+    assert bench.service.queue_size == 1
+
+
+def test_same_key_for_something_else_is_refused(bench: Bench) -> None:
+    bench.send(idempotency_key="k", fingerprint="f")
+
+    with pytest.raises(IdempotencyConflictError):
+        bench.send(idempotency_key="k", fingerprint="g")
+    with pytest.raises(IdempotencyConflictError):
+        bench.service.find_submitted("k", "g")
+    assert bench.service.find_submitted("other", "g") is None
+
+
+def test_same_key_at_the_same_moment_makes_one_job(
+    native: concurrent.futures.Executor, tmp_path: Path
+) -> None:
+    bench = Bench(tmp_path, native, slots=Slots(long=1, short=0, max_queue=100))
+    together = threading.Barrier(16)
+
+    def send() -> str:
+        upload = bench.service.begin_upload()
+        upload.path.write_bytes(b"audio")
+        together.wait(DEADLINE)
+        terms = SubmissionTerms(idempotency_key="k", fingerprint="f")
+        return bench.service.submit(upload, REQUEST, file_name="a", request_id="r", terms=terms).id
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        ids = {future.result() for future in [pool.submit(send) for _ in range(16)]}
+
+    assert len(ids) == 1
+    assert bench.spool.ids() == ids
+    assert bench.service.queue_size == 1
+    assert bench.service.counts()[JobStatus.QUEUED] == 1
+
+
+# Cancelling
+
+
+def test_waiting_job_is_cancelled_with_its_files(bench: Bench) -> None:
+    job = bench.send(webhook=WEBHOOK)
+
+    cancelled = bench.service.cancel(job.id)
+
+    assert (cancelled.status, cancelled.has_upload) == (JobStatus.CANCELLED, False)
+    assert (bench.decoder.decoded, bench.pool.lent, bench.files(job.id)) == ([], [], set())
+    assert [delivery.payload.split()[0] for delivery in bench.service.deliveries(job.id)] == ["cancelled"]
+    with pytest.raises(JobCancelledError):
+        bench.service.wait(job.id)
+
+
+def test_cancelled_job_that_waited_is_not_run_later(bench: Bench) -> None:
+    job = bench.send()
+    bench.service.cancel(job.id)
+    other = bench.send()
+    bench.service.start()
+
+    bench.service.wait(other.id, timeout=DEADLINE)
+
+    assert bench.service.get(job.id).attempts == 0
+
+
+def test_job_is_cancelled_while_it_is_decoded(bench: Bench) -> None:
+    bench.decoder.holds = True
+    bench.service.start()
+    job = bench.send()
+    assert bench.decoder.held.acquire(timeout=DEADLINE)
+
+    assert bench.service.cancel(job.id).status is JobStatus.CANCELLED
+
+    assert eventually(lambda: bench.files(job.id) == set())
+    assert bench.pool.lent == []
+
+
+def test_job_is_cancelled_while_the_engine_works_on_it(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send_and_hold(2, webhook=WEBHOOK)
+
+    assert bench.service.cancel(job.id).status is JobStatus.CANCELLED
+
+    assert bench.engine.cancelled == [job.id]
+    assert eventually(lambda: bench.files(job.id) == set())
+    assert bench.engine.done == [(job.id, 0), (job.id, 1)]
+    assert len(bench.service.deliveries(job.id)) == 1
+    with pytest.raises(TranscriberError) as stored:
+        bench.service.transcription(job.id)
+    assert stored.value.code == "job_cancelled"
+
+
+def test_job_is_cancelled_while_it_is_looked_at(native: concurrent.futures.Executor, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, native, slots=Slots(long=1, short=1, max_queue=10))
+    bench.service.start()
+    bench.send_and_hold(1)
+    bench.decoder.holds = True
+    job = bench.send()
+    assert bench.decoder.held.acquire(timeout=DEADLINE)
+
+    bench.service.cancel(job.id)
+
+    assert eventually(lambda: bench.files(job.id) == set())
+    bench.let_go()
+    bench.service.close(DEADLINE)
+    assert bench.service.get(job.id).attempts == 0
+
+
+def test_those_who_wait_for_a_cancelled_job_are_told_at_once(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send_and_hold(1)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        future = pool.submit(bench.service.wait, job.id, DEADLINE)
+        bench.service.cancel(job.id)
+
+        with pytest.raises(TranscriberError) as caught:
+            future.result(DEADLINE)
+
+    assert caught.value.code == "job_cancelled"
+
+
+def test_next_job_runs_after_a_cancelled_one(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send_and_hold(1)
+    bench.engine.hold_at = None
+    other = bench.send()
+
+    bench.service.cancel(job.id)
+
+    assert bench.service.wait(other.id, timeout=DEADLINE).device == "cpu"
+
+
+def test_job_that_has_ended_cannot_be_cancelled(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send()
+    bench.service.wait(job.id, timeout=DEADLINE)
+
+    with pytest.raises(JobFinishedError):
+        bench.service.cancel(job.id)
+
+
+# Retrying and purging
+
+
+def test_failed_job_is_retried_with_its_upload(bench: Bench) -> None:
+    bench.decoder.errors = [UndecodableMediaError()]
+    bench.service.start()
+    job = bench.send()
+    bench.until(job.id, JobStatus.FAILED)
+
+    retried = bench.service.retry(job.id)
+
+    assert (retried.id, retried.status, retried.error) == (job.id, JobStatus.QUEUED, None)
+    assert bench.service.wait(job.id, timeout=DEADLINE).device == "cpu"
+    assert bench.service.get(job.id).attempts == 2
+
+
+def test_job_is_not_retried_without_a_failure_or_an_upload(bench: Bench) -> None:
+    bench.decoder.errors = [UndecodableMediaError()]
+    bench.service.start()
+    failed, fine = bench.send(), bench.send()
+    bench.until(failed.id, JobStatus.FAILED)
+    bench.until(fine.id, JobStatus.SUCCEEDED)
+    bench.store.note_upload_removed(failed.id)
+
+    with pytest.raises(UploadGoneError):
+        bench.service.retry(failed.id)
+    with pytest.raises(JobNotFailedError):
+        bench.service.retry(fine.id)
+
+
+def test_purged_job_is_gone_with_all_its_files(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send()
+    with pytest.raises(JobNotFinishedError):
+        bench.engine.hold_at = 0
+        bench.service.purge(bench.send_and_hold(0).id)
+    bench.let_go()
+    bench.service.wait(job.id, timeout=DEADLINE)
+
+    bench.service.purge(job.id)
+
+    with pytest.raises(JobNotFoundError):
+        bench.service.get(job.id)
+    assert bench.files(job.id) == set()
+    assert bench.results.find(job.id) is None
+
+
+# Webhooks
+
+
+def test_end_of_a_job_and_its_message_are_one(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send(webhook=WEBHOOK)
+    answer = bench.service.wait(job.id, timeout=DEADLINE)
+
+    [delivery] = bench.service.deliveries(job.id)
+
+    assert delivery.payload == f"succeeded {answer.text}"
+    assert delivery.status is DeliveryStatus.PENDING
+    assert eventually(lambda: bench.wakes)
+    assert bench.service.view(job.id).deliveries == (delivery,)
+
+
+# Restarts
+
+
+def test_running_job_goes_on_after_a_restart_where_it_was(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send_and_hold(3)
+    bench.engine.hold_at = None
+
+    bench.restart()
+    answer = bench.service.wait(job.id, timeout=DEADLINE)
+
+    # Window 2 was told, and not yet known to be whole.
+    assert [index for _, index in bench.engine.done] == [0, 1, 2, 2, 3]
+    assert [segment.id for segment in answer.segments] == [0, 1, 2, 3]
+    assert bench.service.get(job.id).attempts == 2
+    assert answer.receipt.windows_total == 4
+    assert bench.decoder.decoded == [job.id]
+
+
+def test_killed_service_s_jobs_all_end_once(bench: Bench) -> None:
+    bench.service.start()
+    jobs = [bench.send_and_hold(2, webhook=WEBHOOK), *(bench.send(webhook=WEBHOOK) for _ in range(3))]
+    before = read(bench.spool.journal_path(jobs[0].id))
+
+    bury = bench.kill()
+    answers = [bench.service.wait(job.id, timeout=DEADLINE) for job in jobs]
+    bury()
+
+    assert len(before.windows) >= 1
+    assert [len(answer.segments) for answer in answers] == [4] * 4
+    assert [len(bench.service.deliveries(job.id)) for job in jobs] == [1] * 4
+    assert bench.service.counts()[JobStatus.SUCCEEDED] == 4
+
+
+def test_late_attempt_of_a_killed_service_changes_nothing(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send_and_hold(2, webhook=WEBHOOK)
+    bury = bench.kill()
+    answer = bench.service.wait(job.id, timeout=DEADLINE)
+
+    bury()
+
+    assert bench.service.get(job.id).status is JobStatus.SUCCEEDED
+    assert bench.service.transcription(job.id).text == answer.text
+    assert len(bench.service.deliveries(job.id)) == 1
+
+
+def test_resumed_job_s_text_is_that_of_an_untouched_one(bench: Bench) -> None:
+    bench.service.start()
+    untouched = bench.service.wait(bench.send().id, timeout=DEADLINE)
+    for at in range(4):
+        bench.engine.go.clear()
+        job = bench.send_and_hold(at)
+        bench.engine.hold_at = None
+        bench.restart()
+
+        assert bench.service.wait(job.id, timeout=DEADLINE).segments == untouched.segments
+
+
+def test_queued_jobs_run_in_order_after_a_restart(bench: Bench) -> None:
+    jobs = [bench.send(), bench.send(priority=-1), bench.send(), bench.send(priority=9)]
+
+    bench.restart()
+    for job in jobs:
+        bench.service.wait(job.id, timeout=DEADLINE)
+
+    order = list(dict.fromkeys(job_id for job_id, _ in bench.engine.done))
+    assert order == [jobs[3].id, jobs[0].id, jobs[2].id, jobs[1].id]
+
+
+def test_awaited_jobs_are_cancelled_by_a_restart(bench: Bench) -> None:
+    bench.service.start()
+    jobs = [bench.send_and_hold(1, is_awaited=True), bench.send(is_awaited=True)]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        waits = [pool.submit(bench.service.wait, job.id, DEADLINE) for job in jobs]
+        bench.restart()
+        errors = [future.exception(DEADLINE) for future in waits]
+
+    assert [type(error) for error in errors] == [ShuttingDownError, ShuttingDownError]
+    for job in jobs:
+        ended = bench.service.get(job.id)
+        assert ended.status is JobStatus.CANCELLED
+        assert ended.error is not None
+        assert ended.error.code == "interrupted"
+        assert bench.files(job.id) == set()
+
+
+def test_awaited_jobs_of_a_killed_service_are_cancelled_at_the_next_start(bench: Bench) -> None:
+    bench.service.start()
+    jobs = [bench.send_and_hold(1, is_awaited=True), bench.send(is_awaited=True)]
+
+    bury = bench.kill()
+    bury()
+
+    assert [bench.service.get(job.id).status for job in jobs] == [JobStatus.CANCELLED] * 2
+    assert [error.code for job in jobs if (error := bench.service.get(job.id).error)] == ["interrupted"] * 2
+
+
+def test_folders_without_a_row_are_swept_at_start(bench: Bench) -> None:
+    stray = bench.service.begin_upload()
+    stray.path.write_bytes(b"half a file")
+    job = bench.send()
+
+    bench.restart()
+    bench.service.wait(job.id, timeout=DEADLINE)
+
+    assert bench.spool.ids() == {job.id}
+
+
+def test_job_whose_upload_is_gone_fails_and_does_not_loop(bench: Bench) -> None:
+    job = bench.send()
+    bench.spool.remove(job.id)
+
+    bench.service.start()
+    ended = bench.until_ended(job.id)
+
+    assert ended.error is not None
+    assert ended.error.code == "upload_gone"
+
+
+def test_job_that_ends_the_service_again_and_again_is_given_up(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send_and_hold(0)
+    buries = []
+    for _ in range(MAX_FRUITLESS - 1):
+        buries.append(bench.kill(hold_at=0))
+        assert bench.engine.held.acquire(timeout=DEADLINE)
+    assert bench.service.get(job.id).status is JobStatus.RUNNING
+
+    buries.append(bench.kill(hold_at=0))
+    ended = bench.until_ended(job.id)
+    for bury in buries:
+        bury()
+
+    assert ended.error is not None
+    assert ended.error.code == "too_many_attempts"
+
+
+def test_stopping_service_takes_nothing_and_hands_back_what_runs(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send_and_hold(2)
+    bench.service.close(DEADLINE)
+
+    assert bench.service.get(job.id).status is JobStatus.QUEUED
+    assert "journal" in bench.files(job.id)
+    with pytest.raises(ShuttingDownError):
+        bench.service.begin_upload()
+    with pytest.raises(ShuttingDownError):
+        bench.service.wait(job.id, DEADLINE)
+
+
+# Faults of engines, disks and time
+
+
+def test_engine_that_dies_twice_of_itself_fails_the_job_with_the_cause(bench: Bench) -> None:
+    bench.engine.errors = [EngineCrashedError("It died of SIGSEGV", is_fault=True) for _ in range(2)]
+    bench.service.start()
+
+    ended = bench.until_ended(bench.send().id)
+
+    assert ended.error is not None
+    assert ended.error.code == "engine_crashed"
+    assert "SIGSEGV" in ended.error.message
+    assert (ended.engine_faults, ended.engine_kills) == (2, 0)
+
+
+def test_engine_faults_are_remembered_over_a_restart(bench: Bench) -> None:
+    bench.engine.errors = [EngineCrashedError("SIGSEGV", is_fault=True)]
+    bench.service.start()
+    job = bench.send_and_hold(1)
+    assert bench.service.get(job.id).engine_faults == 1
+
+    bench.engine.errors = [EngineCrashedError("SIGSEGV", is_fault=True)]
+    bench.engine.error_at, bench.engine.hold_at = 3, None
+    bench.restart()
+
+    assert bench.until_ended(job.id).status is JobStatus.FAILED
+
+
+def test_killed_engines_do_not_fail_the_job(bench: Bench) -> None:
+    bench.engine.errors = [EngineCrashedError("SIGKILL") for _ in range(10)]
+    bench.service.start()
+    job = bench.send()
+
+    assert bench.service.wait(job.id, timeout=DEADLINE).receipt.attempts == 11
+    assert bench.service.get(job.id).engine_kills == 10
+
+
+@pytest.mark.parametrize("broken", ["claim", "finish", "requeue"])
+@pytest.mark.parametrize("lies", [False, True])
+def test_job_survives_a_store_that_fails_for_a_while(bench: Bench, broken: str, lies: bool) -> None:
+    bench.store.failures = {broken: 2}
+    bench.store.lies = {broken} if lies else set()
+    bench.results.failures = 1 if broken == "requeue" else 0
+    bench.service.start()
+    job = bench.send(webhook=WEBHOOK)
+
+    assert bench.until_ended(job.id).status is JobStatus.SUCCEEDED
+    assert len(bench.service.deliveries(job.id)) == 1
+    assert bench.service.transcription(job.id).segments[-1].id == 3
+
+
+def test_result_that_cannot_be_written_is_tried_again_without_doing_the_work_again(bench: Bench) -> None:
+    bench.results.failures = 3
+    bench.service.start()
+    job = bench.send()
+
+    assert bench.until_ended(job.id).status is JobStatus.SUCCEEDED
+    assert bench.engine.done == [(job.id, index) for index in range(4)]
+
+
+def test_awaited_job_is_told_of_a_broken_disk_at_once(bench: Bench) -> None:
+    bench.results.failures = 1
+    bench.service.start()
+    job = bench.send(is_awaited=True)
+
+    with pytest.raises(TranscriberError) as caught:
+        bench.service.wait(job.id, timeout=DEADLINE)
+
+    assert caught.value.code == "storage_failed"
+    assert bench.until_ended(job.id).status is JobStatus.FAILED
+
+
+def test_job_that_takes_too_long_fails(native: concurrent.futures.Executor, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, native, job_timeout_seconds=0.01)
+    bench.service.start()
+    job = bench.send_and_hold(1)
+
+    ended = bench.until_ended(job.id)
+    bench.service.close(DEADLINE)
+
+    assert ended.error is not None
+    assert ended.error.code == "job_timeout"
+    assert bench.engine.cancelled == [job.id]
+
+
+# Looking on
+
+
+def test_view_of_a_running_job_shows_how_far_it_is(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send_and_hold(3)
+    view = bench.service.view(job.id)
+
+    assert view.progress is not None
+    assert (view.progress.percent, view.progress.stage, view.progress.windows_done) == (
+        75.0,
+        "transcribing",
+        3,
+    )
+    assert [segment.id for segment in view.segments] == [0, 1, 2]
+    assert view.progress.seconds_left is not None
+    assert view.place is None
+
+
+def test_view_of_waiting_jobs_shows_their_places(bench: Bench) -> None:
+    jobs = [bench.send(), bench.send(), bench.send(priority=1)]
+
+    places = [bench.service.view(job.id).place for job in jobs]
+
+    assert [place.position for place in places if place] == [2, 3, 1]
+    assert all(place is not None and place.seconds is not None for place in places)
+
+
+def test_view_of_a_job_that_was_handed_back_shows_its_segments(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send_and_hold(3)
+    bench.service.close(DEADLINE)
+    bench.service = bench.make()
+
+    assert [segment.id for segment in bench.service.view(job.id).segments] == [0, 1]
+
+
+def test_follower_hears_segments_progress_and_the_end(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send()
+
+    events = [event for event in bench.service.follow(job.id) if event]
+
+    assert [event.number for event in events if event.kind == "segment"] == [1, 2, 3, 4]
+    assert (events[-1].kind, events[-1].number, events[-1].data["device"]) == ("done", 5, "cpu")
+
+
+def test_follower_of_a_finished_job_hears_the_same(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send()
+    live = [event for event in bench.service.follow(job.id) if event and event.number]
+    bench.service.wait(job.id, timeout=DEADLINE)
+
+    assert list(bench.service.follow(job.id)) == live
+    assert [event.number for event in bench.service.follow(job.id, after=3) if event] == [4, 5]
+
+
+def test_follower_that_comes_back_after_a_restart_misses_nothing(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send_and_hold(3)
+    numbers: list[int] = []
+    before = bench.service.follow(job.id)
+    while len(numbers) < 2:
+        event = next(before)
+        if event is not None and event.number:
+            numbers.append(event.number)
+    bench.engine.hold_at = None
+
+    bench.restart()
+    after = bench.service.follow(job.id, after=numbers[-1])
+    numbers += [event.number for event in after if event is not None and event.number]
+
+    assert numbers == [1, 2, 3, 4, 5]
+
+
+def test_follower_of_a_waiting_job_hears_its_place(bench: Bench) -> None:
+    first, job = bench.send(), bench.send()
+    events = bench.service.follow(job.id)
+
+    place = next(events)
+    assert place is not None
+    assert (place.kind, place.data["status"], place.data["position"]) == ("progress", "queued", 2)
+    assert next(events) is None, "nothing has changed"
+
+    bench.service.cancel(first.id)
+    moved = next(event for event in events if event)
+    assert moved.data["position"] == 1
+
+
+def test_followers_of_a_cancelled_job_are_told(bench: Bench) -> None:
+    job = bench.send()
+    events = bench.service.follow(job.id)
+    next(events)
+
+    bench.service.cancel(job.id)
+
+    last = [event for event in events if event][-1]
+    assert (last.kind, last.data["status"], last.data["error"]["code"]) == (
+        "error",
+        "cancelled",
+        "job_cancelled",
+    )
+    assert [event.data for event in bench.service.follow(job.id) if event] == [last.data]
+
+
+def test_followers_go_when_the_service_stops(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send_and_hold(2)
+    events = bench.service.follow(job.id)
+    next(events)
+
+    bench.service.stop()
+
+    assert not any(event.is_last for event in events if event)
+
+
+def test_jobs_are_paged_newest_first(bench: Bench) -> None:
+    jobs = [bench.send() for _ in range(3)]
+
+    page = bench.service.page(limit=2)
+
+    assert [job.id for job in page.jobs] == [jobs[2].id, jobs[1].id]
+    assert [job.id for job in bench.service.page(before=page.next_before).jobs] == [jobs[0].id]
+
+
+def test_unforeseen_failure_is_an_error_with_an_answer(bench: Bench) -> None:
+    bench.decoder.errors = [ZeroDivisionError("a bug")]  # type: ignore[list-item]
+    bench.service.start()
+    job: Job = bench.send()
+
+    ended = bench.until_ended(job.id)
+
+    assert ended.error is not None
+    assert ended.error.code == "internal_error"
+    assert job.id in ended.error.fix

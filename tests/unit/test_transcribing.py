@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fake_ports import NOW, FakeClock, FakeDecoder, FakeEngine, FakeEnginePool, gpu_status
 from transcriber.domain.errors import (
+    DecoderCrashedError,
     EngineCrashedError,
     EngineFailedError,
     EngineStartError,
     GpuRequiredError,
     JobCancelledError,
+    UploadGoneError,
 )
+from transcriber.domain.events import EngineEvent
 from transcriber.domain.jobs import Job, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
+from transcriber.domain.ports import DecodedAudio
 from transcriber.domain.transcript import FallbackReason, Transcription
 from transcriber.gpu.facts import GpuStatus
-from transcriber.transcribing import DevicePlan, Transcriber
+from transcriber.jobs.journal import Journal, JournalState
+from transcriber.jobs.leash import Leash, StopReason
+from transcriber.patience import KILLS_ON_GPU, Patience
+from transcriber.transcribing import DevicePlan, Transcriber, Work
 
 NO_DRIVER = FallbackReason(code="no_driver", message="There is no driver.", fix="Install it.")
 
@@ -42,22 +52,68 @@ def make_job(*, use_gpu: bool = True, require_gpu: bool = False, ignored: tuple[
     )
 
 
-def run(
-    pool: FakeEnginePool,
-    job: Job | None = None,
-    *,
-    status: GpuStatus | None = None,
-    policy: str = "preferred",
-    cancelled: bool = False,
-) -> Transcription:
-    transcriber = Transcriber(
-        decoder=FakeDecoder(),
-        engines=pool,
-        gpu_status=lambda: status or gpu_status(),
-        devices=DevicePlan(policy=policy, gpu_compute_type="auto", cpu_compute_type="int8"),
-        clock=FakeClock(),
-    )
-    return transcriber.run(job or make_job(), Path("upload"), Path("pcm"), lambda: cancelled)
+class SilentWatcher:
+    """Nobody looks on; all audio is long."""
+
+    def decoded(self, audio: DecodedAudio) -> str:
+        return "long"
+
+    def began(self, device: str, state: JournalState) -> None: ...
+
+    def heard(self, event: EngineEvent, state: JournalState) -> None: ...
+
+
+class Bench:
+    """A job's folder with its journal, and counts as the store keeps them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.native = concurrent.futures.ThreadPoolExecutor(1)
+        self.decoder = FakeDecoder()
+        self.clock = FakeClock()
+        self.leash = Leash()
+        self.noted: list[tuple[int, int]] = []
+        (folder / "upload").write_bytes(b"audio")
+
+    def run(
+        self,
+        pool: FakeEnginePool,
+        job: Job | None = None,
+        *,
+        status: GpuStatus | None = None,
+        policy: str = "preferred",
+    ) -> Transcription:
+        job = job or make_job()
+        transcriber = Transcriber(
+            decoder=self.decoder,
+            engines=pool,
+            gpu_status=lambda: status or gpu_status(),
+            devices=DevicePlan(policy=policy, gpu_compute_type="auto", cpu_compute_type="int8"),
+            clock=self.clock,
+            boot_id="this boot",
+        )
+        journal = Journal.open(self.folder / "journal", self.native)
+        try:
+            return transcriber.run(
+                Work(
+                    job=job,
+                    upload=self.folder / "upload",
+                    pcm=self.folder / "audio.pcm",
+                    journal=journal,
+                    leash=self.leash,
+                    patience=Patience(job, self.leash, lambda *counts: self.noted.append(counts)),
+                    watcher=SilentWatcher(),
+                )
+            )
+        finally:
+            journal.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.native.shutdown()
 
 
 def both(**changes: FakeEngine) -> FakeEnginePool:
@@ -65,8 +121,8 @@ def both(**changes: FakeEngine) -> FakeEnginePool:
     return FakeEnginePool(engines=engines | changes)
 
 
-def test_all_windows_on_cuda_is_gpu_used() -> None:
-    answer = run(both())
+def test_all_windows_on_cuda_is_gpu_used(bench: Bench) -> None:
+    answer = bench.run(both())
 
     assert (answer.gpu_used, answer.device, answer.compute_type) == (True, "cuda", "float16")
     assert answer.fallback_reason is None
@@ -74,34 +130,34 @@ def test_all_windows_on_cuda_is_gpu_used() -> None:
     assert answer.receipt.device_uuid == "GPU-1"
 
 
-def test_unusable_gpu_falls_back_to_the_cpu_with_the_cause() -> None:
-    answer = run(both(), status=gpu_status(NO_DRIVER))
+def test_unusable_gpu_falls_back_to_the_cpu_with_the_cause(bench: Bench) -> None:
+    answer = bench.run(both(), status=gpu_status(NO_DRIVER))
 
     assert (answer.gpu_used, answer.device, answer.compute_type) == (False, "cpu", "int8_float32")
     assert answer.fallback_reason == NO_DRIVER
     assert (answer.requested.use_gpu, answer.requested.device) == (True, "cuda")
 
 
-def test_cpu_asked_for_is_no_fallback() -> None:
-    answer = run(both(), make_job(use_gpu=False))
+def test_cpu_asked_for_is_no_fallback(bench: Bench) -> None:
+    answer = bench.run(both(), make_job(use_gpu=False))
 
     assert (answer.gpu_used, answer.device, answer.fallback_reason) == (False, "cpu", None)
     assert answer.requested.compute_type == "int8"
 
 
-def test_require_gpu_without_one_is_an_error() -> None:
+def test_require_gpu_without_one_is_an_error(bench: Bench) -> None:
     with pytest.raises(GpuRequiredError) as caught:
-        run(both(), make_job(require_gpu=True), status=gpu_status(NO_DRIVER))
+        bench.run(both(), make_job(require_gpu=True), status=gpu_status(NO_DRIVER))
 
     assert "There is no driver" in caught.value.message
     assert caught.value.fix == "Install it."
 
 
-def test_engine_that_claims_cuda_while_windows_ran_on_the_cpu_is_caught_and_ended() -> None:
+def test_engine_that_claims_cuda_while_windows_ran_on_the_cpu_is_caught_and_ended(bench: Bench) -> None:
     liar = FakeEngine("cuda", ("cpu", "cpu"))
     pool = both(cuda=liar)
 
-    answer = run(pool)
+    answer = bench.run(pool)
 
     assert (answer.gpu_used, answer.device) == (False, "cpu")
     assert answer.fallback_reason is not None
@@ -109,99 +165,210 @@ def test_engine_that_claims_cuda_while_windows_ran_on_the_cpu_is_caught_and_ende
     assert pool.discarded == [liar]
 
 
-def test_lie_under_require_gpu_is_an_error_not_an_answer() -> None:
+def test_lie_under_require_gpu_is_an_error_not_an_answer(bench: Bench) -> None:
     with pytest.raises(GpuRequiredError):
-        run(both(cuda=FakeEngine("cuda", ("cpu",))), make_job(require_gpu=True))
+        bench.run(both(cuda=FakeEngine("cuda", ("cpu",))), make_job(require_gpu=True))
 
 
-def test_mixed_windows_are_not_gpu_used() -> None:
-    answer = run(both(cuda=FakeEngine("cuda", ("cuda", "cpu", "cuda"))))
+def test_mixed_windows_are_not_gpu_used(bench: Bench) -> None:
+    answer = bench.run(both(cuda=FakeEngine("cuda", ("cuda", "cpu", "cuda"))))
 
     assert (answer.gpu_used, answer.device) == (False, "mixed")
     assert (answer.receipt.windows_gpu, answer.receipt.windows_cpu) == (2, 1)
 
 
-def test_no_window_at_all_is_no_proof() -> None:
-    answer = run(both(cuda=FakeEngine("cuda", ())))
+def test_no_window_at_all_is_no_proof(bench: Bench) -> None:
+    answer = bench.run(both(cuda=FakeEngine("cuda", ())))
 
     assert answer.gpu_used is False
 
 
-def test_engine_that_dies_once_is_tried_again_on_the_same_device() -> None:
+def test_engine_that_is_killed_is_replaced_on_the_same_device(bench: Bench) -> None:
     pool = both(cuda=FakeEngine("cuda", ("cuda",), errors=[EngineCrashedError()]))
 
-    answer = run(pool)
+    answer = bench.run(pool)
 
     assert pool.lent == ["cuda", "cuda"]
     assert answer.gpu_used
     assert answer.receipt.attempts == 2
-    assert len(answer.segments) == 1, "segments of the lost attempt are gone"
+    assert len(answer.segments) == 1
+    assert bench.noted == [(0, 1)]
 
 
-def test_gpu_engine_that_dies_twice_hands_over_to_the_cpu() -> None:
-    pool = both(cuda=FakeEngine("cuda", ("cuda",), errors=[EngineCrashedError(), EngineCrashedError()]))
+def test_killed_engine_s_windows_stay_and_are_not_done_again(bench: Bench) -> None:
+    engine = FakeEngine("cuda", ("cuda",) * 4, errors=[EngineCrashedError()], error_at=2)
 
-    answer = run(pool)
+    answer = bench.run(both(cuda=engine))
 
-    assert pool.lent == ["cuda", "cuda", "cpu"]
+    # The second window was told and not yet known to be whole, so it is done again.
+    assert engine.done == [(make_job().id, index) for index in (0, 1, 1, 2, 3)]
+    assert [segment.id for segment in answer.segments] == [0, 1, 2, 3]
+    assert answer.receipt.windows_total == 4
+    assert answer == replace(
+        Bench(fresh(bench)).run(both(cuda=FakeEngine("cuda", ("cuda",) * 4))), receipt=answer.receipt
+    )
+
+
+def fresh(bench: Bench) -> Path:
+    folder = bench.folder / "untouched"
+    folder.mkdir()
+    return folder
+
+
+def test_gpu_engine_that_dies_of_itself_hands_over_to_the_cpu(bench: Bench) -> None:
+    crash = EngineCrashedError("SIGABRT", is_fault=True)
+    pool = both(cuda=FakeEngine("cuda", ("cuda",), errors=[crash]))
+
+    answer = bench.run(pool)
+
+    assert pool.lent == ["cuda", "cpu"]
     assert (answer.gpu_used, answer.device) == (False, "cpu")
     assert answer.fallback_reason is not None
     assert answer.fallback_reason.code == "engine_crashed"
 
 
-def test_cpu_engine_that_dies_twice_is_an_error() -> None:
-    crashes = [EngineCrashedError(), EngineCrashedError()]
+def test_job_finished_on_another_device_than_it_began_is_mixed(bench: Bench) -> None:
+    crash = EngineCrashedError("SIGABRT", is_fault=True)
+    pool = both(
+        cuda=FakeEngine("cuda", ("cuda",) * 3, errors=[crash], error_at=2),
+        cpu=FakeEngine("cpu", ("cpu",) * 3),
+    )
+
+    answer = bench.run(pool)
+
+    assert (answer.device, answer.gpu_used) == ("mixed", False)
+    assert (answer.receipt.windows_gpu, answer.receipt.windows_cpu) == (1, 2)
+    assert answer.fallback_reason is not None
+    assert answer.fallback_reason.code == "mixed_devices"
+    assert pool.discarded == [], "an engine that took over is no liar"
+
+
+def test_gpu_engines_killed_again_and_again_hand_over_to_the_cpu(bench: Bench) -> None:
+    kills = [EngineCrashedError() for _ in range(KILLS_ON_GPU)]
+    pool = both(cuda=FakeEngine("cuda", ("cuda",), errors=kills))
+
+    bench.run(pool)
+
+    assert pool.lent == ["cuda"] * KILLS_ON_GPU + ["cpu"]
+
+
+def test_second_engine_that_dies_of_itself_ends_the_job(bench: Bench) -> None:
+    crashes = [EngineCrashedError("SIGSEGV", is_fault=True), EngineCrashedError("SIGSEGV", is_fault=True)]
+
+    with pytest.raises(EngineCrashedError, match="SIGSEGV") as caught:
+        bench.run(both(cpu=FakeEngine("cpu", ("cpu",), errors=list(crashes))), make_job(use_gpu=False))
+
+    assert "2 engines died" in caught.value.message
+    assert bench.noted == [(1, 0), (2, 0)]
+
+
+def test_fault_of_an_earlier_attempt_counts(bench: Bench) -> None:
+    pool = both(cpu=FakeEngine("cpu", ("cpu",), errors=[EngineCrashedError("SIGSEGV", is_fault=True)]))
 
     with pytest.raises(EngineCrashedError):
-        run(both(cpu=FakeEngine("cpu", ("cpu",), errors=list(crashes))), make_job(use_gpu=False))
+        bench.run(pool, make_job(use_gpu=False).evolve(engine_faults=1))
 
 
-def test_gpu_engine_that_does_not_start_hands_over_with_its_code() -> None:
+def test_job_survives_ten_killed_engines_and_not_eleven(bench: Bench) -> None:
+    def killed(times: int) -> FakeEnginePool:
+        return both(cpu=FakeEngine("cpu", ("cpu",), errors=[EngineCrashedError() for _ in range(times)]))
+
+    bench.run(killed(10), make_job(use_gpu=False))
+    with pytest.raises(EngineCrashedError, match="11 engines were killed"):
+        Bench(fresh(bench)).run(killed(11), make_job(use_gpu=False))
+
+
+def test_resumed_job_decodes_nothing_again_within_one_boot(bench: Bench) -> None:
+    bench.run(both())
+    bench.run(both())
+
+    assert len(bench.decoder.decoded) == 1
+
+
+def test_job_with_lost_samples_is_decoded_again(bench: Bench) -> None:
+    bench.run(both())
+    (bench.folder / "audio.pcm").write_bytes(b"torn")
+    bench.run(both())
+
+    assert len(bench.decoder.decoded) == 2
+
+
+def test_media_child_killed_is_tried_again_unless_a_client_waits(bench: Bench) -> None:
+    killed = DecoderCrashedError()
+    killed.is_kill = True
+    bench.decoder.errors = [killed]
+    assert bench.run(both()).duration == 10.0
+
+    waiting = Bench(fresh(bench))
+    waiting.decoder.errors = [killed]
+    with pytest.raises(DecoderCrashedError):
+        waiting.run(both(), make_job().evolve(is_awaited=True))
+
+
+def test_file_that_crashes_the_decoder_is_not_tried_again(bench: Bench) -> None:
+    bench.decoder.errors = [DecoderCrashedError()]
+
+    with pytest.raises(DecoderCrashedError):
+        bench.run(both())
+    assert len(bench.decoder.decoded) == 1
+
+
+def test_upload_that_is_gone_ends_the_job(bench: Bench) -> None:
+    (bench.folder / "upload").unlink()
+
+    with pytest.raises(UploadGoneError):
+        bench.run(both())
+
+
+def test_gpu_engine_that_does_not_start_hands_over_with_its_code(bench: Bench) -> None:
     pool = FakeEnginePool(
         engines={"cpu": FakeEngine("cpu", ("cpu",))},
         start_error=EngineStartError("libcublas.so.12 is missing.", code="cublas_missing", fix="Install it."),
     )
 
-    answer = run(pool)
+    answer = bench.run(pool)
 
     assert answer.fallback_reason is not None
     assert answer.fallback_reason.code == "cublas_missing"
     assert answer.device == "cpu"
 
 
-def test_gpu_engine_that_does_not_start_is_an_error_under_required() -> None:
+def test_gpu_engine_that_does_not_start_is_an_error_under_required(bench: Bench) -> None:
     pool = FakeEnginePool(engines={}, start_error=EngineStartError("No.", code="cublas_missing", fix="Fix."))
 
     with pytest.raises(GpuRequiredError):
-        run(pool, policy="required")
+        bench.run(pool, policy="required")
 
 
-def test_out_of_memory_on_the_gpu_hands_over_at_once() -> None:
+def test_out_of_memory_on_the_gpu_hands_over_at_once(bench: Bench) -> None:
     error = EngineFailedError("CUDA out of memory", code="out_of_memory", fix="Use a smaller model.")
     pool = both(cuda=FakeEngine("cuda", ("cuda",), errors=[error]))
 
-    answer = run(pool)
+    answer = bench.run(pool)
 
     assert pool.lent == ["cuda", "cpu"]
     assert answer.fallback_reason is not None
     assert answer.fallback_reason.code == "cuda_out_of_memory"
 
 
-def test_cancelled_job_does_not_reach_the_engine() -> None:
+def test_cancelled_job_does_not_reach_the_engine(bench: Bench) -> None:
     pool = both()
+    bench.leash.pull(StopReason.CANCELLED)
 
     with pytest.raises(JobCancelledError):
-        run(pool, cancelled=True)
+        bench.run(pool)
+
+    assert (pool.lent, bench.decoder.decoded) == ([], [])
 
 
-def test_ignored_parameters_are_named_in_the_warnings() -> None:
-    answer = run(both(), make_job(ignored=("diarize",)))
+def test_ignored_parameters_are_named_in_the_warnings(bench: Bench) -> None:
+    answer = bench.run(both(), make_job(ignored=("diarize",)))
 
     assert [(w.code, w.param) for w in answer.warnings] == [("ignored_parameter", "diarize")]
 
 
-def test_answer_adds_up() -> None:
-    answer = run(both())
+def test_answer_adds_up(bench: Bench) -> None:
+    answer = bench.run(both())
 
     assert answer.text.startswith("Ask not what")
     assert answer.duration == 10.0

@@ -34,7 +34,7 @@ def transcription_to_dict(transcription: Transcription) -> Json:
         "language": t.language,
         "language_probability": rounded(t.language_probability, 4),
         "duration": rounded(t.duration, 3),
-        "segments": [_segment_to_dict(segment) for segment in t.segments],
+        "segments": [segment_to_dict(segment) for segment in t.segments],
         "model": t.model,
         "task": t.task,
         "gpu_used": t.gpu_used,
@@ -89,7 +89,8 @@ def word_to_dict(word: Word) -> Json:
     }
 
 
-def _segment_to_dict(segment: Segment) -> Json:
+def segment_to_dict(segment: Segment) -> Json:
+    """One segment with its words."""
     return {
         "id": segment.id,
         "seek": segment.seek,

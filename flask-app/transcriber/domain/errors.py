@@ -34,6 +34,7 @@ TranscriberError
 │   └── ShuttingDownError        the service is stopping
 ├── GpuRequiredError             the GPU was required and can't serve
 ├── JobTimeoutError              the job took longer than is allowed
+├── JobGivenUpError              the job was begun again and again, and came to nothing
 ├── InterruptedJobError          the service stopped while a client waited for the job
 ├── EngineError                  the engine child failed
 │   ├── EngineStartError         it did not become ready
@@ -329,6 +330,13 @@ class JobTimeoutError(TranscriberError):
 
     code = "job_timeout"
     fix = "Split the file, take a smaller model, or raise WHISPER_JOB_TIMEOUT_SECONDS."
+
+
+class JobGivenUpError(TranscriberError):
+    """The job was begun again and again, and came to nothing."""
+
+    code = "too_many_attempts"
+    fix = "See the service's log for what ends the service while it works on this job, then retry it."
 
 
 class InterruptedJobError(TranscriberError):

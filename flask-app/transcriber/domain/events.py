@@ -1,6 +1,7 @@
 """What the engine says while it works on a job, in order:
 
-Started, LanguageDetected, Planned, then WindowDone and SegmentReady as they come, then Finished.
+LanguageDetected, the first Planned, then WindowDone, SegmentReady and more of Planned as they come, then
+Finished. A window is told after the Planned that holds it. A resumed job tells what is new only.
 A failure or a cancelled job ends the stream with an exception instead of Finished.
 """
 
@@ -22,13 +23,18 @@ class LanguageDetected:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
     """Windows of the job as VAD finds them, in order: (start, end) in samples. Several may follow one another;
-    the last one is complete, and tells the seconds of audio that VAD kept."""
+    the last one is complete, and tells the seconds of audio that VAD kept.
+
+    `speech` holds the speech chunks of each window, (start, end) in samples: a job that is resumed needs them to
+    decide as before. A plan that was kept without them is made anew, with the same windows as result.
+    """
 
     first_index: int
     windows: tuple[tuple[int, int], ...]
     is_complete: bool
     duration_after_vad: float
     vad_seconds: float
+    speech: tuple[tuple[tuple[int, int], ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

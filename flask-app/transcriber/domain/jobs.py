@@ -50,6 +50,8 @@ class JobError:
     message: str
     fix: str
     param: str | None = None
+    #: The code of the error's class, where `code` is more exact than that (a GPU cause): it decides the status.
+    kind: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -175,7 +175,10 @@ class JobStore(Protocol):
         ...
 
     def retry(self, job_id: str) -> Job | None:
-        """failed → queued with its error, faults and kills wiped; None if it has not failed."""
+        """failed → queued with its error, faults and kills wiped.
+
+        None if it has not failed, or its upload is gone.
+        """
         ...
 
     def note(
@@ -190,8 +193,12 @@ class JobStore(Protocol):
         """Keep what became known of a running job; False if `attempt` is not the current one."""
         ...
 
-    def note_upload_removed(self, job_id: str) -> None:
-        """The job's upload is gone from the spool."""
+    def note_upload_removed(self, job_id: str, *, attempt: int | None = None) -> bool:
+        """Give up the upload of a job that has ended, before its file goes: it can't be retried any more.
+
+        False, and nothing, for a job that waits or runs (it may just have been retried), that had none left,
+        or whose last attempt is not `attempt` (None: any).
+        """
         ...
 
     def list_jobs(self, *, statuses: tuple[JobStatus, ...] = (), limit: int = 50) -> list[Job]:
@@ -208,12 +215,26 @@ class JobStore(Protocol):
         """How many jobs have each status."""
         ...
 
-    def purge(self, job_id: str) -> bool:
-        """Delete a job that has ended, with its deliveries; False if there is none such."""
+    def purge(self, job_id: str, *, attempt: int | None = None) -> bool:
+        """Delete a job that has ended, with its deliveries; False if there is none such.
+
+        `attempt` fences it as in note_upload_removed.
+        """
         ...
 
-    def ended_before(self, moment: datetime, limit: int = 100) -> list[Job]:
-        """Jobs that ended earlier than this, oldest first."""
+    def ended_before(
+        self,
+        moment: datetime,
+        limit: int = 100,
+        *,
+        status: JobStatus | None = None,
+        has_upload: bool | None = None,
+    ) -> list[Job]:
+        """Jobs that ended earlier than this, oldest first: all of them, or those of this kind."""
+        ...
+
+    def ids(self, *, statuses: tuple[JobStatus, ...] = (), has_upload: bool | None = None) -> frozenset[str]:
+        """The ids of all jobs, or of those of this kind: to tell whose files are whose."""
         ...
 
     def close(self) -> None: ...

@@ -1,29 +1,27 @@
-"""The owner of the model: one thread that takes windows of all jobs into batches, and tells what came out."""
+"""The owner of all jobs: one thread that gives their windows to the lanes in batches, and tells what came out.
+
+It never computes, so a new job, and a cancelled one, are heard at once, whatever the model does.
+"""
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from ..domain.transcript import Notice
 from .arrays import Features, Samples
-from .batching import Candidate, select_batch
-from .decoding import DecodedWindow, Row
+from .batching import LANES, Candidate, select_batch
 from .evidence import CudaDriver
-from .faults import Fault, FaultError, fault_of
+from .faults import Fault, fault_of
 from .front_end import FrontEnd, FrontEndFailed, FrontEndMessage, Offered, Planned
-from .job import Entry, Job, JobSpec, PromptParts
-from .pcm import Pcm
+from .job import Entry, Grouping, Job, JobSpec, PromptParts
+from .lane import BatchEnded, DecodeBatch, Lane, LaneBroke, Outcome, Taken
 from .prompts import MAX_PREVIOUS_TOKENS
 from .protocol import Message
 from .vad import VadSession
-from .windows import Window
-
-_LOGGER = logging.getLogger("transcriber.engine")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +44,9 @@ class Model(Protocol):
     is_multilingual: bool
 
     @property
+    def alone_is_alike(self) -> bool: ...
+
+    @property
     def sot_length(self) -> int: ...
 
     @property
@@ -58,32 +59,38 @@ class Model(Protocol):
     def log_mel(self, samples: Samples) -> Features: ...
 
 
-Command = Submitted | Cancelled | FrontEndMessage
+Command = Submitted | Cancelled | FrontEndMessage | BatchEnded | LaneBroke
 
 
 class Batcher:
-    """Runs jobs until the process ends. post() is safe from any thread; run() is one thread's body."""
+    """Runs jobs until the process ends. post() is safe from any thread; run() is one thread's body.
+
+    With `has_short_lane` the model takes two batches at once, and jobs of the short lane wait for their own only.
+    """
 
     def __init__(
         self,
         *,
         model: Model,
-        decode: Callable[[Sequence[Row]], list[DecodedWindow]],
+        decode: DecodeBatch,
         vad: VadSession,
         driver: CudaDriver | None,
         batch_size: int,
+        has_short_lane: bool,
         send: Callable[[Message], None],
     ) -> None:
         self._model = model
-        self._decode_batch = decode
         self._vad = vad
         self._driver = driver
-        self._batch_size = batch_size
+        self._grouping = Grouping(limit=batch_size, alone_is_alike=model.alone_is_alike)
         self._send = send
         # Bounded by the credits of the jobs in work, and by how many jobs the service lets in.
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._jobs: dict[str, Job] = {}
         self._turn = 0
+        lanes = [Lane(decode, model.log_mel, self.post) for _ in range(2 if has_short_lane else 1)]
+        #: The lane of each name; both are the same where there is one.
+        self._lanes = dict(zip(LANES, (lanes[0], lanes[-1]), strict=True))
 
     def post(self, command: Command) -> None:
         """Something for the owner to do."""
@@ -91,72 +98,68 @@ class Batcher:
 
     def run(self) -> None:
         """Work for ever. Raises FaultError when the device is lost and a new process must go on."""
+        for name, lane in self._lanes.items():
+            if name == LANES[0] or lane is not self._lanes[LANES[0]]:
+                threading.Thread(target=lane.run, name=f"lane-{name}", daemon=True).start()
         while True:
-            if not self._run_batch():
-                self._obey(self._commands.get())
+            self._obey(self._commands.get())
             while not self._commands.empty():
                 self._obey(self._commands.get())
+            for lane in self._lanes.values():
+                self._start_batch(lane)
 
-    def _run_batch(self) -> bool:
-        """Take and decode one batch; False if no window is ready."""
+    def _start_batch(self, lane: Lane) -> None:
+        """Give the lane its next batch, if it is free and a window is ready."""
+        if lane.batch is not None:
+            return
         sot_length = self._model.sot_length
-        candidates = [one for job in self._jobs.values() for one in job.candidates(sot_length)]
-        batch = select_batch(candidates, self._batch_size)
+        ready = [job.candidate(sot_length) for job in self._jobs.values() if self._lane_of(job) is lane]
+        batch = select_batch([one for one in ready if one is not None], self._grouping.limit)
         if not batch:
-            return False
+            return
         self._turn += 1
-        self._decode([*self._take(batch)])
-        return True
+        lane.batch = self._turn
+        self._send({"type": "batch_started", "batch": lane.batch, "job_ids": [one.job_id for one in batch]})
+        lane.start([taken for candidate in batch for taken in self._take(candidate)])
 
-    def _take(self, batch: list[Candidate]) -> list[tuple[Job, Row]]:
-        positions: dict[str, list[int]] = {}
-        for candidate in batch:
-            positions.setdefault(candidate.job_id, []).append(candidate.position)
-        taken: list[tuple[Job, Row]] = []
-        for job_id, own in positions.items():
-            job = self._jobs[job_id]
-            job.turn = self._turn
-            taken.extend((job, row) for row in job.take(own))
-        return taken
+    def _lane_of(self, job: Job) -> Lane:
+        return self._lanes[job.spec.lane]
 
-    def _decode(self, taken: list[tuple[Job, Row]]) -> None:
-        """Decode; after a failure in halves, so that one bad window, or too little memory, costs one job."""
-        taken = [(job, row) for job, row in taken if not job.stopped.is_set()]
-        if not taken:
+    def _take(self, candidate: Candidate) -> list[Taken]:
+        job = self._jobs[candidate.job_id]
+        job.turn = self._turn
+        return [Taken(job=job, row=row) for row in job.take()]
+
+    def _end_batch(self, ended: BatchEnded) -> None:
+        """Note what came out of a batch; a job that was cancelled meanwhile wants nothing of it."""
+        self._send({"type": "batch_ended", "batch": ended.lane.batch})
+        ended.lane.batch = None
+        rests: dict[str, list[Entry]] = {}
+        for outcome in ended.outcomes:
+            self._note(outcome, rests)
+        for job_id, entries in rests.items():
+            if job_id in self._jobs:
+                self._jobs[job_id].add_rests(entries)
+        for job in {outcome.taken.job.spec.job_id: outcome.taken.job for outcome in ended.outcomes}.values():
+            self._tell(job)
+
+    def _note(self, outcome: Outcome, rests: dict[str, list[Entry]]) -> None:
+        job = outcome.taken.job
+        if job.stopped.is_set():
             return
-        try:
-            decoded = self._decode_batch([row for _, row in taken])
-        except Exception as error:  # noqa: BLE001 - the boundary between jobs; a fault is told, or ends the process
-            self._decode_halves(taken, fault_of(error))
-            return
-        for (job, row), result in zip(taken, decoded, strict=True):
-            self._record(job, row.window, result)
-
-    def _decode_halves(self, taken: list[tuple[Job, Row]], fault: Fault) -> None:
-        _LOGGER.error("batch_failed rows=%d code=%s message=%s", len(taken), fault.code, fault.message)
-        if fault.sticky:
-            raise FaultError(fault)
-        if len(taken) == 1:
-            self._fail(taken[0][0], fault)
-            return
-        middle = len(taken) // 2
-        self._decode(taken[:middle])
-        self._decode(taken[middle:])
-
-    def _record(self, job: Job, window: Window, decoded: DecodedWindow) -> None:
-        job.record(window, decoded)
-        if decoded.rest is not None:
-            job.add_rest(self._entry(job, decoded.rest))
-        self._tell(job)
-
-    def _entry(self, job: Job, window: Window) -> Entry:
-        samples = Pcm(job.spec.pcm_path, job.spec.samples).read(window.start, window.end)
-        return Entry(window=window, features=self._model.log_mel(samples))
+        if outcome.fault is not None:
+            self._fail(job, outcome.fault)
+        elif outcome.decoded is not None:
+            job.record(outcome.taken.row.window, outcome.decoded)
+            if outcome.rest is not None:
+                rests.setdefault(job.spec.job_id, []).append(outcome.rest)
 
     def _tell(self, job: Job) -> None:
-        for message in job.pull_messages():
+        if job.stopped.is_set():
+            return
+        for message in job.teller.pull():
             self._send(message)
-        if job.is_done():
+        if job.teller.is_done:
             peak = self._driver.pool_peak_bytes() if self._driver else None
             self._end(job, job.done_message(peak))
 
@@ -188,21 +191,32 @@ class Batcher:
                 job = self._jobs.get(command.job_id)
                 if job is not None:
                     self._end(job, {"type": "cancelled", "job_id": command.job_id})
-            case _ if command.job.stopped.is_set():
-                pass
+            case BatchEnded():
+                self._end_batch(command)
+            case LaneBroke():
+                raise command.error
+            case _:
+                self._hear(command)
+
+    def _hear(self, message: FrontEndMessage) -> None:
+        """What a job's front end says; nothing that concerns a job that is over."""
+        job = message.job
+        if job.stopped.is_set():
+            return
+        match message:
             case Offered():
-                command.job.add_entry(command.entry)
+                job.add_entry(message.entry)
             case Planned():
-                command.job.set_plan(command.plan)
-                self._tell(command.job)
+                job.add_planned(message.window, message.totals)
+                self._tell(job)
             case FrontEndFailed():
-                self._fail(command.job, fault_of(command.error))
+                self._fail(job, fault_of(message.error))
 
     def _start(self, spec: JobSpec) -> None:
         if self._driver is not None and not self._jobs:
             self._driver.reset_pool_peak()
         language, notices = self._language(spec)
-        job = Job(spec, language, self._prompt_parts(spec, notices), 2 * self._batch_size)
+        job = Job(spec, language, self._prompt_parts(spec, notices), self._grouping)
         job.turn = self._turn
         self._jobs[spec.job_id] = job
         fault = self._unsupported(spec, language)
@@ -210,8 +224,8 @@ class Batcher:
             self._fail(job, fault)
             return
         self._tell(job)
-        front_end = FrontEnd(job, self._model.log_mel, self._vad, self.post)
-        threading.Thread(target=front_end.run, name=f"front-end-{spec.job_id}", daemon=True).start()
+        if not job.stopped.is_set():
+            FrontEnd(job, self._model.log_mel, self._vad, self.post).start()
 
     def _language(self, spec: JobSpec) -> tuple[str | None, tuple[Notice, ...]]:
         """The language if it needs no detecting. An English-only model has one."""

@@ -1,10 +1,17 @@
-"""Pure policy: which waiting windows go through the model together next."""
+"""Pure policy: which windows go through the model together, and whose turn it is.
+
+The windows of a job go in groups that its own length alone decides, so that a job that is repeated or resumed
+has the same batches whatever else the engine had to do.
+"""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+
+#: Jobs of the short lane do not wait for batches of the long one.
+SHORT, LONG = "short", "long"
+LANES = (SHORT, LONG)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,36 +28,42 @@ class BatchKey:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """A window that may be taken now.
+    """The group of windows that a job wants decoded next; it is taken whole.
 
     turn: the batch in which its job last took part, or that ran when the job arrived. windows_served:
     how many windows the job has had, so that of two jobs with the same turn the newer one leads.
     """
 
     job_id: str
-    position: int
+    rows: int
     key: Hashable
     turn: int
     windows_served: int
 
 
-def select_batch(candidates: Sequence[Candidate], limit: int) -> list[Candidate]:
-    """At most `limit` candidates with one key: the job that waited longest leads, then each job in turn.
+def group_of(index: int, limit: int) -> range:
+    """The windows that are decoded together with this one.
 
-    Candidates of one job are given, and taken, in the order of their windows.
+    The first groups are small, for the first text to come soon: 1, 2, 4, … and then `limit` windows each.
     """
-    jobs: dict[str, list[Candidate]] = {}
-    for candidate in candidates:
-        jobs.setdefault(candidate.job_id, []).append(candidate)
-    if not jobs:
-        return []
-    order = sorted(jobs.values(), key=lambda own: (own[0].turn, own[0].windows_served))
-    key = order[0][0].key
-    queues = deque(deque(one for one in own if one.key == key) for own in order)
-    chosen: list[Candidate] = []
-    while queues and len(chosen) < limit:
-        queue = queues.popleft()
-        if queue:
-            chosen.append(queue.popleft())
-            queues.append(queue)
+    start, size = 0, 1
+    while size < limit and index >= start + size:
+        start += size
+        size = min(2 * size, limit)
+    start += (index - start) // size * size
+    return range(start, start + size)
+
+
+def select_batch(candidates: Sequence[Candidate], limit: int) -> list[Candidate]:
+    """Groups with one key and at most `limit` windows in all; the job that waited longest leads.
+
+    The leader is taken in any case; of the others, in their turn, those that still fit.
+    """
+    order = sorted(candidates, key=lambda one: (one.turn, one.windows_served))
+    chosen = order[:1]
+    room = limit - sum(one.rows for one in chosen)
+    for candidate in order[1:]:
+        if candidate.key == chosen[0].key and candidate.rows <= room:
+            chosen.append(candidate)
+            room -= candidate.rows
     return chosen

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..domain.options import TranscriptionOptions
 from .faults import Fault, FaultError, load_fault_of
 from .protocol import Message, ProtocolError, receive_message, send_message
 
@@ -177,6 +176,8 @@ def _load(config: ChildConfig, outbox: Outbox, started: float) -> tuple[Batcher,
     from .warm_up import warm_up
     from .whisper import ModelSpec, WhisperModel, load_vad_session, supported_compute_types
 
+    # On a CPU two batches at once share the cores; a GPU is done with each so soon that they take turns.
+    has_short_lane = config.device == "cpu"
     model = WhisperModel(
         ModelSpec(
             path=config.model_path,
@@ -184,7 +185,7 @@ def _load(config: ChildConfig, outbox: Outbox, started: float) -> tuple[Batcher,
             device_index=config.device_index,
             compute_type=config.compute_type,
             cpu_threads=config.cpu_threads or len(os.sched_getaffinity(0)),
-            num_workers=config.num_workers,
+            num_workers=max(config.num_workers, 2 if has_short_lane else 1),
         )
     )
     proof = warm_up(model)
@@ -209,6 +210,7 @@ def _load(config: ChildConfig, outbox: Outbox, started: float) -> tuple[Batcher,
         vad=load_vad_session(),
         driver=driver,
         batch_size=config.batch_size,
+        has_short_lane=has_short_lane,
         send=outbox.send,
     )
     ready["load_seconds"] = time.monotonic() - started
@@ -222,20 +224,13 @@ def _tell_start_failed(outbox: Outbox, fault: Fault) -> None:
 def _command_of(message: Message) -> Any:
     """The batcher's command for a message. Raises KeyError, TypeError or ValueError for a wrong one."""
     from .batcher import Cancelled, Submitted
-    from .job import JobSpec
+    from .intake import job_spec
 
     if message["type"] == "cancel":
         return Cancelled(job_id=str(message["job_id"]))
     if message["type"] != "transcribe":
         raise ValueError(f"unknown type {message['type']!r}")
-    return Submitted(
-        spec=JobSpec(
-            job_id=str(message["job_id"]),
-            pcm_path=Path(message["pcm_path"]),
-            samples=int(message["samples"]),
-            options=TranscriptionOptions(**message["options"]),
-        )
-    )
+    return Submitted(spec=job_spec(message))
 
 
 if __name__ == "__main__":

@@ -14,12 +14,14 @@ from pathlib import Path
 import structlog
 
 from ..domain.errors import EngineCrashedError, EngineFailedError, EngineStartError, JobCancelledError
-from ..domain.events import EngineEvent, Finished
+from ..domain.events import EngineEvent, Finished, Resumption
 from ..domain.options import TranscriptionOptions
 from ..domain.ports import Clock, EngineInfo
+from .greeting import died_early, greeting_of, never_ready, not_started
 from .process import EngineProcess
 from .protocol import Message, ProtocolError, receive_message, send_message
-from .wire import MALFORMED, engine_event, engine_info, transcribe_message
+from .waste import WasteWatch
+from .wire import MALFORMED, Order, engine_event, transcribe_message
 
 _log = structlog.get_logger()
 
@@ -28,7 +30,7 @@ OWN_COMMAND = (sys.executable, "-m", "transcriber.engine.child")
 
 #: Seconds a child that lost its socket has to end by itself, and one that ought to cancel a job, to say so.
 _DYING_SECONDS = 2.0
-_CANCEL_SECONDS = 10.0
+_CANCEL_SECONDS = 0.2
 
 #: Messages after which a job is over in the child.
 _LAST = frozenset({"done", "error", "cancelled"})
@@ -81,11 +83,15 @@ class ChildEngine:
         self._startup: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._send_lock = threading.Lock()
         self._lock = threading.RLock()
-        # Both by the id on the wire; guarded by _lock, like the two below.
+        # Both by the id on the wire; guarded by _lock, like those below.
         self._jobs: dict[str, _Inbox] = {}
         self._draining: set[str] = set()
+        self._batches: set[int] = set()
+        self._waste = WasteWatch(clock)
         self._obituary: str | None = None
         self._ending_by_us = False
+        #: We ended it, for a fault of its own.
+        self._was_at_fault = False
         self._counter = itertools.count(2)
         self._last_heard = clock.monotonic()
         self.last_used = clock.monotonic()
@@ -111,15 +117,11 @@ class ChildEngine:
         try:
             process = EngineProcess.start(command or OWN_COMMAND, config.to_json(), environment)
         except OSError as error:
-            raise EngineStartError(
-                f"The engine child can't be started: {error}.",
-                code="engine_start_crashed",
-                fix="Check WHISPER_ENGINE_COMMAND and the limits on processes and memory.",
-            ) from error
+            raise not_started(error) from error
         engine = cls(process, clock, stall_timeout)
         engine._reader.start()
         try:
-            engine._wait_until_ready(start_timeout)
+            engine._wait_until_ready(config.device, start_timeout)
         except BaseException:
             engine.close(grace=0)
             raise
@@ -147,16 +149,29 @@ class ChildEngine:
         """Jobs that are in it now."""
         return len(self._jobs)
 
+    @property
+    def wasted_seconds(self) -> float:
+        """For how long it has computed for jobs that were all given up; 0: it does not."""
+        return self._waste.seconds
+
     def transcribe(
-        self, job_id: str, pcm: Path, samples: int, options: TranscriptionOptions
+        self,
+        job_id: str,
+        pcm: Path,
+        samples: int,
+        options: TranscriptionOptions,
+        *,
+        lane: str = "long",
+        resumption: Resumption | None = None,
     ) -> Iterator[EngineEvent]:
-        """Run one job; yields its events. Closing the iterator early cancels the job in the child.
+        """Run one job, or the rest of it; yields its events. Closing the iterator early cancels it in the child.
 
         Raises EngineCrashedError, EngineFailedError, JobCancelledError.
         """
+        order = Order(pcm=pcm, samples=samples, options=options, lane=lane, resumption=resumption)
         wire_id, inbox = self._open(job_id)
         try:
-            self._ask(transcribe_message(wire_id, pcm, samples, options))
+            self._ask(transcribe_message(wire_id, order))
             yield from self._events(inbox)
         finally:
             self._close(wire_id)
@@ -183,39 +198,14 @@ class ChildEngine:
 
     # Starting
 
-    def _wait_until_ready(self, timeout: float) -> None:
+    def _wait_until_ready(self, wanted: str, timeout: float) -> None:
         try:
             message = self._startup.get(timeout=timeout)
         except queue.Empty:
-            raise EngineStartError(
-                f"The engine child was not ready after {timeout:g} s; "
-                f"its last words: {self._process.last_words.brief() or 'none'}.",
-                code="engine_start_timeout",
-                fix="Raise WHISPER_ENGINE_START_TIMEOUT_SECONDS if it was still loading; else see the log.",
-            ) from None
+            raise never_ready(timeout, self._process.last_words.brief()) from None
         if message is None:
-            raise EngineStartError(
-                f"The engine child died before it was ready: {self._obituary}.",
-                code="engine_start_crashed",
-                fix="See the log for the child's last words. If it was killed, the machine may lack memory.",
-            )
-        try:
-            self._greet(message)
-        except MALFORMED as error:
-            raise EngineStartError(
-                f"The engine child began with a message that can't be read: {error!r}.",
-                code="engine_protocol_error",
-                fix="Check that WHISPER_ENGINE_COMMAND is an engine child of this version.",
-            ) from error
-
-    def _greet(self, message: Message) -> None:
-        if message["type"] == "start_failed":
-            raise EngineStartError(
-                str(message["message"]), code=str(message["code"]), fix=str(message.get("fix", ""))
-            )
-        if message["type"] != "ready":
-            raise ValueError(message["type"])
-        self._info = engine_info(message, self._started_at)
+            raise died_early(self._obituary)
+        self._info = greeting_of(message, self._started_at, wanted)
         _log.info("engine_ready", engine_pid=self._info.pid, device=self._info.device, model=self._info.model)
 
     # One job, in the caller's thread
@@ -229,6 +219,7 @@ class ChildEngine:
             taken = job_id in self._jobs or job_id in self._draining
             wire_id = f"{job_id}#{next(self._counter)}" if taken else job_id
             self._jobs[wire_id] = inbox
+            self._note_waste()
         return wire_id, inbox
 
     def _ask(self, message: Message) -> None:
@@ -284,7 +275,11 @@ class ChildEngine:
         if self._stall_timeout is None or silent < self._stall_timeout or not self._process.is_running:
             return
         _log.error("engine_stalled", engine_pid=self._process.pid, job_id=inbox.job_id)
-        self._process.last_words.add(f"(ended by the service: silent for {silent:.0f} s)")
+        self._end_for_fault(f"(ended by the service: silent for {silent:.0f} s)")
+
+    def _end_for_fault(self, words: str) -> None:
+        self._was_at_fault = True
+        self._process.last_words.add(words)
         self._process.kill()
 
     def _close(self, wire_id: str) -> None:
@@ -293,6 +288,7 @@ class ChildEngine:
             unfinished = self._jobs.pop(wire_id, None) is not None and self._obituary is None
             if unfinished:
                 self._draining.add(wire_id)
+            self._note_waste()
         self.last_used = self._clock.monotonic()
         if unfinished:
             self._tell({"type": "cancel", "job_id": wire_id})
@@ -300,7 +296,15 @@ class ChildEngine:
     def _crash(self) -> EngineCrashedError:
         if self._ending_by_us:
             return EngineCrashedError("The engine child was ended by the service while the job was in it.")
-        return EngineCrashedError(f"The engine child died while the job was in it: {self._obituary}.")
+        return EngineCrashedError(
+            f"The engine child died while the job was in it: {self._obituary}.",
+            is_fault=self._was_at_fault or self._process.died_by_fault,
+        )
+
+    def _note_waste(self) -> None:
+        """Under the lock, after every change of what is in the child."""
+        is_computing = bool(self._batches or self._draining) and self._obituary is None
+        self._waste.note(is_wanted=bool(self._jobs), is_computing=is_computing)
 
     def _tell(self, message: Message) -> None:
         """Send; a child that is gone is the reader's news, not ours."""
@@ -320,8 +324,7 @@ class ChildEngine:
         except OSError as error:
             _log.info("engine_connection_lost", engine_pid=self._process.pid, error=str(error))
         except (ProtocolError, ValueError) as error:
-            self._process.last_words.add(f"(ended by the service: it sent no message but {error!r})")
-            self._process.kill()
+            self._end_for_fault(f"(ended by the service: it sent no message but {error!r})")
         finally:
             self._bury()
 
@@ -329,6 +332,9 @@ class ChildEngine:
         self._last_heard = self._clock.monotonic()
         if message["type"] in ("ready", "start_failed"):
             self._startup.put(message)
+            return
+        if message["type"] in ("batch_started", "batch_ended"):
+            self._note_batch(message)
             return
         wire_id = message.get("job_id")
         if not isinstance(wire_id, str):
@@ -338,8 +344,17 @@ class ChildEngine:
             inbox = self._jobs.pop(wire_id, None) if over else self._jobs.get(wire_id)
             if over:
                 self._draining.discard(wire_id)
+                self._note_waste()
         if inbox is not None:
             inbox.messages.put(message)
+
+    def _note_batch(self, message: Message) -> None:
+        with self._lock:
+            if message["type"] == "batch_started":
+                self._batches.add(message.get("batch", 0))
+            else:
+                self._batches.discard(message.get("batch", 0))
+            self._note_waste()
 
     def _bury(self) -> None:
         """See the process out, then say so to everyone who waits."""
@@ -349,6 +364,7 @@ class ChildEngine:
         obituary = self._process.obituary()
         with self._lock:
             self._obituary = obituary
+            self._note_waste()
             waiting = list(self._jobs.values())
         with self._send_lock:
             self._process.sock.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,13 +23,17 @@ from .words import TimedWord, TokenTimes, tidy, time_words, usual_duration
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One window as the model takes it. language None: find out. previous: tokens before its prompt."""
+    """One window as the model takes it. language None: find out. previous: tokens before its prompt.
+
+    stopped: set when nobody wants its text any more, so that it is not tried again.
+    """
 
     window: Window
     features: Features
     options: TranscriptionOptions
     language: str | None
     previous: tuple[int, ...] = ()
+    stopped: threading.Event = field(default_factory=threading.Event, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +70,7 @@ class _Work:
 
 
 class Decoder:
-    """Runs batches on one model. Not for more than one thread."""
+    """Runs batches on one model. Keeps nothing from batch to batch, so any thread may use it."""
 
     def __init__(self, model: WhisperModel) -> None:
         self._model = model
@@ -97,27 +102,48 @@ class Decoder:
         return works
 
     def _generate(self, encoded: Encoded, works: Sequence[_Work]) -> None:
-        """The temperatures in turn, each for the windows only that failed so far."""
+        """The temperatures in turn, each for the windows only that failed so far.
+
+        Sampling depends on all that was sampled before on the same thread of CTranslate2. Where the model can
+        start afresh, each window does, alone, so that its text is the same in every run.
+        """
         if not works:
             return
-        options = works[0].row.options
+        temperatures = works[0].row.options.temperatures
+        failed = self._climb(self._model, encoded, works, [one for one in temperatures if one == 0])
+        warm = [one for one in temperatures if one > 0]
+        if warm and self._model.can_sample_afresh:
+            failed = [
+                work for each in failed for work in self._climb(self._model.afresh(), encoded, [each], warm)
+            ]
+        elif warm:
+            failed = self._climb(self._model, encoded, failed, warm)
+        hopeless = {work.position for work in failed}
+        for work in works:
+            if work.attempts:
+                is_hopeless = work.position in hopeless
+                work.final = best_of_failed(work.attempts) if is_hopeless else work.attempts[-1]
+
+    def _climb(
+        self, model: WhisperModel, encoded: Encoded, works: Sequence[_Work], temperatures: Sequence[float]
+    ) -> list[_Work]:
+        """Decode at these temperatures until it is good; gives back the windows that never were."""
         pending = list(works)
-        for temperature in options.temperatures:
-            attempts = self._model.generate(
+        for temperature in temperatures:
+            pending = [work for work in pending if not work.row.stopped.is_set()]
+            if not pending:
+                break
+            attempts = model.generate(
                 encoded,
                 [work.position for work in pending],
                 [self._prompt(work) for work in pending],
                 temperature,
-                options.beam_size,
+                pending[0].row.options.beam_size,
             )
             for work, attempt in zip(pending, attempts, strict=True):
                 work.attempts.append(attempt)
             pending = [work for work in pending if needs_fallback(work.attempts[-1])]
-            if not pending:
-                break
-        failed = {work.position for work in pending}
-        for work in works:
-            work.final = best_of_failed(work.attempts) if work.position in failed else work.attempts[-1]
+        return pending
 
     def _prompt(self, work: _Work) -> list[int]:
         return self._model.prompt(work.language, work.row.options.task, work.row.previous)

@@ -1,7 +1,12 @@
-"""The CPU work ahead of the model, one thread a job: PCM to VAD to windows to log-mel."""
+"""The CPU work ahead of the model, two threads a job: one plans windows, one makes their log-mel.
+
+The plan costs little memory, so it goes through the file at once; features wait for the batcher's credits.
+"""
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -11,23 +16,25 @@ import numpy as np
 
 from ..domain.ports import SAMPLE_RATE
 from .arrays import Features, Samples
-from .job import Entry, Job, Plan
+from .job import Entry, Job
 from .pcm import Pcm, find_least_speech
+from .telling import PlanTotals
 from .vad import FRAME_SAMPLES, VadOptions, VadSession, iter_probabilities, iter_speech
 from .windows import SpeechChunk, Window, pack, silent_window, split_evenly
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """To the batcher: all windows of this job have been handed over."""
+    """To the batcher: one more window of this job's plan."""
 
     job: Job
-    plan: Plan
+    window: Window
+    totals: PlanTotals
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Offered:
-    """To the batcher: one more window of this job."""
+    """To the batcher: one more window of this job, ready for the model."""
 
     job: Job
     entry: Entry
@@ -45,7 +52,7 @@ FrontEndMessage = Planned | Offered | FrontEndFailed
 
 
 class FrontEnd:
-    """Prepares one job. run() is the body of its thread."""
+    """Prepares one job, on threads of its own."""
 
     def __init__(
         self,
@@ -58,40 +65,59 @@ class FrontEnd:
         self._log_mel = log_mel
         self._vad = vad
         self._post = post
+        self._windows: queue.SimpleQueue[Window | None] = queue.SimpleQueue()
         self._vad_seconds = 0.0
         self._kept_samples = 0
         self._probabilities = array("f")
 
-    def run(self) -> None:
-        """Hand every window to the batcher, a few ahead of it; any failure becomes a message."""
+    def start(self) -> None:
+        """Hand every window to the batcher, features a few ahead of it; any failure becomes a message."""
+        job_id = self._job.spec.job_id
+        for name, body in ((f"planner-{job_id}", self._plan), (f"front-end-{job_id}", self._prepare)):
+            threading.Thread(target=self._run, args=(body,), name=name, daemon=True).start()
+
+    def _run(self, body: Callable[[Pcm], None]) -> None:
+        """Thread: plan, or prepare."""
         try:
-            self._prepare()
+            body(Pcm(self._job.spec.pcm_path, self._job.spec.samples))
         except Exception as error:  # noqa: BLE001 - the thread's boundary; the batcher reports it
+            self._windows.put(None)
             self._post(FrontEndFailed(job=self._job, error=error))
 
-    def _prepare(self) -> None:
-        spec = self._job.spec
-        pcm = Pcm(spec.pcm_path, spec.samples)
-        count = 0
+    def _plan(self, pcm: Pcm) -> None:
+        """Find the windows. Each is told once the next is known, so that the last one is told as such."""
+        known = self._job.known_plan
+        if known is not None:
+            for window in known[self._job.first_index :]:
+                self._windows.put(window)
+            self._windows.put(None)
+            return
+        held: Window | None = None
         for window in self._iter_windows(pcm):
-            if not self._hand_over(pcm, window):
-                return
-            count += 1
-        plan = Plan(
-            windows_total=count,
+            if held is not None:
+                self._post(Planned(job=self._job, window=held, totals=self._totals(is_complete=False)))
+            held = window
+            if window.index >= self._job.first_index:
+                self._windows.put(window)
+        self._windows.put(None)
+        if held is not None:
+            self._post(Planned(job=self._job, window=held, totals=self._totals(is_complete=True)))
+
+    def _totals(self, *, is_complete: bool) -> PlanTotals:
+        return PlanTotals(
+            is_complete=is_complete,
             duration_after_vad=self._kept_samples / SAMPLE_RATE,
             vad_seconds=self._vad_seconds,
         )
-        self._post(Planned(job=self._job, plan=plan))
 
-    def _hand_over(self, pcm: Pcm, window: Window) -> bool:
-        """False when the job has been stopped."""
-        self._job.credits.acquire()
-        if self._job.stopped.is_set():
-            return False
-        features = self._log_mel(pcm.read(window.start, window.end))
-        self._post(Offered(job=self._job, entry=Entry(window=window, features=features)))
-        return True
+    def _prepare(self, pcm: Pcm) -> None:
+        """Features of each window, as the batcher takes those before."""
+        while (window := self._windows.get()) is not None:
+            self._job.credits.acquire()
+            if self._job.stopped.is_set():
+                return
+            features = self._log_mel(pcm.read(window.start, window.end))
+            self._post(Offered(job=self._job, entry=Entry(window=window, features=features)))
 
     def _iter_windows(self, pcm: Pcm) -> Iterator[Window]:
         """At least one window, as soon as each is known."""

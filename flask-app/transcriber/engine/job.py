@@ -1,4 +1,4 @@
-"""One job inside the engine child: its waiting windows, its results in order, and the messages about them.
+"""One job inside the engine child: its waiting windows in their groups, and the text they are conditioned on.
 
 Only the batcher's thread touches it, but for `stopped` and `credits`, which its front end waits on.
 """
@@ -8,20 +8,30 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..domain.options import TranscriptionOptions
-from ..domain.ports import SAMPLE_RATE
-from ..domain.transcript import Notice, Segment
+from ..domain.transcript import Notice
 from .arrays import Features
-from .batching import BatchKey, Candidate
+from .batching import BatchKey, Candidate, group_of
 from .decoding import DecodedWindow, Row
 from .fallback import PROMPT_RESET_TEMPERATURE
-from .prompts import previous_tokens
+from .prompts import MAX_PREVIOUS_TOKENS, previous_tokens
 from .protocol import Message
+from .telling import PlanTotals, Teller, Told
 from .windows import Window, choose_telling
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resumed:
+    """Where a job goes on that an earlier run began. totals: of its plan, if that is known."""
+
+    language: str
+    language_probability: float
+    told: Told
+    totals: PlanTotals | None
+    history: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,18 +42,11 @@ class JobSpec:
     pcm_path: Path
     samples: int
     options: TranscriptionOptions
+    lane: str = "long"
+    resumed: Resumed | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """What the front end found, known when it has read the whole file."""
-
-    windows_total: int
-    duration_after_vad: float
-    vad_seconds: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Entry:
     """One window with its features, waiting to be taken into a batch."""
 
@@ -61,123 +64,131 @@ class PromptParts:
     notices: tuple[Notice, ...] = ()
 
 
-@dataclass(slots=True)
-class _Result:
-    """What is known of one window; it may be decoded in several parts."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grouping:
+    """How windows go together. alone_is_alike: a window's text does not depend on its batch."""
 
-    segments: list[Segment] = field(default_factory=list)
-    devices: set[str] = field(default_factory=set)
-    is_finished: bool = False
+    limit: int
+    alone_is_alike: bool
 
 
 class Job:
     """A job in work."""
 
-    def __init__(self, spec: JobSpec, language: str | None, prompt: PromptParts, run_ahead: int) -> None:
+    def __init__(self, spec: JobSpec, language: str | None, prompt: PromptParts, grouping: Grouping) -> None:
         self.spec = spec
         self.stopped = threading.Event()
-        self.credits = threading.Semaphore(run_ahead)
+        self._run_ahead = 2 * grouping.limit
+        self.credits = threading.Semaphore(self._run_ahead)
         self.turn = 0
         self.windows_served = 0
-        self._run_ahead = run_ahead
-        self._language = language
-        self._language_probability = 1.0
+        resumed = spec.resumed
+        self.teller = Teller(
+            spec.job_id,
+            spec.samples,
+            resumed.told if resumed else Told(),
+            resumed.totals if resumed else None,
+        )
+        self._grouping = grouping
         self._prompt = prompt
-        self._history: list[int] = list(prompt.initial_prompt)
+        self._history = self._first_history()
         self._waiting: deque[Entry] = deque()
-        self._plan: Plan | None = None
-        self._results: dict[int, _Result] = {}
-        self._next_index = 0
-        self._last_end = 0.0
-        self._segments_sent = 0
-        self._has_announced = [False, False]
+        self._rests: deque[list[Entry]] = deque()
+        #: The newest window that came from the front end, and the last one there is, once that is known.
+        self._newest = -1
+        self._last: int | None = None
+        if resumed and resumed.told.plan is not None:
+            self._last = len(resumed.told.plan) - 1
+        self._language: str | None = None
         self._started: float | None = None
         self._detection_seconds = 0.0
+        if resumed:
+            self._language = resumed.language
+            self.teller.skip_language()
+        elif language is not None:
+            self._language = language
+            self.teller.know_language(language, 1.0)
 
     @property
     def is_sequential(self) -> bool:
         """Each window needs the text of the one before."""
         return self.spec.options.condition_on_previous_text
 
+    @property
+    def first_index(self) -> int:
+        """The first window to decode: where the text depends on the batch, that of the whole group once more."""
+        done = self.spec.resumed.told.windows if self.spec.resumed else 0
+        if self.is_sequential or self._grouping.alone_is_alike:
+            return done
+        return group_of(done, self._grouping.limit).start
+
+    @property
+    def known_plan(self) -> tuple[Window, ...] | None:
+        """The windows, if an earlier run has found them all."""
+        return self.spec.resumed.told.plan if self.spec.resumed else None
+
+    def add_planned(self, window: Window, totals: PlanTotals) -> None:
+        """The front end has found this window; the last one completes the plan."""
+        self.teller.add_planned(window, totals)
+        if totals.is_complete:
+            self._last = window.index
+
     def add_entry(self, entry: Entry) -> None:
-        """A window from the front end."""
+        """A window from the front end, with its features."""
         self._waiting.append(entry)
+        self._newest = entry.window.index
 
-    def add_rest(self, entry: Entry) -> None:
-        """The rest of a window, to be decoded before those that wait."""
-        self._waiting.appendleft(entry)
+    def add_rests(self, entries: list[Entry]) -> None:
+        """The rests of windows of one group, to be decoded together before those that wait."""
+        self._rests.append(entries)
 
-    def set_plan(self, plan: Plan) -> None:
-        """The front end is done."""
-        self._plan = plan
-
-    def candidates(self, sot_length: int) -> list[Candidate]:
-        """The windows that may be taken now; sot_length: tokens that every prompt ends with."""
+    def candidate(self, sot_length: int) -> Candidate | None:
+        """The group that may be taken now; sot_length: tokens that every prompt ends with."""
+        group = self._ready()
+        if not group:
+            return None
         options = self.spec.options
-        key = BatchKey(
-            prompt_length=len(self._previous()) + sot_length,
-            beam_size=options.beam_size,
-            temperatures=options.temperatures,
+        return Candidate(
+            job_id=self.spec.job_id,
+            rows=len(group),
+            key=BatchKey(
+                prompt_length=len(self._previous()) + sot_length,
+                beam_size=options.beam_size,
+                temperatures=options.temperatures,
+            ),
+            turn=self.turn,
+            windows_served=self.windows_served,
         )
-        return [
-            Candidate(
-                job_id=self.spec.job_id,
-                position=position,
-                key=key,
-                turn=self.turn,
-                windows_served=self.windows_served,
-            )
-            for position in self._ready_positions()
-        ]
 
-    def take(self, positions: Sequence[int]) -> list[Row]:
-        """Rows of these waiting windows, which wait no more."""
+    def take(self) -> list[Row]:
+        """Rows of the group that is ready, whose windows wait no more."""
         if self._started is None:
             self._started = time.monotonic()
-        previous = self._previous()
-        rows = [self._row(self._waiting[position], previous) for position in positions]
-        for position in sorted(positions, reverse=True):
-            if self._waiting[position].window.part == 0:
+        group = self._ready()
+        if self._rests:
+            self._rests.popleft()
+        else:
+            for entry in group:
+                self._waiting.remove(entry)
                 self.credits.release()
-            del self._waiting[position]
-        self.windows_served += len(positions)
-        return rows
+        self.windows_served += len(group)
+        previous = self._previous()
+        return [self._row(entry, previous) for entry in group]
 
     def record(self, window: Window, decoded: DecodedWindow) -> None:
         """A window, or a part of it, is decoded."""
         if self._language is None:
             self._language = decoded.language
-            self._language_probability = decoded.language_probability
             self._detection_seconds = decoded.detection_seconds
-        result = self._results.setdefault(window.index, _Result())
-        result.segments.extend(decoded.segments)
-        result.devices.add(decoded.device)
-        result.is_finished = decoded.rest is None
+            self.teller.know_language(decoded.language, decoded.language_probability)
         if self.is_sequential:
             self._remember(decoded)
-
-    def pull_messages(self) -> list[Message]:
-        """What can be told now, in the order the protocol promises."""
-        messages: list[Message] = []
-        if self._language is not None and not self._has_announced[0]:
-            self._has_announced[0] = True
-            messages.append(self._language_message(self._language))
-        if self._has_announced[0] and self._plan is not None and not self._has_announced[1]:
-            self._has_announced[1] = True
-            messages.append(self._plan_message(self._plan))
-        while self._has_announced[1] and self._is_next_finished():
-            messages.extend(self._result_messages(self._results.pop(self._next_index)))
-            self._next_index += 1
-        return messages
-
-    def is_done(self) -> bool:
-        """Every window's messages have been pulled."""
-        return self._plan is not None and self._next_index == self._plan.windows_total
+        self.teller.add_result(window, decoded, tuple(self._history) if self.is_sequential else None)
 
     def done_message(self, pool_peak_bytes: int | None) -> Message:
         """The last message of a job that went well."""
         notices = list(self._prompt.notices)
-        if self._segments_sent == 0:
+        if not self.teller.has_segments:
             notices.append(
                 Notice(code="no_speech", message="No speech was found in the audio.", param="audio")
             )
@@ -185,7 +196,7 @@ class Job:
         return {
             "type": "done",
             "job_id": self.spec.job_id,
-            "vad_seconds": self._plan.vad_seconds if self._plan else 0.0,
+            "vad_seconds": self.teller.totals.vad_seconds,
             "language_detection_seconds": self._detection_seconds,
             "transcription_seconds": max(0.0, elapsed - self._detection_seconds),
             "pool_peak_bytes": pool_peak_bytes,
@@ -196,7 +207,14 @@ class Job:
         """No more of this job: its front end is woken, and gives up."""
         self.stopped.set()
         self._waiting.clear()
+        self._rests.clear()
         self.credits.release()
+
+    def _first_history(self) -> list[int]:
+        resumed = self.spec.resumed
+        if resumed is not None and resumed.history is not None:
+            return list(resumed.history)
+        return list(self._prompt.initial_prompt)
 
     def _previous(self) -> tuple[int, ...]:
         return previous_tokens(self._prompt.sot_prev, self._prompt.hotwords, self._history)
@@ -208,67 +226,33 @@ class Job:
             options=self.spec.options,
             language=self._language,
             previous=previous,
+            stopped=self.stopped,
         )
 
-    def _ready_positions(self) -> Sequence[int]:
-        """Positions of waiting windows that may be taken."""
+    def _ready(self) -> list[Entry]:
+        """The entries that may be taken now: a whole group of them, or none."""
+        if self._rests:
+            return self._rests[0]
         if not self._waiting:
-            return ()
+            return []
         if self.is_sequential:
-            return (0,)
-        if self._language is not None:
-            return range(len(self._waiting))
-        complete = self._plan is not None or len(self._waiting) >= self._run_ahead
-        telling = choose_telling([entry.window for entry in self._waiting], complete=complete)
-        return () if telling is None else (telling,)
+            return [self._waiting[0]]
+        if self._language is None:
+            return self._telling()
+        group = group_of(self._waiting[0].window.index, self._grouping.limit)
+        if self._newest < group.stop - 1 and self._newest != self._last:
+            return []
+        return [entry for entry in self._waiting if entry.window.index < group.stop]
+
+    def _telling(self) -> list[Entry]:
+        """The window that tells the language, alone."""
+        complete = self._newest == self._last or len(self._waiting) >= self._run_ahead
+        position = choose_telling([entry.window for entry in self._waiting], complete=complete)
+        return [] if position is None else [self._waiting[position]]
 
     def _remember(self, decoded: DecodedWindow) -> None:
         if decoded.temperature > PROMPT_RESET_TEMPERATURE:
             self._history.clear()
         else:
             self._history.extend(decoded.text_tokens)
-
-    def _is_next_finished(self) -> bool:
-        result = self._results.get(self._next_index)
-        return result is not None and result.is_finished
-
-    def _result_messages(self, result: _Result) -> list[Message]:
-        # A window counts for the GPU only if every part of it was computed there.
-        device = min(result.devices, key=lambda name: name == "cuda")
-        messages: list[Message] = [
-            {"type": "window", "job_id": self.spec.job_id, "index": self._next_index, "device": device}
-        ]
-        for segment in result.segments:
-            messages.append(
-                {"type": "segment", "job_id": self.spec.job_id, "segment": asdict(self._numbered(segment))}
-            )
-        return messages
-
-    def _numbered(self, segment: Segment) -> Segment:
-        """The segment with its id, beginning where the one before ended or later, inside the file."""
-        duration = round(self.spec.samples / SAMPLE_RATE, 3)
-        start = min(max(segment.start, self._last_end), duration)
-        end = min(max(segment.end, start), duration)
-        self._last_end = end
-        self._segments_sent += 1
-        words = segment.words and tuple(
-            replace(word, start=min(max(word.start, start), end), end=min(max(word.end, start), end))
-            for word in segment.words
-        )
-        return replace(segment, id=self._segments_sent - 1, start=start, end=end, words=words)
-
-    def _language_message(self, language: str) -> Message:
-        return {
-            "type": "language",
-            "job_id": self.spec.job_id,
-            "language": language,
-            "language_probability": self._language_probability,
-        }
-
-    def _plan_message(self, plan: Plan) -> Message:
-        return {
-            "type": "plan",
-            "job_id": self.spec.job_id,
-            "windows_total": plan.windows_total,
-            "duration_after_vad": plan.duration_after_vad,
-        }
+            del self._history[:-MAX_PREVIOUS_TOKENS]

@@ -20,6 +20,9 @@ _log = structlog.get_logger()
 #: Longest wait between two tries to start an engine that does not start.
 _LONGEST_BACKOFF_SECONDS = 60.0
 
+#: Seconds an engine may go on computing for jobs that were given up.
+_WASTE_SECONDS = 10.0
+
 #: Seconds an engine has to end by itself.
 _CLOSE_SECONDS = 2.0
 
@@ -29,6 +32,11 @@ class PooledEngine(Engine, Protocol):
 
     @property
     def alive(self) -> bool: ...
+
+    @property
+    def wasted_seconds(self) -> float:
+        """For how long it has computed for nobody; 0: it does not."""
+        ...
 
     def close(self, grace: float = ...) -> None: ...
 
@@ -78,8 +86,18 @@ class ChildEnginePool:
     All state is guarded by one condition; engines are started and ended outside it.
     """
 
-    def __init__(self, *, launch: Launch, max_engines: int, clock: Clock, busy_timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        *,
+        launch: Launch,
+        max_engines: int,
+        clock: Clock,
+        busy_timeout: float = 60.0,
+        waste_timeout: float = _WASTE_SECONDS,
+    ) -> None:
+        """waste_timeout: seconds an engine may compute for jobs that were given up, while it serves nobody else."""
         self._launch = launch
+        self._waste_timeout = waste_timeout
         self._max_engines = max_engines
         self._clock = clock
         self._busy_timeout = busy_timeout
@@ -138,8 +156,11 @@ class ChildEnginePool:
     def tend(self) -> None:
         """One round of the supervisor: forget dead engines, start again those that are to be kept up.
 
+        An engine that goes on computing for given up jobs, and serves nobody, is ended, and counts as dead.
         It makes no room by ending others: an engine that had to make room stays down until there is some.
         """
+        self._lose_wasteful()
+        self._end_dead()
         while (key := self._reserve_neglected()) is not None:
             try:
                 self._give_back(self._start(key))
@@ -330,6 +351,16 @@ class ChildEnginePool:
         for slot in self._slots.values():
             if slot.running is not None and not slot.running.engine.alive:
                 self._lose(slot, slot.running)
+
+    def _lose_wasteful(self) -> None:
+        """Take engines out of their slots that have computed for nobody for too long."""
+        with self._changed:
+            for slot in self._slots.values():
+                running = slot.running
+                if running is None or running.lent or running.engine.wasted_seconds <= self._waste_timeout:
+                    continue
+                _log.warning("engine_abandoned", engine_pid=running.engine.info.pid)
+                self._lose(slot, running)
 
     def _lose(self, slot: _Slot, running: _Running) -> None:
         """Under the lock: the slot's engine is no more. One that died young puts the supervisor off."""

@@ -18,6 +18,19 @@ _log = structlog.get_logger()
 #: The folder that holds this package: the child imports it from there.
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
+#: Signals that a process brings upon itself.
+_FAULT_SIGNALS = frozenset(
+    {
+        signal.SIGSEGV,
+        signal.SIGABRT,
+        signal.SIGBUS,
+        signal.SIGILL,
+        signal.SIGFPE,
+        signal.SIGTRAP,
+        signal.SIGSYS,
+    }
+)
+
 _LAST_WORDS_BYTES = 4096
 _LINE_BYTES = 2048
 
@@ -91,6 +104,12 @@ class EngineProcess:
     @property
     def is_running(self) -> bool:
         return self._process.poll() is None
+
+    @property
+    def died_by_fault(self) -> bool:
+        """Whether it ended by a fault of its own; a process that was killed from outside did not."""
+        code = self._process.returncode
+        return code is not None and (code > 0 or -code in _FAULT_SIGNALS)
 
     def wait(self, timeout: float) -> bool:
         """Whether the process ended within `timeout` seconds."""

@@ -3,23 +3,33 @@
 A frame is a 4-byte big-endian length and that many bytes of UTF-8 JSON, an object with a "type".
 
 to the child
-  transcribe  job_id, pcm_path, samples, options{TranscriptionOptions' fields}
+  transcribe  job_id, pcm_path, samples, options{TranscriptionOptions' fields}, lane (short|long),
+              resumption|null{language, language_probability, windows (finished ones, from the first),
+              segments (in them), last_end (of their last one, s), history[token]|null,
+              plan|null{windows[[start, end]], speech[[[start, end]]], duration_after_vad, vad_seconds}}
   cancel      job_id
   shutdown    (a closed socket means the same)
 
 from the child
-  ready         pid, device, device_index, device_name|null, device_uuid|null, model, compute_type,
-                requested_compute_type, supported_compute_types[], load_seconds, warmup_seconds,
-                warmup_device
-  start_failed  code, message, fix                     then the child exits
-  language      job_id, language, language_probability
-  plan          job_id, windows_total, duration_after_vad
-  window        job_id, index, device                  device of the encoder's output, read per batch
-  segment       job_id, segment{Segment's fields}
-  done          job_id, vad_seconds, language_detection_seconds, transcription_seconds,
-                pool_peak_bytes|null, notices[{code, message, param}]
-  error         job_id, code, message, fix             the job failed; the child lives on
-  cancelled     job_id
+  ready          pid, device, device_index, device_name|null, device_uuid|null, model, compute_type,
+                 requested_compute_type, supported_compute_types[], load_seconds, warmup_seconds,
+                 warmup_device
+  start_failed   code, message, fix                     then the child exits
+  language       job_id, language, language_probability
+  plan           job_id, first_index, windows[[start, end]], speech[[[start, end]]] (chunks of each window;
+                 all in samples), is_complete, duration_after_vad, vad_seconds     as windows are found
+  window         job_id, index, device, history[token]|null    device of the encoder's output, read per batch;
+                 history: what the next window is conditioned on, if it is
+  segment        job_id, segment{Segment's fields}      of the window told last
+  done           job_id, vad_seconds, language_detection_seconds, transcription_seconds,
+                 pool_peak_bytes|null, notices[{code, message, param}]
+  error          job_id, code, message, fix             the job failed; the child lives on
+  cancelled      job_id                                 at once, though a batch may still compute
+  batch_started  batch, job_ids[]                       the model works on these jobs' windows
+  batch_ended    batch
+
+Order within a job: language, plan (the first), then windows in order, each after the plan that holds it and
+followed by its segments. A resumed job tells no language, no plan that it was given, and no finished window.
 """
 
 from __future__ import annotations

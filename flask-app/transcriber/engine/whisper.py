@@ -5,10 +5,11 @@ Every option is passed explicitly: the library's own defaults differ between its
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ _MEDIAN_FILTER_WIDTH = 7
 
 _FLOOR_LOGPROB = -100.0
 
-#: Fixed, so that a fresh engine samples alike. CTranslate2 reads it once for each of its threads.
+#: Fixed, so that a fresh model samples alike. CTranslate2 reads it once for each of its threads.
 _SEED = 20221121
 
 _NEEDED_FILES = ("model.bin", "config.json", "tokenizer.json")
@@ -113,17 +114,8 @@ class WhisperModel:
         """Load it. Raises FaultError(model_damaged), or what CTranslate2 raises."""
         _check_files(spec.path)
         ctranslate2.set_random_seed(_SEED)
-        self._model = ctranslate2.models.Whisper(
-            str(spec.path),
-            device=spec.device,
-            device_index=spec.device_index,
-            compute_type=spec.compute_type,
-            inter_threads=spec.num_workers,
-            intra_threads=spec.cpu_threads,
-            max_queued_batches=0,
-            flash_attention=False,
-            tensor_parallel=False,
-        )
+        self._spec = spec
+        self._model = _load(spec)
         self._vocabulary = tokenizers.Tokenizer.from_file(str(spec.path / "tokenizer.json"))
         self._extractor = FeatureExtractor(
             feature_size=self._model.n_mels, sampling_rate=16000, hop_length=160, chunk_length=30, n_fft=400
@@ -132,6 +124,22 @@ class WhisperModel:
         self.is_multilingual: bool = self._model.is_multilingual
         self._tokenizer = lru_cache(maxsize=256)(self._build_tokenizer)
         self._suppressed = list(get_suppressed_tokens(self._tokenizer("en", "transcribe"), [-1]))
+
+    @property
+    def can_sample_afresh(self) -> bool:
+        """Whether `afresh` is worth its price: on a CPU, where a second copy of the weights is soon there."""
+        return self._spec.device == "cpu"
+
+    @property
+    def alone_is_alike(self) -> bool:
+        """Whether a window gives the same numbers in any batch. Measured: int8 on the CPU does, float32 does not."""
+        return self._spec.device == "cpu" and self.compute_type.startswith("int8")
+
+    def afresh(self) -> WhisperModel:
+        """The same weights on a new thread, whose random numbers start from the seed. For a short while."""
+        other = copy.copy(self)
+        other._model = _load(replace(self._spec, num_workers=1))
+        return other
 
     @property
     def n_mels(self) -> int:
@@ -281,6 +289,20 @@ class WhisperModel:
             compression_ratio=compression_ratio(self.decode_text(tokens).strip()),
             temperature=temperature,
         )
+
+
+def _load(spec: ModelSpec) -> ctranslate2.models.Whisper:
+    return ctranslate2.models.Whisper(
+        str(spec.path),
+        device=spec.device,
+        device_index=spec.device_index,
+        compute_type=spec.compute_type,
+        inter_threads=spec.num_workers,
+        intra_threads=spec.cpu_threads,
+        max_queued_batches=0,
+        flash_attention=False,
+        tensor_parallel=False,
+    )
 
 
 def _check_files(path: Path) -> None:

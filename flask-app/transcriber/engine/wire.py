@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..domain.events import EngineEvent, Finished, LanguageDetected, Planned, SegmentReady, WindowDone
+from ..domain.events import (
+    EngineEvent,
+    Finished,
+    LanguageDetected,
+    Planned,
+    Resumption,
+    SegmentReady,
+    WindowDone,
+)
 from ..domain.options import TranscriptionOptions
 from ..domain.ports import EngineInfo
 from ..domain.transcript import Notice, Segment, Word
@@ -17,14 +25,27 @@ from .protocol import Message
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 
-def transcribe_message(job_id: str, pcm: Path, samples: int, options: TranscriptionOptions) -> Message:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """One job for a child: its audio, what is wanted of it, and where it goes on."""
+
+    pcm: Path
+    samples: int
+    options: TranscriptionOptions
+    lane: str
+    resumption: Resumption | None
+
+
+def transcribe_message(job_id: str, order: Order) -> Message:
     """The request for one job."""
     return {
         "type": "transcribe",
         "job_id": job_id,
-        "pcm_path": str(pcm),
-        "samples": samples,
-        "options": asdict(options),
+        "pcm_path": str(order.pcm),
+        "samples": order.samples,
+        "options": asdict(order.options),
+        "lane": order.lane,
+        "resumption": None if order.resumption is None else _resumption(order.resumption),
     }
 
 
@@ -55,18 +76,61 @@ def engine_event(message: Message) -> EngineEvent | None:
                 language=str(message["language"]), language_probability=float(message["language_probability"])
             )
         case "plan":
-            return Planned(
-                windows_total=int(message["windows_total"]),
-                duration_after_vad=float(message["duration_after_vad"]),
-            )
+            return _planned(message)
         case "window":
-            return WindowDone(index=int(message["index"]), device=str(message["device"]))
+            history = message["history"]
+            return WindowDone(
+                index=int(message["index"]),
+                device=str(message["device"]),
+                history=None if history is None else tuple(int(token) for token in history),
+            )
         case "segment":
             return SegmentReady(segment=_segment(message["segment"]))
         case "done":
             return _finished(message)
         case _:
             return None
+
+
+def _resumption(resumption: Resumption) -> Message:
+    """Where the child goes on: counts and places, not the text that is done."""
+    ends = [segment.end for window in resumption.finished for segment in window.segments]
+    return {
+        "language": resumption.language,
+        "language_probability": resumption.language_probability,
+        "windows": len(resumption.finished),
+        "segments": len(ends),
+        "last_end": ends[-1] if ends else 0.0,
+        "history": resumption.history,
+        "plan": _known_plan(resumption.plan),
+    }
+
+
+def _known_plan(plan: Planned | None) -> Message | None:
+    """The plan, if the child can work by it: all windows, with the speech in them."""
+    if plan is None or not plan.is_complete or plan.first_index or len(plan.speech) != len(plan.windows):
+        return None
+    return {
+        "windows": plan.windows,
+        "speech": plan.speech,
+        "duration_after_vad": plan.duration_after_vad,
+        "vad_seconds": plan.vad_seconds,
+    }
+
+
+def _planned(message: Message) -> Planned:
+    return Planned(
+        first_index=int(message["first_index"]),
+        windows=_spans(message["windows"]),
+        speech=tuple(_spans(chunks) for chunks in message["speech"]),
+        is_complete=bool(message["is_complete"]),
+        duration_after_vad=float(message["duration_after_vad"]),
+        vad_seconds=float(message["vad_seconds"]),
+    )
+
+
+def _spans(pairs: list[list[int]]) -> tuple[tuple[int, int], ...]:
+    return tuple((int(start), int(end)) for start, end in pairs)
 
 
 def _finished(message: Message) -> Finished:

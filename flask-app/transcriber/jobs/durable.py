@@ -52,6 +52,16 @@ def sync_path(path: Path) -> None:
         os.close(descriptor)
 
 
+def size_of_files(folder: Path) -> int:
+    """Bytes of the files in this folder; 0 when it is gone, and for those that go meanwhile."""
+    size = 0
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                size += entry.stat(follow_symlinks=False).st_size
+    return size
+
+
 def make_folder(path: Path, setting: str, *, mode: int = PRIVATE_FOLDER) -> None:
     """Create a folder, durably. Raises ConfigError that names the setting at fault."""
     try:

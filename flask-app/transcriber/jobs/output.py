@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..domain.answer import transcription_to_json
 from ..domain.transcript import Transcription
-from .durable import SHARED_FILE, SHARED_FOLDER, make_folder, write_whole
+from .durable import SHARED_FILE, SHARED_FOLDER, make_folder, storage_errors, write_whole
 from .ids import checked_job_id
 
 #: A file name has at most 255 bytes; what the job id and the extension need stays free.
@@ -28,11 +28,20 @@ class OutputFolder:
 
     def write(self, transcription: Transcription, file_name: str) -> tuple[Path, Path]:
         """Put both files in place, each whole or not at all. Raises StorageFullError, StorageFailedError."""
-        name = f"{safe_stem(file_name)}.{checked_job_id(transcription.job_id)}"
-        text_path, json_path = self._path / f"{name}.txt", self._path / f"{name}.json"
+        text_path, json_path = self._paths(transcription.job_id, file_name)
         write_whole(text_path, f"{transcription.text.strip()}\n".encode(), mode=SHARED_FILE)
         write_whole(json_path, transcription_to_json(transcription).encode(), mode=SHARED_FILE)
         return text_path, json_path
+
+    def remove(self, job_id: str, file_name: str) -> None:
+        """Delete both files; fine when they are not there. Raises StorageFailedError."""
+        with storage_errors():
+            for path in self._paths(job_id, file_name):
+                path.unlink(missing_ok=True)
+
+    def _paths(self, job_id: str, file_name: str) -> tuple[Path, Path]:
+        name = f"{safe_stem(file_name)}.{checked_job_id(job_id)}"
+        return self._path / f"{name}.txt", self._path / f"{name}.json"
 
 
 def safe_stem(file_name: str) -> str:

@@ -1,19 +1,23 @@
-"""Every statement of the job store, by name."""
+"""Every statement of the job store and its outbox, by name."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Insert, Select, Update, insert, select, update
+from sqlalchemy import ColumnElement, Delete, Insert, Select, Update, delete, func, insert, select, update
 
-from ..domain.jobs import JobError, JobStatus
-from .rows import error_column
-from .schema import jobs
+from ..domain.jobs import Delivery, DeliveryStatus, JobError, JobStatus
+from .rows import error_column, from_delivery
+from .schema import deliveries, jobs
+
+_FINAL = [status.value for status in JobStatus if status.is_final]
+
+# Jobs
 
 
-def insert_job(row: dict[str, Any]) -> Insert:
+def insert_job(row: Mapping[str, Any]) -> Insert:
     """A new row; its number comes from the database."""
     return insert(jobs).values(**row)
 
@@ -23,17 +27,49 @@ def select_job(job_id: str) -> Select[Any]:
     return select(jobs).where(jobs.c.id == job_id)
 
 
-def select_jobs(statuses: Collection[JobStatus], limit: int) -> Select[Any]:
-    """The newest jobs first; all statuses when none is given."""
+def select_job_by_key(idempotency_key: str) -> Select[Any]:
+    """The job that has this key."""
+    return select(jobs).where(jobs.c.idempotency_key == idempotency_key)
+
+
+def select_jobs(statuses: Collection[JobStatus], limit: int, before: int | None = None) -> Select[Any]:
+    """The newest jobs first, of those numbered below `before`; all statuses when none is given."""
     query = select(jobs).order_by(jobs.c.number.desc()).limit(limit)
-    return query.where(jobs.c.status.in_([status.value for status in statuses])) if statuses else query
+    if before is not None:
+        query = query.where(jobs.c.number < before)
+    return query.where(jobs.c.status.in_(_values(statuses))) if statuses else query
+
+
+def select_ended_jobs(
+    moment: datetime, limit: int, *, status: JobStatus | None, has_upload: bool | None
+) -> Select[Any]:
+    """Jobs that ended before a moment, oldest first."""
+    # Only jobs that have ended have a time of completion.
+    query = select(jobs).where(jobs.c.completed_at < moment)
+    if status is not None:
+        query = query.where(jobs.c.status == status.value)
+    if has_upload is not None:
+        query = query.where(jobs.c.has_upload == has_upload)
+    return query.order_by(jobs.c.completed_at, jobs.c.number).limit(limit)
+
+
+def select_job_ids(statuses: Collection[JobStatus], has_upload: bool | None) -> Select[Any]:
+    """The ids of jobs of a kind; all when no kind is given."""
+    query = select(jobs.c.id)
+    if statuses:
+        query = query.where(jobs.c.status.in_(_values(statuses)))
+    return query if has_upload is None else query.where(jobs.c.has_upload == has_upload)
+
+
+def count_jobs() -> Select[Any]:
+    """How many jobs have each status."""
+    return select(jobs.c.status, func.count()).group_by(jobs.c.status)
 
 
 def claim_job(job_id: str, now: datetime) -> Update:
     """queued → running, one attempt more; gives the row back, or nothing."""
     return (
-        update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.status == JobStatus.QUEUED.value)
+        _of_status(job_id, JobStatus.QUEUED)
         .values(status=JobStatus.RUNNING.value, attempts=jobs.c.attempts + 1, started_at=now)
         .returning(jobs)
     )
@@ -53,14 +89,107 @@ def requeue_job(job_id: str, attempt: int) -> Update:
 
 def cancel_queued_job(job_id: str, now: datetime) -> Update:
     """queued → cancelled."""
+    return _of_status(job_id, JobStatus.QUEUED).values(status=JobStatus.CANCELLED.value, completed_at=now)
+
+
+def retry_job(job_id: str) -> Update:
+    """failed → queued, as if it had never run but for its attempts; gives the row back, or nothing."""
     return (
-        update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.status == JobStatus.QUEUED.value)
-        .values(status=JobStatus.CANCELLED.value, completed_at=now)
+        _of_status(job_id, JobStatus.FAILED)
+        .where(jobs.c.has_upload)
+        .values(
+            status=JobStatus.QUEUED.value,
+            started_at=None,
+            completed_at=None,
+            error=None,
+            engine_faults=0,
+            engine_kills=0,
+        )
+        .returning(jobs)
     )
+
+
+def note_job(job_id: str, attempt: int, known: Mapping[str, Any]) -> Update:
+    """Columns of a running job, for the attempt that owns it."""
+    # The attempt is written as it is, so that the statement is whole when there is nothing to keep.
+    return _of_attempt(job_id, attempt).values(attempts=attempt, **known)
+
+
+def note_upload_removed(job_id: str, attempt: int | None) -> Update:
+    """The job, if it has ended (with this attempt), has no upload any more."""
+    return update(jobs).where(*_has_ended(job_id, attempt), jobs.c.has_upload).values(has_upload=False)
+
+
+def delete_ended_job(job_id: str, attempt: int | None) -> Delete:
+    """The job, if it has ended (with this attempt)."""
+    return delete(jobs).where(*_has_ended(job_id, attempt))
+
+
+def _has_ended(job_id: str, attempt: int | None) -> list[ColumnElement[bool]]:
+    conditions = [jobs.c.id == job_id, jobs.c.status.in_(_FINAL)]
+    return conditions if attempt is None else [*conditions, jobs.c.attempts == attempt]
 
 
 def _of_attempt(job_id: str, attempt: int) -> Update:
-    return update(jobs).where(
-        jobs.c.id == job_id, jobs.c.attempts == attempt, jobs.c.status == JobStatus.RUNNING.value
+    return _of_status(job_id, JobStatus.RUNNING).where(jobs.c.attempts == attempt)
+
+
+def _of_status(job_id: str, status: JobStatus) -> Update:
+    return update(jobs).where(jobs.c.id == job_id, jobs.c.status == status.value)
+
+
+def _values(statuses: Collection[JobStatus]) -> list[str]:
+    return [status.value for status in statuses]
+
+
+# Deliveries
+
+
+def insert_delivery(delivery: Delivery) -> Insert:
+    """A new message."""
+    return insert(deliveries).values(**from_delivery(delivery))
+
+
+def select_due_deliveries(now: datetime, limit: int) -> Select[Any]:
+    """Pending messages whose time has come, those that have waited longest first."""
+    return (
+        _pending()
+        .where(deliveries.c.next_try_at <= now)
+        .order_by(deliveries.c.next_try_at, deliveries.c.number)
+        .limit(limit)
     )
+
+
+def select_next_delivery() -> Select[Any]:
+    """The pending message that is due first."""
+    return _pending().order_by(deliveries.c.next_try_at, deliveries.c.number).limit(1)
+
+
+def select_deliveries(job_id: str) -> Select[Any]:
+    """The messages of a job, oldest first."""
+    return select(deliveries).where(deliveries.c.job_id == job_id).order_by(deliveries.c.number)
+
+
+def update_delivery(delivery: Delivery) -> Update:
+    """What one try came to, while the message is pending: an outcome is final."""
+    return (
+        update(deliveries)
+        .where(deliveries.c.id == delivery.id, deliveries.c.status == DeliveryStatus.PENDING.value)
+        .values(
+            status=delivery.status.value,
+            tries=delivery.tries,
+            next_try_at=delivery.next_try_at,
+            last_status=delivery.last_status,
+            last_error=delivery.last_error,
+            delivered_at=delivery.delivered_at,
+        )
+    )
+
+
+def delete_deliveries(job_id: str) -> Delete:
+    """All messages of a job."""
+    return delete(deliveries).where(deliveries.c.job_id == job_id)
+
+
+def _pending() -> Select[Any]:
+    return select(deliveries).where(deliveries.c.status == DeliveryStatus.PENDING.value)

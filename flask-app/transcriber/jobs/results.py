@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from ..domain.answer import transcription_from_dict, transcription_to_json
 from ..domain.errors import StorageFailedError
 from ..domain.transcript import Transcription
-from .durable import make_folder, storage_errors, write_whole
-from .ids import checked_job_id
+from .durable import make_folder, size_of_files, storage_errors, write_whole
+from .ids import checked_job_id, is_job_id
 
 
 class FileResultStore:
-    """ResultStore over `<root>/<job_id>.json`. save blocks on fsync: call it in a native thread."""
+    """ResultStore over `<root>/<job_id>.json`. It blocks on the disk: call it in a native thread."""
 
     def __init__(self, root: Path) -> None:
         """Creates `root`, and clears what a killed process left half-written. Raises ConfigError."""
@@ -49,6 +50,31 @@ class FileResultStore:
         """Delete the job's answer; fine when there is none."""
         with storage_errors():
             self._path(job_id).unlink(missing_ok=True)
+
+    def ids(self) -> frozenset[str]:
+        """The jobs that have an answer here. Foreign names are left out."""
+        with storage_errors():
+            return frozenset(path.stem for path in self._root.glob("job_*.json") if is_job_id(path.stem))
+
+    def size_bytes(self, job_id: str) -> int:
+        """What the job's answer takes; 0 when there is none."""
+        with storage_errors():
+            try:
+                return self._path(job_id).stat().st_size
+            except FileNotFoundError:
+                return 0
+
+    def used_bytes(self) -> int:
+        """What all answers take."""
+        with storage_errors():
+            return size_of_files(self._root)
+
+    def sweep(self, known_ids: Iterable[str]) -> tuple[str, ...]:
+        """Delete the answers of jobs that nobody knows; returns their ids. Leaves foreign files alone."""
+        unknown = tuple(sorted(self.ids() - frozenset(known_ids)))
+        for job_id in unknown:
+            self.remove(job_id)
+        return unknown
 
     def _path(self, job_id: str) -> Path:
         return self._root / f"{checked_job_id(job_id)}.json"

@@ -1,4 +1,4 @@
-"""A job as a row, and a row as a job: JSON columns are checked against the domain's types on the way back."""
+"""Jobs and deliveries as rows, and back: JSON columns are checked against the domain's types on the way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from ..domain.errors import StorageFailedError
-from ..domain.jobs import Job, JobError, JobStatus
+from ..domain.jobs import Delivery, DeliveryStatus, Job, JobError, JobStatus, Webhook
 from ..domain.options import TranscriptionRequest
 
 Value = TypeVar("Value")
@@ -22,6 +22,7 @@ class JobRows:
     def __init__(self) -> None:
         self._requests = TypeAdapter(TranscriptionRequest)
         self._errors = TypeAdapter(JobError)
+        self._webhooks = TypeAdapter(Webhook)
 
     def from_job(self, job: Job) -> dict[str, Any]:
         """The row of a new job, without its number."""
@@ -37,6 +38,15 @@ class JobRows:
             "attempts": job.attempts,
             "error": error_column(job.error),
             "request_id": job.request_id,
+            "priority": job.priority,
+            "is_awaited": job.is_awaited,
+            "webhook": None if job.webhook is None else asdict(job.webhook),
+            "idempotency_key": job.idempotency_key,
+            "fingerprint": job.fingerprint,
+            "duration": job.duration,
+            "engine_faults": job.engine_faults,
+            "engine_kills": job.engine_kills,
+            "has_upload": job.has_upload,
         }
 
     def to_job(self, row: Mapping[str, Any]) -> Job:
@@ -53,7 +63,28 @@ class JobRows:
             attempts=row["attempts"],
             error=None if row["error"] is None else _read(self._errors, row["error"], row["id"]),
             request_id=row["request_id"],
+            priority=row["priority"],
+            is_awaited=row["is_awaited"],
+            webhook=None if row["webhook"] is None else _read(self._webhooks, row["webhook"], row["id"]),
+            idempotency_key=row["idempotency_key"],
+            fingerprint=row["fingerprint"],
+            duration=row["duration"],
+            engine_faults=row["engine_faults"],
+            engine_kills=row["engine_kills"],
+            number=row["number"],
+            has_upload=row["has_upload"],
         )
+
+
+def from_delivery(delivery: Delivery) -> dict[str, Any]:
+    """The row of a delivery, without its number."""
+    return asdict(delivery) | {"status": delivery.status.value}
+
+
+def to_delivery(row: Mapping[str, Any]) -> Delivery:
+    """The delivery of a row."""
+    values = {name: value for name, value in row.items() if name != "number"}
+    return Delivery(**values | {"status": DeliveryStatus(row["status"])})
 
 
 def error_column(error: JobError | None) -> dict[str, Any] | None:

@@ -1,30 +1,82 @@
-"""The runner: a bounded queue of job ids and the threads that work on them."""
+"""The runner: bounded lanes of waiting jobs, and the threads that work on them.
+
+A job is new until it is known whether it is short. Long slots take new and long jobs, the oldest first. The short
+slots, which no long job ever holds, look at what waits while all long slots are at work: a short job they run at
+once, a long one they put aside for the long slots.
+"""
 
 from __future__ import annotations
 
-import collections
+import bisect
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import structlog
 
 from ..domain.errors import QueueFullError, ShuttingDownError
+from ..domain.ports import Clock
 
 logger = structlog.get_logger(__name__)
 
 
-class Runner:
-    """Calls `run(job_id)` for every submitted id, `workers` at a time, oldest first."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slots:
+    """How many jobs are worked on at once, and how many may wait."""
 
-    def __init__(self, run: Callable[[str], None], *, workers: int, max_queue: int) -> None:
+    long: int
+    short: int
+    max_queue: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """A job that waits. Higher priority first, then the order of acceptance."""
+
+    job_id: str
+    number: int
+    priority: int = 0
+    #: Known to be no short one.
+    is_long: bool = False
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        return -self.priority, self.number
+
+
+class Runner:
+    """Calls `run` for every job. `look` says whether it is short; None: it waits no more, or elsewhere."""
+
+    def __init__(
+        self,
+        *,
+        look: Callable[[Waiting], bool | None],
+        run: Callable[[Waiting], None],
+        slots: Slots,
+        clock: Clock,
+    ) -> None:
+        self._look = look
         self._run = run
-        self._max_queue = max_queue
-        self._waiting: collections.deque[str] = collections.deque()
+        self._slots = slots
+        self._clock = clock
         self._changed = threading.Condition()
         self._closing = False
-        self._idle = workers
+        #: Each in the order of rank.
+        self._new: list[Waiting] = []
+        self._long: list[Waiting] = []
+        #: Not to be taken before this time.
+        self._later: list[tuple[float, Waiting]] = []
+        #: Being looked at, by the short slots.
+        self._looked_at: list[Waiting] = []
+        self._reserved = 0
+        self._idle_long = slots.long
+        self._idle_short = slots.short
         self._threads = [
-            threading.Thread(target=self._work, name=f"runner-{i}", daemon=True) for i in range(workers)
+            threading.Thread(target=self._work_long, name=f"runner-long-{i}", daemon=True)
+            for i in range(slots.long)
+        ] + [
+            threading.Thread(target=self._work_short, name=f"runner-short-{i}", daemon=True)
+            for i in range(slots.short)
         ]
 
     def start(self) -> None:
@@ -36,59 +88,146 @@ class Runner:
         with self._changed:
             self._refuse_if_full()
 
-    def submit(self, job_id: str) -> None:
-        """Queue one job. Raises QueueFullError, ShuttingDownError."""
+    def reserve(self) -> None:
+        """Keep a place for a job that is about to be stored. Raises QueueFullError, ShuttingDownError."""
         with self._changed:
             self._refuse_if_full()
-            self._waiting.append(job_id)
-            self._changed.notify()
+            self._reserved += 1
+
+    def release(self) -> None:
+        """Give a reserved place back."""
+        with self._changed:
+            self._reserved -= 1
+
+    def put(self, waiting: Waiting, *, delay: float = 0.0) -> None:
+        """Queue a job that is stored, full or not. `delay`: seconds before it is taken."""
+        with self._changed:
+            if delay > 0:
+                self._later.append((self._clock.monotonic() + delay, waiting))
+            else:
+                bisect.insort(self._new, waiting, key=_rank)
+            self._changed.notify_all()
 
     def withdraw(self, job_id: str) -> bool:
         """Take a job that still waits out of the queue; False if it is not there."""
         with self._changed:
-            try:
-                self._waiting.remove(job_id)
-            except ValueError:
-                return False
-            return True
+            before = len(self._new) + len(self._long) + len(self._later)
+            self._new = [each for each in self._new if each.job_id != job_id]
+            self._long = [each for each in self._long if each.job_id != job_id]
+            self._later = [each for each in self._later if each[1].job_id != job_id]
+            return len(self._new) + len(self._long) + len(self._later) < before
+
+    def wake(self) -> None:
+        """Look at the time again."""
+        with self._changed:
+            self._changed.notify_all()
 
     @property
     def waiting(self) -> int:
         """How many jobs wait."""
         with self._changed:
-            return len(self._waiting)
+            return len(self._new) + len(self._long) + len(self._later)
 
-    def close(self, timeout: float) -> None:
-        """Take no more jobs and give those that run up to `timeout` seconds."""
+    def line(self) -> list[Waiting]:
+        """The jobs that wait, the next one first."""
+        with self._changed:
+            later = [waiting for _, waiting in self._later]
+            return sorted([*self._new, *self._looked_at, *self._long, *later], key=_rank)
+
+    def stop(self) -> None:
+        """Begin no more jobs. What waits stays in the store."""
         with self._changed:
             self._closing = True
-            self._waiting.clear()
             self._changed.notify_all()
+
+    def join(self, timeout: float) -> None:
+        """Give the jobs that run up to `timeout` seconds."""
+        deadline = self._clock.monotonic() + timeout
         for thread in self._threads:
             if thread.is_alive():
-                thread.join(timeout / max(1, len(self._threads)))
+                thread.join(max(0.0, deadline - self._clock.monotonic()))
 
     def _refuse_if_full(self) -> None:
         if self._closing:
             raise ShuttingDownError()
-        if len(self._waiting) >= self._max_queue + self._idle:
-            raise QueueFullError(f"{len(self._waiting)} jobs wait; no more than {self._max_queue} may.")
+        waiting = len(self._new) + len(self._long) + len(self._later) + self._reserved
+        if waiting >= self._slots.max_queue + self._idle_long + self._idle_short:
+            raise QueueFullError(f"{waiting} jobs wait; no more than {self._slots.max_queue} may.")
 
-    def _work(self) -> None:
-        while (job_id := self._next()) is not None:
-            try:
-                self._run(job_id)
-            except Exception:  # noqa: BLE001  a thread's boundary: one job may not end the runner
-                logger.exception("runner_job_failed", job_id=job_id)
-            finally:
-                with self._changed:
-                    self._idle += 1
+    # The threads
 
-    def _next(self) -> str | None:
+    def _work_long(self) -> None:
+        while (waiting := self._next_long()) is not None:
+            self._call(self._run, waiting)
+            with self._changed:
+                self._idle_long += 1
+
+    def _work_short(self) -> None:
+        while (waiting := self._next_new()) is not None:
+            if self._is_short(waiting):
+                self._call(self._run, waiting)
+            with self._changed:
+                self._idle_short += 1
+                self._changed.notify_all()
+
+    def _is_short(self, waiting: Waiting) -> bool:
+        """Look at it; a job that is not short, or can't be looked at, is put aside for the long slots."""
+        try:
+            is_short = self._look(waiting)
+        except Exception:  # noqa: BLE001  a thread's boundary: one job may not end the runner
+            logger.exception("runner_look_failed", job_id=waiting.job_id)
+            is_short = False
         with self._changed:
-            while not self._waiting and not self._closing:
-                self._changed.wait()
-            if self._closing:
-                return None
-            self._idle -= 1
-            return self._waiting.popleft()
+            self._looked_at.remove(waiting)
+            if is_short is False:
+                bisect.insort(self._long, replace(waiting, is_long=True), key=_rank)
+        return is_short is True
+
+    def _call(self, run: Callable[[Waiting], None], waiting: Waiting) -> None:
+        try:
+            run(waiting)
+        except Exception:  # noqa: BLE001  a thread's boundary: one job may not end the runner
+            logger.exception("runner_job_failed", job_id=waiting.job_id)
+
+    def _next_long(self) -> Waiting | None:
+        with self._changed:
+            while not self._closing:
+                self._admit_due()
+                lanes = [lane for lane in (self._new, self._long) if lane]
+                if lanes:
+                    self._idle_long -= 1
+                    self._changed.notify_all()
+                    return min(lanes, key=lambda lane: lane[0].rank).pop(0)
+                self._changed.wait(self._until_due())
+            return None
+
+    def _next_new(self) -> Waiting | None:
+        with self._changed:
+            while not self._closing:
+                self._admit_due()
+                # A long slot that is free takes the job itself, whatever its length.
+                if self._new and self._idle_long == 0:
+                    self._idle_short -= 1
+                    self._looked_at.append(self._new[0])
+                    return self._new.pop(0)
+                self._changed.wait(self._until_due())
+            return None
+
+    def _admit_due(self) -> None:
+        """Under the lock: queue those whose time has come."""
+        now = self._clock.monotonic()
+        due = [waiting for at, waiting in self._later if at <= now]
+        if due:
+            self._later = [each for each in self._later if each[0] > now]
+            for waiting in due:
+                bisect.insort(self._new, waiting, key=_rank)
+            self._changed.notify_all()
+
+    def _until_due(self) -> float | None:
+        if not self._later:
+            return None
+        return max(0.0, min(at for at, _ in self._later) - self._clock.monotonic())
+
+
+def _rank(waiting: Waiting) -> tuple[int, int]:
+    return waiting.rank

@@ -7,16 +7,21 @@ from datetime import UTC, datetime
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
     Dialect,
+    Float,
     Index,
     Integer,
     MetaData,
     Table,
     Text,
     TypeDecorator,
+    false,
+    text,
+    true,
 )
 
 #: Constraints have names, so that a later migration can speak of them.
@@ -65,10 +70,49 @@ jobs = Table(
     #: JobError's fields.
     Column("error", JSON(none_as_null=True)),
     Column("request_id", Text),
+    # Columns that joined later have defaults, so that SQLite can add them without copying the table.
+    Column("priority", Integer, nullable=False, server_default=text("0")),
+    Column("is_awaited", Boolean, nullable=False, server_default=false()),
+    #: Webhook's fields.
+    Column("webhook", JSON(none_as_null=True)),
+    Column("idempotency_key", Text),
+    Column("fingerprint", Text),
+    Column("duration", Float),
+    Column("engine_faults", Integer, nullable=False, server_default=text("0")),
+    Column("engine_kills", Integer, nullable=False, server_default=text("0")),
+    Column("has_upload", Boolean, nullable=False, server_default=true()),
     CheckConstraint(
         "status IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="status_known"
     ),
     CheckConstraint("attempts >= 0", name="attempts_counted"),
     Index(None, "status", "number"),
+    Index(None, "idempotency_key", unique=True),
+    # Retention asks for the oldest ended jobs, and for those of them with an upload.
+    Index(None, "completed_at", "number"),
+    Index(None, "has_upload", "completed_at", "number"),
+    sqlite_autoincrement=True,
+)
+
+#: The outbox: webhook messages, written in the transaction that ends their job.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("job_id", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("next_try_at", UtcDateTime, nullable=False),
+    Column("last_status", Integer),
+    Column("last_error", Text),
+    Column("delivered_at", UtcDateTime),
+    CheckConstraint("status IN ('pending', 'delivered', 'given_up')", name="status_known"),
+    CheckConstraint("tries >= 0", name="tries_counted"),
+    Index(None, "status", "next_try_at", "number"),
+    Index(None, "job_id", "number"),
     sqlite_autoincrement=True,
 )

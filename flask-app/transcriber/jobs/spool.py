@@ -1,22 +1,24 @@
-"""The spool: one folder for each job with its upload and its PCM. No name a user gave is ever on disk."""
+"""The spool: one folder for each job with its upload and its work. No name a user gave is ever on disk."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from ..domain.errors import StorageFullError
-from .durable import make_folder, storage_errors, sync_path
+from .durable import make_folder, size_of_files, storage_errors, sync_path
 from .ids import checked_job_id, is_job_id, new_job_id
 
 __all__ = ["Spool", "is_job_id", "new_job_id"]
 
 
 class Spool:
-    """Uploads and PCM under `root`, with `reserve_bytes` of the disk left to everyone else.
+    """Uploads and work files under `root`, with `reserve_bytes` of the disk left to everyone else.
 
-    commit, remove and sweep may block on the disk: call them in a native thread.
+    commit, drop_work, remove, sweep and the sizes may block on the disk: call them in a native thread.
     """
 
     def __init__(self, root: Path, reserve_bytes: int) -> None:
@@ -40,6 +42,10 @@ class Spool:
         """Where the decoder writes the samples."""
         return self._folder(job_id) / "audio.pcm"
 
+    def journal_path(self, job_id: str) -> Path:
+        """Where a running job notes its finished windows."""
+        return self._folder(job_id) / "journal"
+
     def commit(self, job_id: str) -> None:
         """Put the upload on disk for good: the file, its folder and the folder's name."""
         with storage_errors():
@@ -59,6 +65,28 @@ class Spool:
         if size_bytes > free or free == 0:
             raise StorageFullError(f"There is room for {free} bytes more, and {size_bytes} are needed.")
 
+    def ids(self) -> frozenset[str]:
+        """The jobs that have a folder. Foreign names are left out."""
+        with storage_errors():
+            return frozenset(name for name in os.listdir(self._root) if is_job_id(name))
+
+    def size_bytes(self, job_id: str) -> int:
+        """What the job's files take; 0 when there are none."""
+        with storage_errors():
+            return size_of_files(self._folder(job_id))
+
+    def used_bytes(self) -> int:
+        """What the files of all jobs take."""
+        return sum(self.size_bytes(job_id) for job_id in self.ids())
+
+    def drop_work(self, job_id: str) -> None:
+        """Delete all that the work left (samples, journal) and keep the upload; fine when nothing is there."""
+        kept = self.upload_path(job_id)
+        with storage_errors(), suppress(FileNotFoundError):
+            for path in kept.parent.iterdir():
+                if path != kept:
+                    path.unlink(missing_ok=True)
+
     def remove(self, job_id: str) -> None:
         """Delete the job's folder; fine when it is not there."""
         with storage_errors():
@@ -66,10 +94,7 @@ class Spool:
 
     def sweep(self, known_ids: Iterable[str]) -> tuple[str, ...]:
         """Delete the folders of jobs that nobody knows; returns their ids. Leaves foreign files alone."""
-        known = frozenset(known_ids)
-        with storage_errors():
-            names = sorted(entry.name for entry in self._root.iterdir())
-        unknown = tuple(name for name in names if is_job_id(name) and name not in known)
+        unknown = tuple(sorted(self.ids() - frozenset(known_ids)))
         for job_id in unknown:
             self.remove(job_id)
         return unknown

@@ -62,8 +62,8 @@ def damaged(path: Path, cause: str) -> ConfigError:
         f"The job store {path} is damaged: {cause}.",
         code="store_damaged",
         param="WHISPER_DATA_DIR",
-        fix=f"Restore {path.name} from a backup, or move {path.name}, {path.name}-wal and {path.name}-shm away "
-        "to begin with an empty store.",
+        fix="Restore the data folder from a backup (docs/backup.md), or set WHISPER_DATA_DIR to a new folder to begin "
+        "with an empty store.",
     )
 
 

@@ -1,41 +1,31 @@
-"""The job store on SQLite: one file, one owner, one native thread, one transaction a call (ADR 0003)."""
+"""The job store on SQLite (ADR 0003)."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Callable
 from concurrent.futures import Executor
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, Update, create_engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, Delete, Select, Update
+from sqlalchemy.exc import IntegrityError
 
-from ..domain.errors import JobNotFoundError, ShuttingDownError
-from ..domain.jobs import Job, JobError, JobStatus, require_final
+from ..domain.errors import JobNotFoundError
+from ..domain.jobs import Delivery, Job, JobError, JobStatus, require_final
+from ..domain.ports import JobPage
 from . import queries
-from .durable import PRIVATE_FILE, make_folder, unusable_folder
-from .migration import MIGRATIONS, migrate
-from .ownership import Ownership
+from .migration import MIGRATIONS
+from .pages import page_of
 from .rows import JobRows
-from .sqlite_errors import damaged, error_at_start, error_while_serving, is_storage_failure, no_wal
-
-Answer = TypeVar("Answer")
+from .sqlite_database import SqliteDatabase
+from .sqlite_outbox import SqliteOutbox
 
 #: How long a call waits for another program (a backup, a curious sqlite3) that holds the file.
 BUSY_TIMEOUT_MS = 5_000
 
 
 class SqliteJobStore:
-    """JobStore in the file `path`. Safe to call from any thread or greenlet but `executor`'s own.
-
-    Every call runs as one transaction on the one native thread of `executor`, so that neither fsync nor
-    a lock stops a gevent hub, and nothing can come between BEGIN and COMMIT. The connection never leaves
-    that thread (sqlite3 itself checks it).
-    """
+    """JobStore in the file `path`. Safe to call from any thread or greenlet but `executor`'s own."""
 
     def __init__(
         self,
@@ -46,154 +36,167 @@ class SqliteJobStore:
         busy_timeout_ms: int = BUSY_TIMEOUT_MS,
     ) -> None:
         """Take the folder, open the file and migrate it. Raises ConfigError, StorageFullError."""
-        self._path = path
-        self._executor = executor
+        self._database = SqliteDatabase(
+            path, executor, migrations=migrations, busy_timeout_ms=busy_timeout_ms
+        )
         self._rows = JobRows()
-        self._engine = _make_engine(path, busy_timeout_ms)
-        self._connection: Connection | None = None
-        self._is_closed = False
-        make_folder(path.parent, "WHISPER_DATA_DIR")
-        self._ownership = Ownership(path.parent)
-        try:
-            self._on_thread(lambda: self._open(migrations))
-        except BaseException:
-            self.close()
-            raise
+        #: The webhook messages of these jobs: the same file, the same thread.
+        self.outbox = SqliteOutbox(self._database)
 
-    def add(self, job: Job) -> None:
-        """Store a new job; on return it is on disk. Raises ValueError for an id that is taken."""
-        statement = queries.insert_job(self._rows.from_job(job))
+    def add(self, job: Job) -> Job:
+        """Store a new job; on return it is on disk, and has its number.
+
+        An idempotency key that is taken gives back the job that has it. Raises ValueError for an id that is taken.
+        """
         try:
-            self._transaction(lambda connection: connection.execute(statement))
+            return self._database.transaction(lambda connection: self._add(connection, job))
         except IntegrityError as error:
             raise ValueError(f"job {job.id} exists, or breaks a rule of the table") from error
 
     def get(self, job_id: str) -> Job:
         """The job. Raises JobNotFoundError."""
-        job = self._transaction(lambda connection: self._first(connection, queries.select_job(job_id)))
+        job = self._find(queries.select_job(job_id))
         if job is None:
             raise JobNotFoundError(f"There is no job {job_id[:80]}.")
         return job
 
+    def find_by_key(self, idempotency_key: str) -> Job | None:
+        """The job that was submitted with this key."""
+        return self._find(queries.select_job_by_key(idempotency_key))
+
     def claim(self, job_id: str, now: datetime) -> Job | None:
         """queued → running with attempts + 1; None if it is not queued any more."""
-        return self._transaction(lambda connection: self._first(connection, queries.claim_job(job_id, now)))
+        return self._find(queries.claim_job(job_id, now))
 
     def finish(
-        self, job_id: str, attempt: int, status: JobStatus, now: datetime, *, error: JobError | None = None
+        self,
+        job_id: str,
+        attempt: int,
+        status: JobStatus,
+        now: datetime,
+        *,
+        error: JobError | None = None,
+        delivery: Delivery | None = None,
     ) -> bool:
         """running → a final status, if `attempt` is still the current one; else nothing and False."""
         require_final(status)
-        return self._change(queries.finish_job(job_id, attempt, status, now, error))
+        return self._end(queries.finish_job(job_id, attempt, status, now, error), delivery)
 
     def requeue(self, job_id: str, attempt: int) -> bool:
         """running → queued, if `attempt` is still the current one; else nothing and False."""
         return self._change(queries.requeue_job(job_id, attempt))
 
-    def cancel_queued(self, job_id: str, now: datetime) -> bool:
+    def cancel_queued(self, job_id: str, now: datetime, *, delivery: Delivery | None = None) -> bool:
         """queued → cancelled; False if it is not queued any more."""
-        return self._change(queries.cancel_queued_job(job_id, now))
+        return self._end(queries.cancel_queued_job(job_id, now), delivery)
+
+    def retry(self, job_id: str) -> Job | None:
+        """failed → queued with its error, faults and kills wiped; None if it has not failed, or has no upload."""
+        return self._find(queries.retry_job(job_id))
+
+    def note(
+        self,
+        job_id: str,
+        attempt: int,
+        *,
+        duration: float | None = None,
+        engine_faults: int | None = None,
+        engine_kills: int | None = None,
+    ) -> bool:
+        """Keep what became known of a running job; False if `attempt` is not the current one."""
+        values = {"duration": duration, "engine_faults": engine_faults, "engine_kills": engine_kills}
+        known = {name: value for name, value in values.items() if value is not None}
+        return self._change(queries.note_job(job_id, attempt, known))
+
+    def note_upload_removed(self, job_id: str, *, attempt: int | None = None) -> bool:
+        """Give up the upload of a job that has ended; False for any other, and where there is none."""
+        return self._change(queries.note_upload_removed(job_id, attempt))
 
     def list_jobs(self, *, statuses: tuple[JobStatus, ...] = (), limit: int = 50) -> list[Job]:
         """Newest first; all statuses when none is given."""
-        statement = queries.select_jobs(statuses, limit)
-        rows = self._transaction(lambda connection: connection.execute(statement).mappings().all())
-        return [self._rows.to_job(dict(row)) for row in rows]
+        return self._list(queries.select_jobs(statuses, limit))
+
+    def page(
+        self, *, statuses: tuple[JobStatus, ...] = (), before: int | None = None, limit: int = 50
+    ) -> JobPage:
+        """Jobs numbered below `before`, newest first."""
+        # One more than asked for tells whether there is a next page.
+        return page_of(self._list(queries.select_jobs(statuses, limit + 1, before)), limit)
+
+    def counts(self) -> dict[JobStatus, int]:
+        """How many jobs have each status."""
+        rows = self._database.transaction(lambda connection: connection.execute(queries.count_jobs()).all())
+        return dict.fromkeys(JobStatus, 0) | {JobStatus(status): count for status, count in rows}
+
+    def purge(self, job_id: str, *, attempt: int | None = None) -> bool:
+        """Delete a job that has ended, with its deliveries; False if there is none such."""
+        return self._database.transaction(lambda connection: _purge(connection, job_id, attempt))
+
+    def ended_before(
+        self,
+        moment: datetime,
+        limit: int = 100,
+        *,
+        status: JobStatus | None = None,
+        has_upload: bool | None = None,
+    ) -> list[Job]:
+        """Jobs that ended earlier than this, oldest first: all of them, or those of this kind."""
+        return self._list(queries.select_ended_jobs(moment, limit, status=status, has_upload=has_upload))
+
+    def ids(self, *, statuses: tuple[JobStatus, ...] = (), has_upload: bool | None = None) -> frozenset[str]:
+        """The ids of all jobs, or of those of this kind."""
+        statement = queries.select_job_ids(statuses, has_upload)
+        return self._database.transaction(
+            lambda connection: frozenset(connection.execute(statement).scalars())
+        )
 
     def close(self) -> None:
         """Close the file and give the folder back. A second call does nothing."""
+        self._database.close()
+
+    def _add(self, connection: Connection, job: Job) -> Job:
+        if job.idempotency_key is not None:
+            earlier = self._first(connection, queries.select_job_by_key(job.idempotency_key))
+            if earlier is not None:
+                return earlier
+        key = connection.execute(queries.insert_job(self._rows.from_job(job))).inserted_primary_key
+        return job.evolve(number=key[0] if key else 0)
+
+    def _end(self, statement: Update, delivery: Delivery | None) -> bool:
         try:
-            self._on_thread(self._shut)
-        finally:
-            self._ownership.release()
+            return self._database.transaction(lambda connection: _end(connection, statement, delivery))
+        except IntegrityError as error:
+            raise ValueError("the delivery exists, or breaks a rule of the table") from error
 
     def _change(self, statement: Update) -> bool:
-        return self._transaction(lambda connection: connection.execute(statement).rowcount) == 1
+        return self._database.transaction(lambda connection: _changes(connection, statement))
+
+    def _find(self, statement: Select[Any] | Update) -> Job | None:
+        return self._database.transaction(lambda connection: self._first(connection, statement))
 
     def _first(self, connection: Connection, statement: Select[Any] | Update) -> Job | None:
         row = connection.execute(statement).mappings().first()
         return None if row is None else self._rows.to_job(dict(row))
 
-    def _transaction(self, work: Callable[[Connection], Answer]) -> Answer:
-        return self._on_thread(lambda: self._run(work))
-
-    def _on_thread(self, work: Callable[[], Answer]) -> Answer:
-        return self._executor.submit(work).result()
-
-    # From here on: on the executor's thread only.
-
-    def _run(self, work: Callable[[Connection], Answer]) -> Answer:
-        try:
-            with self._connected().begin():
-                return work(self._connected())
-        except DBAPIError as error:
-            if not is_storage_failure(error):
-                raise
-            # After a failed write SQLite may refuse everything on this connection: begin again with a new one.
-            self._disconnect()
-            raise error_while_serving(error) from error
-
-    def _connected(self) -> Connection:
-        if self._is_closed:
-            raise ShuttingDownError()
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        return self._connection
-
-    def _open(self, migrations: Path) -> None:
-        _create_privately(self._path)
-        try:
-            connection = self._connected()
-            _require_whole(connection, self._path)
-            with connection.begin():
-                migrate(connection, migrations)
-        except DBAPIError as error:
-            raise error_at_start(error, self._path) from error
-
-    def _shut(self) -> None:
-        self._is_closed = True
-        self._disconnect()
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+    def _list(self, statement: Select[Any]) -> list[Job]:
+        rows = self._database.transaction(lambda connection: connection.execute(statement).mappings().all())
+        return [self._rows.to_job(dict(row)) for row in rows]
 
 
-def _make_engine(path: Path, busy_timeout_ms: int) -> Engine:
-    engine = create_engine("sqlite://", creator=lambda: _connect(path, busy_timeout_ms), poolclass=NullPool)
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # IMMEDIATE takes the write lock at once: no transaction can fail half-way for want of it.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
+def _end(connection: Connection, statement: Update, delivery: Delivery | None) -> bool:
+    """A job's last change and the message about it: both or none."""
+    has_ended = _changes(connection, statement)
+    if has_ended and delivery is not None:
+        connection.execute(queries.insert_delivery(delivery))
+    return has_ended
 
 
-def _connect(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
-    # mode=rw: a file that vanished is an error, not an empty store. isolation_level=None: sqlite3 begins
-    # no transactions of its own.
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
-    for pragma in (f"busy_timeout={busy_timeout_ms}", "journal_mode=WAL", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {pragma}").close()
-    return connection
+def _purge(connection: Connection, job_id: str, attempt: int | None) -> bool:
+    is_gone = _changes(connection, queries.delete_ended_job(job_id, attempt))
+    if is_gone:
+        connection.execute(queries.delete_deliveries(job_id))
+    return is_gone
 
 
-def _create_privately(path: Path) -> None:
-    """SQLite gives its side files the mode of this one."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE))
-    except OSError as error:
-        raise unusable_folder(path.parent, "WHISPER_DATA_DIR", error.strerror or str(error)) from error
-
-
-def _require_whole(connection: Connection, path: Path) -> None:
-    """Raises ConfigError for a damaged file, and for a file system without a write-ahead log."""
-    with connection.begin():
-        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
-        finding = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
-    if mode != "wal":
-        raise no_wal(path, mode)
-    if finding != "ok":
-        raise damaged(path, finding)
+def _changes(connection: Connection, statement: Update | Delete) -> bool:
+    return connection.execute(statement).rowcount == 1

@@ -88,7 +88,9 @@ def error_of_exit(returncode: int | None) -> TranscriberError:
     """The error for a child that ended without a word; None when not even its end was told."""
     if returncode in (-signal.SIGALRM, -signal.SIGXCPU):
         return DecodeTimeoutError()
-    return DecoderCrashedError()
+    crashed = DecoderCrashedError()
+    crashed.is_kill = returncode in (None, -signal.SIGKILL)
+    return crashed
 
 
 def _number(message: Message, key: str) -> int:

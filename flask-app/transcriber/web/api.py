@@ -2,47 +2,48 @@
 
 from __future__ import annotations
 
-from typing import cast
+import structlog
+from flask import Blueprint, Response, make_response, render_template, request
 
-from flask import Blueprint, Response, g, make_response, render_template, request
-from werkzeug.datastructures import MultiDict
-
-from ..domain.jobs import Job
+from ..domain.errors import JobCancelledError
+from ..domain.jobs import Job, SubmissionTerms
 from ..domain.transcript import Transcription
-from .current import application
-from .forms import TranscriptionForm, parse_form
+from .answers import TranscriptionAnswer
+from .current import application, waiters
+from .forms import TranscriptionForm
 from .negotiation import wants_html
+from .operations import HTML, JSON, RUN_ERRORS, SUBMISSION_ERRORS, TRANSCRIPT_TYPES, Answer, Operation, Upload
+from .presence import ClientGoneError, Presence, wait_for
+from .submissions import Submission, receive_submission
 from .transcripts import rendered, set_facts
-from .uploads import UploadRequest, received_upload
+
+logger = structlog.get_logger(__name__)
 
 bp = Blueprint("api", __name__)
 
 
 @bp.post("/transcribe")
-def transcribe() -> Response:
-    """Receive, submit, wait, answer. What arrived is removed again if it never becomes a job."""
-    app = application()
-    upload_request = cast(UploadRequest, request)
-    with received_upload(app.service, upload_request, app.settings.max_upload_bytes) as upload:
-        form = read_options()
-        wanted = form.to_request(
-            model=app.default_model,
-            use_gpu=app.settings.default_use_gpu,
-            vad_filter=app.settings.vad_filter,
+@Operation(
+    "Transcribe a file and wait for the answer",
+    tag="Transcribing",
+    upload=Upload(form=TranscriptionForm),
+    answers={
+        200: Answer(
+            "The transcript, in the format that was asked for.",
+            {JSON: TranscriptionAnswer, HTML: str, **dict.fromkeys(TRANSCRIPT_TYPES, str)},
+            has_facts=True,
         )
-        job = app.service.submit(upload.place, wanted, file_name=upload.file_name, request_id=g.request_id)
-    transcription = app.service.wait(job.id)
-    return answer(form, app.service.get(job.id), transcription)
-
-
-def read_options() -> TranscriptionForm:
-    """Options from the query string and the form; the form's win, and of one name the last."""
-    return parse_form(last_values(request.args), last_values(request.form))
-
-
-def last_values(fields: MultiDict[str, str]) -> dict[str, str]:
-    """The last value of each field: a checkbox follows the hidden field that stands in for it unchecked."""
-    return {name: values[-1] for name, values in fields.lists()}
+    },
+    raises=SUBMISSION_ERRORS + RUN_ERRORS,
+)
+def transcribe() -> Response:
+    """A client that goes away cancels its job, unless it says `detach=true`."""
+    submission = receive_submission(
+        TranscriptionForm, lambda form: SubmissionTerms(is_awaited=not form.detach)
+    )
+    transcription = _awaited(submission)
+    job = application().service.get(submission.job.id)
+    return submission.mark(answer(submission.form, job, transcription))
 
 
 def answer(form: TranscriptionForm, job: Job, transcription: Transcription) -> Response:
@@ -54,3 +55,16 @@ def answer(form: TranscriptionForm, job: Job, transcription: Transcription) -> R
         response = rendered(transcription, form.response_format or "json")
     response.vary.add("Accept")
     return response
+
+
+def _awaited(submission: Submission[TranscriptionForm]) -> Transcription:
+    service = application().service
+    job_id = submission.job.id
+    with waiters().counted(job_id):
+        try:
+            return wait_for(service, job_id, Presence(request.environ))
+        except ClientGoneError:
+            logger.info("client_gone", job_id=job_id, detach=submission.form.detach)
+            if not submission.form.detach and waiters().is_last(job_id):
+                service.cancel(job_id)
+    raise JobCancelledError("The client closed its connection before the answer.")  # nobody reads this

@@ -7,8 +7,22 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from . import api, diagnostics_page, errors, health, jobs, pages, request_log, security, wording
-from .current import EXTENSION
+from . import (
+    api,
+    diagnostics_page,
+    docs,
+    errors,
+    health,
+    job_actions,
+    jobs,
+    pages,
+    request_log,
+    security,
+    stream,
+    wording,
+)
+from .current import EXTENSION, MEMORY, Memory
+from .operations import FILE_ANSWERS, FILE_ERRORS, Operation
 from .unread_bodies import UnreadBodies
 from .uploads import FORM_ROOM_BYTES, UploadRequest
 
@@ -38,10 +52,18 @@ def create_app(application: Application) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.extensions[EXTENSION] = application
+    app.extensions[MEMORY] = Memory()
     # The log comes first: it gives the request its id, and sees every answer last.
     for part in (request_log, security, errors, wording):
         part.init_app(app)
-    for blueprint in (pages.bp, api.bp, jobs.bp, diagnostics_page.bp, health.bp):
-        app.register_blueprint(blueprint)
+    for part in (pages, api, jobs, job_actions, stream, diagnostics_page, health, docs):
+        app.register_blueprint(part.bp)
+    describe_static_files(app)
     app.wsgi_app = UnreadBodies(app.wsgi_app)  # type: ignore[method-assign]
     return app
+
+
+def describe_static_files(app: Flask) -> None:
+    """Flask's own route has its description too."""
+    describe = Operation("Style sheet, scripts, icon", tag="Pages", answers=FILE_ANSWERS, raises=FILE_ERRORS)
+    describe(app.view_functions["static"])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from flask import current_app
+
+from .presence import Waiters
+from .ran_on import RanOn
 
 if TYPE_CHECKING:
     from ..application import Application
@@ -12,7 +16,32 @@ if TYPE_CHECKING:
 #: Where create_app keeps it.
 EXTENSION = "transcriber"
 
+#: Where create_app keeps what the web itself remembers.
+MEMORY = "transcriber-web"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the web remembers between requests."""
+
+    waiters: Waiters = field(default_factory=Waiters)
+    ran_on: RanOn = field(default_factory=RanOn)
+
 
 def application() -> Application:
     """The parts that bootstrap put together."""
     return cast("Application", current_app.extensions[EXTENSION])
+
+
+def waiters() -> Waiters:
+    """The connections that wait for a job."""
+    return _memory().waiters
+
+
+def ran_on() -> RanOn:
+    """Where finished jobs ran, for lists of them."""
+    return _memory().ran_on
+
+
+def _memory() -> Memory:
+    return cast(Memory, current_app.extensions[MEMORY])

@@ -9,8 +9,10 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, make_response, render_template
 
+from .answers import DiagnosticsAnswer
 from .current import application
 from .negotiation import wants_html
+from .operations import HTML, JSON, Answer, Operation
 
 bp = Blueprint("diagnostics", __name__)
 
@@ -19,6 +21,11 @@ TONES = MappingProxyType({"ok": "good", "degraded": "warn", "failed": "bad"})
 
 
 @bp.get("/diagnostics")
+@Operation(
+    "What this installation is and where it computes",
+    tag="Health",
+    answers={200: Answer("The verdict and all that it rests on.", {JSON: DiagnosticsAnswer, HTML: str})},
+)
 def show() -> Response:
     """The verdict in one sentence, then everything it rests on."""
     facts = asdict(application().diagnostics())

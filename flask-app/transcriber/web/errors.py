@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -20,9 +20,14 @@ from ..domain.errors import (
     EngineError,
     GpuRequiredError,
     HostNotAllowedError,
+    IdempotencyConflictError,
+    InterruptedJobError,
     InvalidParameterError,
     JobCancelledError,
+    JobFinishedError,
+    JobNotFailedError,
     JobNotFinishedError,
+    JobTimeoutError,
     LimitError,
     MediaError,
     MethodNotAllowedError,
@@ -34,8 +39,10 @@ from ..domain.errors import (
     StorageFullError,
     TranscriberError,
     UnauthorizedError,
+    UploadGoneError,
     UploadTooLargeError,
 )
+from ..domain.kept_errors import iter_classes
 from .negotiation import wants_html
 
 logger = structlog.get_logger(__name__)
@@ -54,18 +61,24 @@ STATUS: Mapping[type[TranscriberError], int] = MappingProxyType(
         NotFoundError: 404,
         MethodNotAllowedError: 405,
         JobNotFinishedError: 409,
+        JobFinishedError: 409,
+        JobNotFailedError: 409,
         JobCancelledError: 409,
+        UploadGoneError: 410,
         LimitError: 413,
         UploadTooLargeError: 413,
         AudioTooLongError: 413,
         HostNotAllowedError: 421,
         InvalidParameterError: 422,
+        IdempotencyConflictError: 422,
         MediaError: 422,
         DecoderCrashedError: 422,
         QueueFullError: 429,
         CapacityError: 503,
         GpuRequiredError: 503,
         EngineError: 503,
+        InterruptedJobError: 503,
+        JobTimeoutError: 504,
         StorageFullError: 507,
     }
 )
@@ -80,10 +93,6 @@ TYPES: Mapping[int, str] = MappingProxyType(
         429: "rate_limit_error",
     }
 )
-
-
-#: Codes of ended jobs that no class has as its own, with the class they behave like.
-_FURTHER_CODES: Mapping[str, type[TranscriberError]] = MappingProxyType({"interrupted": EngineError})
 
 
 def init_app(app: Flask) -> None:
@@ -101,7 +110,8 @@ def answer_error(error: TranscriberError) -> Response:
     response.vary.add("Accept")
     kind = class_of(error)
     if issubclass(kind, CapacityError):
-        response.headers["Retry-After"] = str(kind.retry_after)
+        asked = error.retry_after if isinstance(error, CapacityError) else kind.retry_after
+        response.headers["Retry-After"] = str(asked)
     if status >= 500 and not kind.retryable:
         # The OpenAI SDK sends every 5xx twice more unless it is told that this won't help.
         response.headers["X-Should-Retry"] = "false"
@@ -146,7 +156,12 @@ def error_body(error: TranscriberError) -> dict[str, Any]:
 
 def status_of(error: TranscriberError) -> int:
     """The HTTP status, found along the ancestors of the error's class."""
-    return next(STATUS[kind] for kind in class_of(error).__mro__ if kind in STATUS)
+    return status_of_class(class_of(error))
+
+
+def status_of_class(kind: type[TranscriberError]) -> int:
+    """The HTTP status of errors of this class."""
+    return next(STATUS[ancestor] for ancestor in kind.__mro__ if ancestor in STATUS)
 
 
 def class_of(error: TranscriberError) -> type[TranscriberError]:
@@ -158,14 +173,7 @@ def class_of(error: TranscriberError) -> type[TranscriberError]:
 
 def classes_by_code() -> dict[str, type[TranscriberError]]:
     """Every code that a class has as its own."""
-    return {kind.code: kind for kind in iter_classes()} | dict(_FURTHER_CODES)
-
-
-def iter_classes(root: type[TranscriberError] = TranscriberError) -> Iterator[type[TranscriberError]]:
-    """The whole tree of errors, from the root down."""
-    yield root
-    for kind in root.__subclasses__():
-        yield from iter_classes(kind)
+    return {kind.code: kind for kind in iter_classes()}
 
 
 def type_of(status: int) -> str:

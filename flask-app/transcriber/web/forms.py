@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ..domain.errors import InvalidParameterError
+from ..domain.jobs import JobStatus, Webhook
 from ..domain.languages import normalise_language
 from ..domain.options import TranscriptionOptions, TranscriptionRequest
+from ..webhooks.signing import check_secret
+from ..webhooks.targets import BadUrlError, parse_target
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
@@ -31,8 +34,8 @@ Flag = Annotated[bool, BeforeValidator(parse_flag)]
 _FLAG = "true or false (also 1/0, yes/no, on/off)"
 
 
-class TranscriptionForm(BaseModel):
-    """Fields of POST /transcribe besides the file. None: the installation's default.
+class OptionsForm(BaseModel):
+    """What every submission may say about the work, besides the file. None: the installation's default.
 
     Each description says what is allowed; the refusal of a wrong value quotes it.
     """
@@ -53,9 +56,6 @@ class TranscriptionForm(BaseModel):
     vad_filter: Flag | None = Field(None, description=_FLAG)
     word_timestamps: Flag = Field(False, description=_FLAG)
     condition_on_previous_text: Flag = Field(False, description=_FLAG)
-    response_format: Literal["json", "verbose_json", "text", "srt", "vtt", "tsv"] | None = Field(
-        None, description="json, verbose_json, text, srt, vtt or tsv"
-    )
 
     @property
     def ignored(self) -> tuple[str, ...]:
@@ -89,19 +89,99 @@ class TranscriptionForm(BaseModel):
         return self.require_gpu or (default if self.use_gpu is None else self.use_gpu)
 
 
+class TranscriptionForm(OptionsForm):
+    """Fields of POST /transcribe besides the file."""
+
+    response_format: Literal["json", "verbose_json", "text", "srt", "vtt", "tsv"] | None = Field(
+        None, description="json, verbose_json, text, srt, vtt or tsv"
+    )
+    detach: Flag = Field(False, description=_FLAG)
+
+
+class JobForm(OptionsForm):
+    """Fields of POST /jobs besides the file."""
+
+    priority: int = Field(0, ge=-100, le=100, description="a whole number from -100 to 100")
+    webhook_url: str | None = Field(
+        None, max_length=2048, description="an http or https URL of up to 2048 characters"
+    )
+    webhook_secret: str | None = Field(
+        None,
+        max_length=200,
+        description="whsec_ and the base64 of 24 to 64 bytes, or another text of 16 to 128 characters",
+    )
+
+    @property
+    def webhook(self) -> Webhook | None:
+        """Who is told of the end. Raises InvalidParameterError for an address or secret that can't be used."""
+        if self.webhook_url is None:
+            if self.webhook_secret is not None:
+                raise InvalidParameterError("webhook_secret", "a secret", "left out where webhook_url is")
+            return None
+        try:
+            parse_target(self.webhook_url)
+        except BadUrlError as error:
+            raise InvalidParameterError("webhook_url", self.webhook_url, str(error)) from None
+        if self.webhook_secret is not None:
+            check_secret(self.webhook_secret)
+        return Webhook(url=self.webhook_url, secret=self.webhook_secret or "")
+
+
+class JobsQuery(BaseModel):
+    """What GET /jobs takes: which jobs, and which page of them."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    status: tuple[JobStatus, ...] = Field(
+        (), description="queued, running, succeeded, failed or cancelled; several by comma or repeated"
+    )
+    before: int | None = Field(
+        None, ge=1, le=2**62, description="the next_before of the page before, a whole number from 1"
+    )
+    limit: int = Field(50, ge=1, le=200, description="a whole number from 1 to 200")
+
+
+Form = TypeVar("Form", bound=OptionsForm)
+
+
 def parse_form(*sources: Mapping[str, str]) -> TranscriptionForm:
+    """The form of POST /transcribe (see parse_fields)."""
+    return parse_fields(TranscriptionForm, *sources)
+
+
+def parse_fields(kind: type[Form], *sources: Mapping[str, str]) -> Form:
     """The form from these sources, later ones first in rank. Raises InvalidParameterError.
 
     An empty value is the same as none: HTML forms send every field they have.
     """
     given = {name: value.strip() for source in sources for name, value in source.items() if value.strip()}
+    return _validated(kind, given)
+
+
+def parse_jobs_query(statuses: list[str], fields: Mapping[str, str]) -> JobsQuery:
+    """The query of GET /jobs; statuses come repeated or with commas. Raises InvalidParameterError."""
+    words = [word.strip() for text in statuses for word in text.split(",")]
+    given: dict[str, object] = {name: value for name, value in fields.items() if value.strip()}
+    return _validated(JobsQuery, given | {"status": tuple(word for word in words if word)})
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse_query(kind: type[Model], fields: Mapping[str, str]) -> Model:
+    """The query of a route; an empty value is the same as none. Raises InvalidParameterError."""
+    return _validated(kind, {name: value.strip() for name, value in fields.items() if value.strip()})
+
+
+def _validated(kind: type[Model], given: Mapping[str, object]) -> Model:
     try:
-        return TranscriptionForm.model_validate(given)
+        return kind.model_validate(given)
     except ValidationError as error:
-        raise _refusal(error.errors(include_url=False, include_context=False)[0]) from None
+        raise _refusal(kind, error.errors(include_url=False, include_context=False)[0]) from None
 
 
-def _refusal(detail: Any) -> InvalidParameterError:
+def _refusal(kind: type[BaseModel], detail: Any) -> InvalidParameterError:
     name = str(detail["loc"][0])
-    allowed = TranscriptionForm.model_fields[name].description or "another value"
-    return InvalidParameterError(name, detail["input"], allowed)
+    allowed = kind.model_fields[name].description or "another value"
+    given = "a secret" if name == "webhook_secret" else detail["input"]
+    return InvalidParameterError(name, given, allowed)

@@ -7,24 +7,32 @@ from typing import Any
 from flask import Blueprint, Response, g, jsonify
 
 from .. import __version__
+from .answers import HealthAnswer
 from .current import application
+from .operations import JSON, Answer, Operation
 
 bp = Blueprint("health", __name__)
 
+_GOOD = Answer("Yes.", {JSON: HealthAnswer})
+_BAD = Answer("No, or not yet; the body says why.", {JSON: HealthAnswer})
+
 
 @bp.get("/health")
+@Operation("Is the process there?", tag="Health", answers={200: _GOOD}, is_open=True)
 def health() -> Response:
     """200 while the process serves at all. Touches neither engine nor disk."""
     return jsonify(_shown({"status": "ok", "version": __version__}))
 
 
 @bp.get("/health/live")
+@Operation("Is the process alive?", tag="Health", answers={200: _GOOD}, is_open=True)
 def live() -> Response:
     """200: no reason to restart the process."""
     return jsonify({"status": "ok"})
 
 
 @bp.get("/health/ready")
+@Operation("Can requests be served?", tag="Health", answers={200: _GOOD, 503: _BAD}, is_open=True)
 def ready() -> tuple[Response, int]:
     """200 when requests can be served under the GPU policy, else 503."""
     is_ready, details = application().ready()
@@ -32,6 +40,7 @@ def ready() -> tuple[Response, int]:
 
 
 @bp.get("/health/gpu")
+@Operation("Is the GPU proven?", tag="Health", answers={200: _GOOD, 503: _BAD})
 def gpu() -> tuple[Response, int]:
     """200 when the GPU is proven, or the policy is off; else 503."""
     is_proven, details = application().gpu_health()

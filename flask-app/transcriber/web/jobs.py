@@ -1,38 +1,113 @@
-"""/jobs/{id}: how a job stands, its result page, and its transcript as files."""
+"""/jobs: submitting a file without waiting for it, the history, one job, and its transcript as files."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from types import MappingProxyType
-from typing import Any
+from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, request, url_for
 
-from flask import Blueprint, Response, jsonify, make_response, render_template, url_for
-
-from ..domain.answer import transcription_to_dict
-from ..domain.errors import JobNotFoundError, NotFoundError
-from ..domain.jobs import Job, JobStatus
+from ..domain.errors import InvalidParameterError, JobNotFinishedError, JobNotFoundError, NotFoundError
+from ..domain.jobs import Job, JobStatus, SubmissionTerms
 from ..domain.transcript import Transcription
 from ..formats.table import FORMATS
 from ..jobs.ids import is_job_id
-from .current import application
+from .answers import JobAnswer, JobPageAnswer, TranscriptionAnswer
+from .current import application, ran_on
 from .file_names import attachment, download_name
+from .forms import JobForm, JobsQuery, parse_jobs_query
+from .job_answers import DOWNLOADS, job_to_dict, summary_to_dict
 from .negotiation import wants_html
+from .operations import (
+    HTML,
+    JSON,
+    LOOKUP_ERRORS,
+    RUN_ERRORS,
+    SUBMISSION_ERRORS,
+    TRANSCRIPT_TYPES,
+    Answer,
+    Operation,
+    Upload,
+)
+from .submissions import last_values, receive_submission
 from .transcripts import rendered, set_facts
 
 bp = Blueprint("jobs", __name__, url_prefix="/jobs")
 
-#: Ends of download addresses, with the format each stands for.
-DOWNLOADS = MappingProxyType(
-    {"txt": "text", "srt": "srt", "vtt": "vtt", "tsv": "tsv", "json": "json", "verbose_json": "verbose_json"}
+
+@bp.post("")
+@Operation(
+    "Submit a file as a job",
+    tag="Jobs",
+    upload=Upload(form=JobForm),
+    answers={
+        202: Answer(
+            "The job is on disk and will be done, whatever happens to this process.",
+            {JSON: JobAnswer},
+            headers=("Location", "Idempotency-Replayed"),
+        ),
+        303: Answer("For browsers: the job's page.", headers=("Location",)),
+    },
+    raises=SUBMISSION_ERRORS,
 )
+def submit() -> Response:
+    """The answer comes as soon as the job is safe, with its place in the queue."""
+    submission = receive_submission(
+        JobForm, lambda form: SubmissionTerms(priority=form.priority, webhook=form.webhook)
+    )
+    location = url_for("jobs.show", job_id=submission.job.id)
+    if wants_html():
+        response = make_response(redirect(location, 303))
+    else:
+        response = jsonify(_whole(submission.job.id))
+        response.status_code = 202
+        response.headers["Location"] = location
+    response.vary.add("Accept")
+    return submission.mark(response)
+
+
+@bp.get("")
+@Operation(
+    "List jobs, the newest first",
+    tag="Jobs",
+    query=JobsQuery,
+    answers={200: Answer("A page of jobs.", {JSON: JobPageAnswer, HTML: str})},
+    raises=(InvalidParameterError, *LOOKUP_ERRORS[1:]),
+)
+def history() -> Response:
+    """`status` may be given several times or with commas; `before` is the `next_before` of the page before."""
+    service = application().service
+    query = parse_jobs_query(request.args.getlist("status"), last_values(request.args))
+    found = service.page(statuses=query.status, before=query.before, limit=query.limit)
+    rows = [summary_to_dict(job, ran_on().find(job, service.transcription)) for job in found.jobs]
+    counts = {status.value: number for status, number in service.counts().items()}
+    shown = {"jobs": rows, "next_before": found.next_before, "counts": counts}
+    if wants_html():
+        response = make_response(render_template("jobs.html", page=shown, found=found.jobs, query=query))
+    else:
+        response = jsonify(shown)
+    response.vary.add("Accept")
+    return response
 
 
 @bp.get("/<job_id>")
+@Operation(
+    "See how a job stands",
+    tag="Jobs",
+    answers={
+        200: Answer(
+            "The job, with all of its transcription once it has succeeded.",
+            {JSON: JobAnswer, HTML: str},
+        )
+    },
+    raises=LOOKUP_ERRORS,
+)
 def show(job_id: str) -> Response:
-    """The job, with its transcription when it has one."""
-    job = get_job(job_id)
-    transcription = find_transcription(job)
-    response = _page(job, transcription) if wants_html() else jsonify(job_to_dict(job, transcription))
+    """A job that failed is a 200 here, with its `error`."""
+    view = application().service.view(get_job(job_id).id)
+    transcription = find_transcription(view.job)
+    if wants_html():
+        page = render_template("job.html", view=view, job=view.job, transcription=transcription)
+        response = make_response(page)
+    else:
+        response = jsonify(job_to_dict(view, transcription))
     if transcription is not None:
         set_facts(response, transcription)
     response.vary.add("Accept")
@@ -40,8 +115,21 @@ def show(job_id: str) -> Response:
 
 
 @bp.get("/<job_id>/transcript.<ending>")
+@Operation(
+    "Download a transcript",
+    tag="Jobs",
+    answers={
+        200: Answer(
+            "The transcript as a file.",
+            {JSON: TranscriptionAnswer, **dict.fromkeys(TRANSCRIPT_TYPES, str)},
+            headers=("Content-Disposition",),
+            has_facts=True,
+        )
+    },
+    raises=(NotFoundError, JobNotFinishedError, *LOOKUP_ERRORS, *RUN_ERRORS),
+)
 def download(job_id: str, ending: str) -> Response:
-    """The transcript as a file. Raises NotFoundError for an ending that is not in the table."""
+    """Of a job that failed, the answer is the job's own error."""
     job = get_job(job_id)
     if ending not in DOWNLOADS:
         raise NotFoundError(
@@ -68,42 +156,6 @@ def find_transcription(job: Job) -> Transcription | None:
     return application().service.transcription(job.id)
 
 
-def job_to_dict(job: Job, transcription: Transcription | None) -> dict[str, Any]:
-    """The job as the API shows it. Times are ISO 8601 in UTC."""
-    return {
-        "job_id": job.id,
-        "status": job.status.value,
-        "file_name": job.file_name,
-        "size_bytes": job.size_bytes,
-        "created_at": _iso(job.created_at),
-        "started_at": _iso(job.started_at),
-        "completed_at": _iso(job.completed_at),
-        "attempts": job.attempts,
-        "error": _error_of(job),
-        "transcription": None if transcription is None else transcription_to_dict(transcription),
-        "links": _links(job),
-    }
-
-
-def _links(job: Job) -> dict[str, str]:
-    own = {"self": url_for("jobs.show", job_id=job.id)}
-    if job.status is not JobStatus.SUCCEEDED:
-        return own
-    return own | {e: url_for("jobs.download", job_id=job.id, ending=e) for e in DOWNLOADS}
-
-
-def _error_of(job: Job) -> dict[str, Any] | None:
-    error = job.error
-    if error is None:
-        return None
-    return {"code": error.code, "message": error.message, "param": error.param, "fix": error.fix}
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
-
-
-def _page(job: Job, transcription: Transcription | None) -> Response:
-    if transcription is None:
-        return make_response(render_template("job.html", job=job))
-    return make_response(render_template("transcript.html", job=job, transcription=transcription))
+def _whole(job_id: str) -> dict[str, object]:
+    view = application().service.view(job_id)
+    return job_to_dict(view, find_transcription(view.job))

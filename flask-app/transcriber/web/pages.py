@@ -7,6 +7,7 @@ from flask import Blueprint, Response, current_app, render_template
 from ..domain.languages import LANGUAGES
 from ..domain.options import TASKS
 from .current import application
+from .operations import FILE_ANSWERS, FILE_ERRORS, Operation, page
 from .uploads import FILE_FIELDS
 
 bp = Blueprint("pages", __name__)
@@ -16,6 +17,7 @@ GPU_OFF = "The operator has turned the GPU off (WHISPER_GPU_POLICY=off)."
 
 
 @bp.get("/")
+@Operation("The upload page", tag="Pages", answers=page("A form that works without a script, too."))
 def upload() -> str:
     """Choose a file and options. Works as a plain form; static/upload.js adds progress."""
     app = application()
@@ -35,6 +37,7 @@ def upload() -> str:
 
 
 @bp.get("/favicon.ico")
+@Operation("The icon", tag="Pages", answers=FILE_ANSWERS, raises=FILE_ERRORS)
 def favicon() -> Response:
     """Browsers ask for this address also on pages that are not HTML."""
     return current_app.send_static_file("favicon.svg")

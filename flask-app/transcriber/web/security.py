@@ -22,6 +22,9 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Endpoints that answer without a key, and then without details: load balancers have none.
 OPEN_ENDPOINTS = frozenset({"health.health", "health.live", "health.ready"})
 
+#: The policy's word for this service itself.
+OWN = "'self'"
+
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 WILDCARD_ADDRESSES = frozenset({"", "0.0.0.0", "::"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -122,7 +125,7 @@ def set_headers(response: Response) -> Response:
     headers = response.headers
     headers["Content-Security-Policy"] = (
         f"default-src 'self'; script-src 'self' 'nonce-{g.get('csp_nonce', '')}'; style-src 'self'; "
-        "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+        f"img-src {g.get('csp_images', OWN)}; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
     )
     headers["X-Content-Type-Options"] = "nosniff"
     # Not no-referrer: under that, browsers send our own form with "Origin: null", which is refused.

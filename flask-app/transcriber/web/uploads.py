@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,13 +64,16 @@ class ReceivedUpload:
     place: Upload
     file_name: str
     size_bytes: int
+    #: SHA-256 of the bytes, where one was asked for.
+    digest: str | None = None
 
 
 class SpooledFile(io.RawIOBase):
     """The spool's side of one file part: writes, counts, refuses what is too large."""
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
+    def __init__(self, path: Path, max_bytes: int, *, needs_digest: bool = False) -> None:
         super().__init__()
+        self._digest = hashlib.sha256() if needs_digest else None
         with storage_errors():
             self._file = path.open("wb")
         self._max_bytes = max_bytes
@@ -83,11 +87,18 @@ class SpooledFile(io.RawIOBase):
             raise too_large(self._max_bytes)
         with storage_errors():
             self._file.write(data)
+        if self._digest is not None:
+            self._digest.update(data)
         self._until_turn -= len(data)
         if self._until_turn <= 0:
             self._until_turn = TURN_BYTES
             let_others_run()
         return len(data)
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of what was written so far, where one was asked for."""
+        return None if self._digest is None else self._digest.hexdigest()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """The parser rewinds a file it has finished; nobody reads this one here."""
@@ -103,10 +114,13 @@ class SpooledFile(io.RawIOBase):
 class UploadReceiver:
     """Takes one file out of one request."""
 
-    def __init__(self, service: Service, request: UploadRequest, max_bytes: int) -> None:
+    def __init__(
+        self, service: Service, request: UploadRequest, max_bytes: int, *, needs_digest: bool = False
+    ) -> None:
         self._service = service
         self._request = request
         self._max_bytes = max_bytes
+        self._needs_digest = needs_digest
         self._place: Upload | None = None
         self._file: SpooledFile | None = None
 
@@ -134,7 +148,7 @@ class UploadReceiver:
         if self._file is not None:
             raise BadRequestError("The request carries more than one file.", fix="Send one file per request.")
         self._place = self._service.begin_upload(expected_bytes=self._request.content_length or 0)
-        self._file = SpooledFile(self._place.path, self._max_bytes)
+        self._file = SpooledFile(self._place.path, self._max_bytes, needs_digest=self._needs_digest)
         return cast("IO[bytes]", self._file)
 
     def _received(self) -> ReceivedUpload:
@@ -147,14 +161,19 @@ class UploadReceiver:
         if self._file.size == 0:
             raise EmptyUploadError() if sent.filename else MissingAudioError()
         return ReceivedUpload(
-            place=self._place, file_name=shown_name(sent.filename or ""), size_bytes=self._file.size
+            place=self._place,
+            file_name=shown_name(sent.filename or ""),
+            size_bytes=self._file.size,
+            digest=self._file.digest,
         )
 
 
 @contextmanager
-def received_upload(service: Service, request: UploadRequest, max_bytes: int) -> Iterator[ReceivedUpload]:
+def received_upload(
+    service: Service, request: UploadRequest, max_bytes: int, *, needs_digest: bool = False
+) -> Iterator[ReceivedUpload]:
     """The request's file; it is removed again when the body of the `with` does not end well."""
-    receiver = UploadReceiver(service, request, max_bytes)
+    receiver = UploadReceiver(service, request, max_bytes, needs_digest=needs_digest)
     try:
         yield receiver.receive()
     except BaseException:  # also a greenlet that is killed: nothing may stay in the spool
@@ -171,6 +190,10 @@ def parse_form(request: UploadRequest) -> None:
             "The request body is not a whole multipart form.",
             fix="Check that the client sends the boundary it announces, and that the connection holds.",
         ) from error
+    if None in request.form or None in request.files:
+        raise BadRequestError(
+            "A part of the form has no name.", fix="Give each part a name in its Content-Disposition."
+        )
 
 
 def refuse_other_content(request: UploadRequest) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from flask import Flask
 
 from .. import __version__
 from ..domain.languages import language_name
+from .job_answers import shown_url
 
 _SIZES = ("bytes", "kB", "MB", "GB", "TB")
 
@@ -14,10 +17,12 @@ def init_app(app: Flask) -> None:
     """Give the templates these filters, and the version."""
     app.add_template_filter(clock)
     app.add_template_filter(duration)
+    app.add_template_filter(about)
     app.add_template_filter(size)
     app.add_template_filter(language_title)
     app.add_template_filter(yes_no)
     app.add_template_filter(plain)
+    app.add_template_filter(shown_url, "without_query")
     app.context_processor(lambda: {"version": __version__})
 
 
@@ -37,6 +42,14 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def about(seconds: float) -> str:
+    """An estimate, no finer than it is: 8 s, 12 min, 2 h 3 min. static/job.js says it the same way."""
+    if seconds < 60:
+        return f"{math.ceil(seconds)} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def size(count: float) -> str:

@@ -74,6 +74,7 @@ def test_a_jobs_folder_is_private_and_its_names_are_ours(spool: Spool, tmp_path:
     assert mode(folder) == mode(folder.parent) == 0o700
     assert spool.upload_path(JOB_ID) == folder / "upload"
     assert spool.pcm_path(JOB_ID) == folder / "audio.pcm"
+    assert spool.journal_path(JOB_ID) == folder / "journal"
 
 
 def test_a_folder_is_created_once(spool: Spool) -> None:
@@ -99,9 +100,23 @@ def test_no_foreign_name_becomes_a_path(spool: Spool, tmp_path: Path, job_id: st
     results = FileResultStore(tmp_path / "results")
     output = OutputFolder(tmp_path / "output")
 
-    for use in (spool.create, spool.upload_path, spool.pcm_path, spool.commit, spool.remove, results.find):
+    for use in (
+        spool.create,
+        spool.upload_path,
+        spool.pcm_path,
+        spool.journal_path,
+        spool.commit,
+        spool.size_bytes,
+        spool.drop_work,
+        spool.remove,
+        results.find,
+        results.size_bytes,
+        results.remove,
+    ):
         with pytest.raises(ValueError, match="not a job id"):
             use(job_id)
+    with pytest.raises(ValueError, match="not a job id"):
+        output.remove(job_id, "a.mp3")
     with pytest.raises(ValueError, match="not a job id"):
         results.save(make_transcription(job_id=job_id))
     with pytest.raises(ValueError, match="not a job id"):
@@ -141,6 +156,33 @@ def test_sweep_removes_what_no_job_knows_and_leaves_foreign_files(spool: Spool, 
 
     assert swept == (OTHER_ID,)
     assert (kept.exists(), gone.exists(), foreign.exists()) == (True, False, True)
+
+
+def test_the_work_goes_and_the_upload_stays(spool: Spool) -> None:
+    folder = spool.create(JOB_ID)
+    for path in (spool.upload_path(JOB_ID), spool.pcm_path(JOB_ID), spool.journal_path(JOB_ID)):
+        path.write_bytes(b"x")
+    (folder / ".journal.tmp").write_bytes(b"half")
+
+    spool.drop_work(JOB_ID)
+    spool.drop_work(JOB_ID)
+    spool.drop_work(OTHER_ID)
+
+    assert os.listdir(folder) == ["upload"]
+
+
+def test_sizes_are_told_by_job_and_in_all(spool: Spool, results: FileResultStore, tmp_path: Path) -> None:
+    for job_id, size in ((JOB_ID, 100), (OTHER_ID, 1000)):
+        spool.create(job_id)
+        spool.upload_path(job_id).write_bytes(b"x" * size)
+    spool.journal_path(JOB_ID).write_bytes(b"x" * 11)
+    results.save(make_transcription())
+    size = (tmp_path / "results" / f"{JOB_ID}.json").stat().st_size
+
+    assert (spool.size_bytes(JOB_ID), spool.size_bytes(OTHER_ID), spool.used_bytes()) == (111, 1000, 1111)
+    assert (results.size_bytes(JOB_ID), results.used_bytes()) == (size, size)
+    assert (spool.size_bytes("job_" + "c" * 24), results.size_bytes(OTHER_ID)) == (0, 0)
+    assert spool.ids() == {JOB_ID, OTHER_ID}
 
 
 def test_room_is_what_the_disk_has_less_the_reserve(tmp_path: Path) -> None:
@@ -287,6 +329,21 @@ def test_what_a_killed_process_left_half_written_is_cleared(results: FileResultS
     assert sorted(os.listdir(tmp_path / "results")) == [".folder.tmp", f"{JOB_ID}.json"]
 
 
+def test_results_that_no_job_knows_are_swept_and_foreign_files_stay(
+    results: FileResultStore, tmp_path: Path
+) -> None:
+    results.save(make_transcription())
+    results.save(make_transcription(job_id=OTHER_ID))
+    for foreign in ("notes.json", "job_x.json", f"{OTHER_ID}.json.bak"):
+        (tmp_path / "results" / foreign).write_text("mine")
+
+    swept = results.sweep([JOB_ID])
+
+    assert swept == (OTHER_ID,)
+    assert results.ids() == {JOB_ID}
+    assert len(os.listdir(tmp_path / "results")) == 4
+
+
 # Output
 
 
@@ -302,6 +359,17 @@ def test_output_is_named_after_file_and_job(tmp_path: Path) -> None:
     assert text_path.read_text() == "Hi.\n"
     assert '"gpu_used": false' in json_path.read_text()
     assert sorted(os.listdir(tmp_path / "output")) == sorted([text_path.name, json_path.name])
+
+
+def test_output_can_be_removed_again(tmp_path: Path) -> None:
+    output = OutputFolder(tmp_path / "output")
+    output.write(make_transcription(), "C:\\talks\\a.mp3")
+    output.write(make_transcription(job_id=OTHER_ID), "a.mp3")
+
+    output.remove(JOB_ID, "C:\\talks\\a.mp3")
+    output.remove(JOB_ID, "C:\\talks\\a.mp3")
+
+    assert sorted(os.listdir(tmp_path / "output")) == [f"a.{OTHER_ID}.json", f"a.{OTHER_ID}.txt"]
 
 
 def test_output_is_as_readable_as_the_umask_says(tmp_path: Path) -> None:

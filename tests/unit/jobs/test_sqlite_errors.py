@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from job_stores import files_up_to, make_job, opened, refusal
+from job_stores import files_up_to, make_job, opened, refusal, stored_job
 from transcriber.domain.errors import StorageFailedError, StorageFullError, TranscriberError
 from transcriber.jobs.sqlite_errors import error_at_start, error_while_serving, is_storage_failure, no_wal
 
@@ -207,7 +207,7 @@ def test_a_row_without_an_option_of_today_has_its_default(path: Path, executor: 
             other.execute("UPDATE jobs SET request = ?", (request,))
             other.commit()
 
-        assert store.get(make_job().id) == make_job()
+        assert store.get(make_job().id) == stored_job()
 
 
 def full_disk() -> DBAPIError:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from job_stores import NOW, files_up_to, make_job, opened, refusal
+from job_stores import NOW, files_up_to, make_job, opened, refusal, stored_job
 from transcriber.domain.errors import (
     ConfigError,
     ShuttingDownError,
@@ -46,7 +46,7 @@ def test_jobs_outlive_the_process(path: Path, executor: Executor) -> None:
     with opened(path, executor) as store:
         unfinished = store.list_jobs(statuses=(JobStatus.QUEUED, JobStatus.RUNNING))
 
-    assert unfinished == [make_job().evolve(status=JobStatus.RUNNING, attempts=1, started_at=NOW)]
+    assert unfinished == [stored_job().evolve(status=JobStatus.RUNNING, attempts=1, started_at=NOW)]
 
 
 def test_files_are_for_our_user_alone(path: Path, executor: Executor) -> None:
@@ -77,7 +77,7 @@ def test_a_second_owner_is_refused_with_the_pid_of_the_first(path: Path, executo
     assert error.code == "store_in_use"
     assert f"process {os.getpid()}" in error.message
     with opened(path, executor) as store:
-        assert store.get(make_job().id) == make_job()
+        assert store.get(make_job().id) == stored_job()
 
 
 def test_an_owner_without_a_readable_pid_is_refused_too(path: Path, executor: Executor) -> None:

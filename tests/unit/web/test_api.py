@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 
 import pytest
 from flask.testing import FlaskClient
@@ -203,3 +204,20 @@ def test_request_id_goes_into_the_job_and_back(client: FlaskClient, service: Fak
     job = service.jobs[answer.json["job_id"]]
     assert job.request_id == answer.headers["X-Request-ID"]
     assert job.file_name == "speech.wav"
+
+
+@pytest.mark.parametrize(("fields", "status"), [({}, "cancelled"), ({"detach": "true"}, "queued")])
+def test_client_that_goes_away_cancels_its_job_unless_it_detached(
+    client: FlaskClient, service: FakeService, fields: dict[str, str], status: str
+) -> None:
+    service.release.clear()
+    server, sender = socket.socketpair()
+    sender.close()
+
+    with server:
+        answer = post_file(client, environ={"gunicorn.socket": server}, **fields)
+
+    [job] = service.jobs.values()
+    assert job.status.value == status
+    assert answer.status_code == 409
+    service.release.set()

@@ -7,8 +7,8 @@ import json
 import pytest
 from flask.testing import FlaskClient
 
-from fakes import FakeService
-from transcriber.domain.jobs import JobError, JobStatus
+from fakes import NOW, FakeService
+from transcriber.domain.jobs import Delivery, DeliveryStatus, JobError, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.jobs.ids import new_job_id
 from transcriber.web.file_names import MAX_NAME, download_name, shown_name
@@ -30,7 +30,12 @@ def test_finished_job_shows_its_transcription(client: FlaskClient, done: str) ->
     assert answer.json["status"] == "succeeded"
     assert answer.json["file_name"] == "Rede über Bären.mp3"
     assert answer.json["created_at"] == "2026-11-21T12:00:00+00:00"
-    assert answer.json["transcription"]["gpu_used"] is False
+    assert answer.json["gpu_used"] is False
+    assert answer.json["device"] == "cpu"
+    assert answer.json["text"].startswith("Ask not")
+    assert answer.json["receipt"]["windows_total"] == 1
+    assert answer.json["progress"] is None
+    assert answer.json["position"] is None
     assert answer.json["error"] is None
     assert answer.headers["X-Gpu-Used"] == "false"
     assert answer.headers["X-Job-Id"] == done
@@ -60,9 +65,145 @@ def test_unfinished_job_says_so(client: FlaskClient, service: FakeService, statu
     page = client.get(f"/jobs/{job.id}", headers={"Accept": BROWSER})
 
     assert answer.json["status"] == status.value
-    assert answer.json["transcription"] is None
-    assert set(answer.json["links"]) == {"self"}
-    assert 'http-equiv="refresh"' in page.text
+    assert answer.json["gpu_used"] is None
+    assert answer.json["text"] is None
+    assert answer.json["segments"] == []
+    assert set(answer.json["links"]) == {"self", "stream"}
+    assert '<noscript><meta http-equiv="refresh"' in page.text
+
+
+def test_running_job_shows_progress_and_segments_so_far(client: FlaskClient, service: FakeService) -> None:
+    job = service.add_job(new_job_id(), REQUEST)
+    service.start(job.id)
+    service.progress(job.id, 41.66)
+    service.say(job.id, " Ask <b>not</b>")
+
+    answer = client.get(f"/jobs/{job.id}").json
+    page = client.get(f"/jobs/{job.id}", headers={"Accept": BROWSER}).text
+
+    assert answer["progress"]["percent"] == 41.7
+    assert answer["position"] == 0
+    assert answer["estimated_wait_seconds"] == 0.0
+    assert answer["progress"]["stage"] == "transcribing"
+    assert answer["progress"]["seconds_left"] == 12.0
+    assert [segment["text"] for segment in answer["segments"]] == [" Ask <b>not</b>"]
+    assert 'value="41"' in page
+    assert "Ask &lt;b&gt;not&lt;/b&gt;" in page
+    assert 'data-last-event-id="1"' in page
+
+
+def test_queued_job_shows_its_place(client: FlaskClient, service: FakeService) -> None:
+    service.add_job(new_job_id(), REQUEST)
+    second = service.add_job(new_job_id(), REQUEST)
+
+    answer = client.get(f"/jobs/{second.id}").json
+    page = client.get(f"/jobs/{second.id}", headers={"Accept": BROWSER}).text
+
+    assert answer["position"] == 2
+    assert answer["estimated_wait_seconds"] == 30.0
+    assert "place 2 · about 30 s" in page
+
+
+def test_deliveries_are_shown_without_secret_and_query(client: FlaskClient, service: FakeService) -> None:
+    job = service.add_job(new_job_id(), REQUEST)
+    sent = Delivery(
+        id="msg_1",
+        job_id=job.id,
+        url="https://me:pw@hooks.example/in?token=t0ken",
+        secret="s3cret",
+        payload="{}",
+        status=DeliveryStatus.GIVEN_UP,
+        tries=3,
+        created_at=NOW,
+        next_try_at=NOW,
+        last_error="connection refused",
+    )
+    service.outbox[job.id] = (sent,)
+
+    answer = client.get(f"/jobs/{job.id}")
+    page = client.get(f"/jobs/{job.id}", headers={"Accept": BROWSER}).text
+
+    [delivery] = answer.json["deliveries"]
+    assert delivery["url"] == "https://hooks.example/in"
+    assert delivery["tries"] == 3
+    assert delivery["next_try_at"] is None
+    assert "connection refused" in page
+    assert not any(word in answer.text + page for word in ("t0ken", "s3cret", "me:pw"))
+
+
+def test_history_is_paged_and_newest_first(client: FlaskClient, service: FakeService) -> None:
+    ids = [service.add_job(new_job_id(), REQUEST).id for _ in range(5)]
+
+    first = client.get("/jobs?limit=2").json
+    second = client.get(f"/jobs?limit=2&before={first['next_before']}").json
+    third = client.get(f"/jobs?limit=2&before={second['next_before']}").json
+
+    pages = [[job["job_id"] for job in page["jobs"]] for page in (first, second, third)]
+    assert pages == [ids[:2:-1], ids[2:0:-1], ids[:1]]
+    assert third["next_before"] is None
+
+
+@pytest.mark.parametrize("query", ["status=failed&status=cancelled", "status=failed,cancelled"])
+def test_history_is_filtered_by_status(client: FlaskClient, service: FakeService, query: str) -> None:
+    for status in JobStatus:
+        service.add_job(new_job_id(), REQUEST, status=status)
+
+    answer = client.get(f"/jobs?{query}").json
+
+    assert {job["status"] for job in answer["jobs"]} == {"failed", "cancelled"}
+    assert answer["counts"] == {status.value: 1 for status in JobStatus}
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=many", "limit"),
+        ("before=0", "before"),
+        ("before=-1", "before"),
+        ("before=" + "9" * 30, "before"),
+        ("status=done", "status"),
+    ],
+)
+def test_odd_history_query_is_422_that_names_it(client: FlaskClient, query: str, param: str) -> None:
+    answer = client.get(f"/jobs?{query}")
+
+    assert answer.status_code == 422
+    assert answer.json["error"]["param"] == param
+
+
+def test_history_page_shows_device_and_actions(client: FlaskClient, service: FakeService, done: str) -> None:
+    error = JobError(code="no_audio_stream", message="silent", fix="")
+    failed = service.add_job(new_job_id(), REQUEST, status=JobStatus.FAILED, error=error)
+    running = service.add_job(new_job_id(), REQUEST, status=JobStatus.RUNNING, file_name="<i>.wav")
+
+    page = client.get("/jobs", headers={"Accept": BROWSER})
+
+    assert page.mimetype == "text/html"
+    assert '<span class="badge cpu">CPU</span> <small>int8_float32</small>' in page.text
+    assert f'action="/jobs/{failed.id}/retry"' in page.text
+    assert f'action="/jobs/{done}/delete"' in page.text
+    assert f'action="/jobs/{running.id}/cancel"' in page.text
+    assert "no_audio_stream" in page.text
+    assert "&lt;i&gt;.wav" in page.text
+
+
+def test_result_that_can_not_be_read_does_not_hide_the_list(
+    client: FlaskClient, service: FakeService, done: str
+) -> None:
+    del service.results[done]
+
+    [job] = client.get("/jobs").json["jobs"]
+
+    assert job["gpu_used"] is None
+    assert job["device"] is None
+
+
+def test_empty_history_is_a_page(client: FlaskClient) -> None:
+    page = client.get("/jobs?status=failed", headers={"Accept": BROWSER}).text
+
+    assert "There are no failed jobs." in page
 
 
 def test_failed_job_shows_its_error(client: FlaskClient, service: FakeService) -> None:
@@ -146,12 +287,20 @@ def test_transcript_of_an_unfinished_job_is_409(client: FlaskClient, service: Fa
 
 
 @pytest.mark.parametrize(
-    ("code", "status"), [("undecodable_media", 422), ("audio_too_long", 413), ("interrupted", 503)]
+    ("code", "kind", "status"),
+    [
+        ("undecodable_media", None, 422),
+        ("audio_too_long", None, 413),
+        ("interrupted", None, 503),
+        ("cublas_missing", "gpu_required", 503),
+        ("task_not_supported", "invalid_parameter", 422),
+        ("of_another_version", None, 500),
+    ],
 )
 def test_transcript_of_a_failed_job_is_its_error(
-    client: FlaskClient, service: FakeService, code: str, status: int
+    client: FlaskClient, service: FakeService, code: str, kind: str | None, status: int
 ) -> None:
-    error = JobError(code=code, message="no", fix="")
+    error = JobError(code=code, message="no", fix="", kind=kind)
     job = service.add_job(new_job_id(), REQUEST, status=JobStatus.FAILED, error=error)
 
     answer = client.get(f"/jobs/{job.id}/transcript.txt")

@@ -74,6 +74,23 @@ def test_file_in_another_field_is_refused_by_name(client: FlaskClient, service: 
     assert list(service.spool.iterdir()) == []
 
 
+@pytest.mark.parametrize("path", ["/transcribe", "/jobs"])
+@pytest.mark.parametrize("disposition", ["form-data", 'form-data; filename="x.wav"'])
+def test_part_without_a_name_is_400(
+    client: FlaskClient, service: FakeService, path: str, disposition: str
+) -> None:
+    """Found by schemathesis."""
+    part = f"--b\r\nContent-Disposition: {disposition}\r\n\r\nx\r\n"
+    audio = '--b\r\nContent-Disposition: form-data; name="audio"; filename="a"\r\n\r\nx\r\n'
+    body = (part if "filename" in disposition else part + audio) + "--b--\r\n"
+
+    answer = client.post(path, data=body.encode(), content_type="multipart/form-data; boundary=b")
+
+    assert answer.status_code == 400
+    assert answer.json["error"]["code"] == "bad_request"
+    assert list(service.spool.iterdir()) == []
+
+
 def test_empty_file_is_400_empty_upload(client: FlaskClient, service: FakeService) -> None:
     answer = post_file(client, b"")
 

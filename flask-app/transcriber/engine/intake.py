@@ -1,0 +1,66 @@
+"""From a message of the service to a job, on the child's side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..domain.options import TranscriptionOptions
+from .batching import LANES
+from .job import JobSpec, Resumed
+from .protocol import Message
+from .telling import PlanTotals, Told
+from .windows import SpeechChunk, Window
+
+
+def job_spec(message: Message) -> JobSpec:
+    """The job that a transcribe message asks for. Raises KeyError, TypeError or ValueError for a wrong one."""
+    lane = message.get("lane", "long")
+    if lane not in LANES:
+        raise ValueError(f"unknown lane {lane!r}")
+    resumption = message.get("resumption")
+    return JobSpec(
+        job_id=str(message["job_id"]),
+        pcm_path=Path(message["pcm_path"]),
+        samples=int(message["samples"]),
+        options=TranscriptionOptions(**message["options"]),
+        lane=lane,
+        resumed=None if resumption is None else _resumed(resumption),
+    )
+
+
+def _resumed(fields: dict[str, Any]) -> Resumed:
+    plan, history = fields["plan"], fields["history"]
+    return Resumed(
+        language=str(fields["language"]),
+        language_probability=float(fields["language_probability"]),
+        told=Told(
+            windows=int(fields["windows"]),
+            segments=int(fields["segments"]),
+            last_end=float(fields["last_end"]),
+            plan=None if plan is None else _windows(plan),
+        ),
+        totals=None if plan is None else _totals(plan),
+        history=None if history is None else tuple(int(token) for token in history),
+    )
+
+
+def _windows(plan: dict[str, Any]) -> tuple[Window, ...]:
+    spans = zip(plan["windows"], plan["speech"], strict=True)
+    return tuple(
+        Window(
+            index=index,
+            start=int(start),
+            end=int(end),
+            speech=tuple(SpeechChunk(start=int(first), end=int(last)) for first, last in chunks),
+        )
+        for index, ((start, end), chunks) in enumerate(spans)
+    )
+
+
+def _totals(plan: dict[str, Any]) -> PlanTotals:
+    return PlanTotals(
+        is_complete=True,
+        duration_after_vad=float(plan["duration_after_vad"]),
+        vad_seconds=float(plan["vad_seconds"]),
+    )

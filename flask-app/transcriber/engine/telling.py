@@ -1,0 +1,188 @@
+"""What is told of one job, in the order that the protocol promises: language, plan, windows with their segments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+
+from ..domain.ports import SAMPLE_RATE
+from ..domain.transcript import Segment
+from .decoding import DecodedWindow
+from .protocol import Message
+from .windows import Window
+
+#: The plan is told when so many windows are new, or so many seconds after it was told last.
+_PLAN_WINDOWS = 16
+_PLAN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanTotals:
+    """What planning has found up to some window."""
+
+    is_complete: bool
+    duration_after_vad: float
+    vad_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """What an earlier run of the job has told, and the plan if that was told whole."""
+
+    windows: int = 0
+    segments: int = 0
+    last_end: float = 0.0
+    plan: tuple[Window, ...] | None = None
+
+
+@dataclass(slots=True)
+class _Result:
+    """What is known of one window; it may be decoded in several parts."""
+
+    segments: list[Segment] = field(default_factory=list)
+    devices: set[str] = field(default_factory=set)
+    is_finished: bool = False
+    history: tuple[int, ...] | None = None
+
+
+class Teller:
+    """Takes what becomes known of a job in any order, and gives it back as messages in the right one."""
+
+    def __init__(
+        self,
+        job_id: str,
+        samples: int,
+        told: Told,
+        totals: PlanTotals | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """told: by an earlier run. totals: those of a plan that is known already."""
+        self._job_id = job_id
+        self._duration = round(samples / SAMPLE_RATE, 3)
+        self._clock = clock
+        self._next_index = told.windows
+        self._last_end = told.last_end
+        self._segments = told.segments
+        self._language: Message | None = None
+        self._language_is_told = False
+        self._found: list[Window] = []
+        self._planned = len(told.plan or ())
+        self._totals = totals or PlanTotals(is_complete=False, duration_after_vad=0.0, vad_seconds=0.0)
+        self._plan_is_told = totals is not None
+        self._plan_told_at = float("-inf")
+        self._results: dict[int, _Result] = {}
+
+    @property
+    def totals(self) -> PlanTotals:
+        return self._totals
+
+    @property
+    def has_segments(self) -> bool:
+        """Whether the job has any text, that of an earlier run included."""
+        return self._segments > 0
+
+    @property
+    def is_done(self) -> bool:
+        """Everything has been told, but for the end."""
+        return self._plan_is_told and self._next_index >= self._planned
+
+    def know_language(self, language: str, probability: float) -> None:
+        """The language is known now."""
+        self._language = {
+            "type": "language",
+            "job_id": self._job_id,
+            "language": language,
+            "language_probability": probability,
+        }
+
+    def skip_language(self) -> None:
+        """The language was told by an earlier run."""
+        self._language_is_told = True
+
+    def add_planned(self, window: Window, totals: PlanTotals) -> None:
+        """One more window of the plan."""
+        self._found.append(window)
+        self._totals = totals
+
+    def add_result(self, window: Window, decoded: DecodedWindow, history: tuple[int, ...] | None) -> None:
+        """A window, or a part of it, is decoded. One that was told already changes nothing."""
+        if window.index < self._next_index:
+            return
+        result = self._results.setdefault(window.index, _Result())
+        result.segments.extend(decoded.segments)
+        result.devices.add(decoded.device)
+        result.is_finished = decoded.rest is None
+        result.history = history
+
+    def pull(self) -> list[Message]:
+        """What can be told now."""
+        messages: list[Message] = []
+        if self._language is not None and not self._language_is_told:
+            self._language_is_told = True
+            messages.append(self._language)
+        if not self._language_is_told:
+            return messages
+        if self._is_plan_due():
+            messages.append(self._plan_message())
+        while self._is_next_finished():
+            messages.extend(self._result_messages(self._results.pop(self._next_index)))
+            self._next_index += 1
+        return messages
+
+    def _is_plan_due(self) -> bool:
+        if self._plan_is_told or not self._found:
+            return False
+        return (
+            self._totals.is_complete
+            or len(self._found) >= _PLAN_WINDOWS
+            or self._clock() - self._plan_told_at >= _PLAN_SECONDS
+            or self._planned in self._results
+        )
+
+    def _plan_message(self) -> Message:
+        found, self._found = self._found, []
+        first, self._planned = self._planned, self._planned + len(found)
+        self._plan_is_told = self._totals.is_complete
+        self._plan_told_at = self._clock()
+        return {
+            "type": "plan",
+            "job_id": self._job_id,
+            "first_index": first,
+            "windows": [[window.start, window.end] for window in found],
+            "speech": [[[chunk.start, chunk.end] for chunk in window.speech] for window in found],
+            **asdict(self._totals),
+        }
+
+    def _is_next_finished(self) -> bool:
+        result = self._results.get(self._next_index)
+        return result is not None and result.is_finished and self._next_index < self._planned
+
+    def _result_messages(self, result: _Result) -> list[Message]:
+        messages: list[Message] = [
+            {
+                "type": "window",
+                "job_id": self._job_id,
+                "index": self._next_index,
+                # A window counts for the GPU only if every part of it was computed there.
+                "device": min(result.devices, key=lambda name: name == "cuda"),
+                "history": result.history,
+            }
+        ]
+        for segment in result.segments:
+            messages.append(
+                {"type": "segment", "job_id": self._job_id, "segment": asdict(self._numbered(segment))}
+            )
+        return messages
+
+    def _numbered(self, segment: Segment) -> Segment:
+        """The segment with its id, beginning where the one before ended or later, inside the file."""
+        start = min(max(segment.start, self._last_end), self._duration)
+        end = min(max(segment.end, start), self._duration)
+        self._last_end = end
+        self._segments += 1
+        words = segment.words and tuple(
+            replace(word, start=min(max(word.start, start), end), end=min(max(word.end, start), end))
+            for word in segment.words
+        )
+        return replace(segment, id=self._segments - 1, start=start, end=end, words=words)

@@ -1,0 +1,131 @@
+"""Following jobs: their events as they come, or all of them again, and how a job stands at this moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .domain.errors import JobCancelledError, JobNotFinishedError
+from .domain.feed import FeedEvent
+from .domain.jobs import Delivery, Job, JobProgress, JobStatus, QueuePlace
+from .domain.kept_errors import restored
+from .domain.transcript import Segment, Transcription
+from .endings import Storage, done_data, failure_data
+from .estimates import Estimates
+from .jobs import journal
+from .jobs.feed import Feed, Feeds, replayed
+from .progress import progress_data
+from .running import Running
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobView:
+    """A job as it stands: progress while it runs, its place while it waits, and its segments until it has ended.
+
+    The segments of a job that succeeded are in its transcription.
+    """
+
+    job: Job
+    progress: JobProgress | None
+    place: QueuePlace | None
+    segments: tuple[Segment, ...]
+    deliveries: tuple[Delivery, ...]
+
+
+class Following:
+    """Reads jobs for those who look on. Safe to call from any thread."""
+
+    def __init__(self, storage: Storage, feeds: Feeds, running: Running, estimates: Estimates) -> None:
+        self._storage = storage
+        self._feeds = feeds
+        self._running = running
+        self._estimates = estimates
+
+    def view(self, job_id: str) -> JobView:
+        """How the job stands. Raises JobNotFoundError."""
+        job = self._storage.jobs.get(job_id)
+        progress = self._running.progress_of(job_id) if job.status is JobStatus.RUNNING else None
+        is_queued = job.status is JobStatus.QUEUED
+        return JobView(
+            job=job,
+            progress=progress.now() if progress else None,
+            place=self._estimates.place(job_id) if is_queued else None,
+            segments=() if job.status.is_final else self._segments(job),
+            deliveries=tuple(self._storage.outbox.of_job(job_id)) if job.webhook else (),
+        )
+
+    def transcription(self, job_id: str) -> Transcription:
+        """A finished job's answer. Raises JobNotFoundError, JobNotFinishedError, or the job's error."""
+        job = self._storage.jobs.get(job_id)
+        if job.error is not None:
+            raise restored(job.error)
+        if job.status is JobStatus.CANCELLED:
+            raise JobCancelledError()
+        # A result without its row's word may belong to an attempt that was cut off.
+        found = self._find_result(job_id) if job.status is JobStatus.SUCCEEDED else None
+        if found is None:
+            raise JobNotFinishedError(
+                f"Job {job_id} is {job.status.value}.", fix="Ask again when it has succeeded."
+            )
+        return found
+
+    def follow(self, job_id: str, after: int) -> Iterator[FeedEvent | None]:
+        """See Service.follow. Raises JobNotFoundError at once, not with the first event."""
+        job = self._storage.jobs.get(job_id)
+        if job.status.is_final:
+            return self._replay(job, after)
+        feed = self._feeds.open(job_id)
+        # Once more: it may have ended before there was a feed to say so.
+        job = self._storage.jobs.get(job_id)
+        if job.status.is_final:
+            self._feeds.end(job_id, *self._last(job))
+            return self._replay(job, after)
+        if not feed.has_begun:
+            feed.restore(self._journaled(job))
+        return self._live(job_id, feed, after)
+
+    def _live(self, job_id: str, feed: Feed, after: int) -> Iterator[FeedEvent | None]:
+        """The feed, and while nobody works on the job, its place in the queue."""
+        shown = None
+        if not feed.is_told:
+            shown = self._estimates.place(job_id)
+            yield _waiting_event(shown)
+        for event in feed.follow(after):
+            if event is None and not feed.is_told:
+                place = self._estimates.place(job_id)
+                if place != shown:
+                    shown = place
+                    yield _waiting_event(place)
+                    continue
+            yield event
+
+    def _replay(self, job: Job, after: int) -> Iterator[FeedEvent]:
+        result = self._find_result(job.id) if job.status is JobStatus.SUCCEEDED else None
+        segments = result.segments if result else ()
+        kind, data = self._last(job)
+        last = FeedEvent(kind=kind, data=data, number=len(segments) + 1)
+        return replayed(segments, after, last)
+
+    def _last(self, job: Job) -> tuple[str, dict[str, object]]:
+        result = self._find_result(job.id) if job.status is JobStatus.SUCCEEDED else None
+        if result is not None:
+            return "done", done_data(job, result)
+        return "error", failure_data(job.id, job.status, job.error)
+
+    def _segments(self, job: Job) -> tuple[Segment, ...]:
+        feed = self._feeds.find(job.id)
+        return feed.segments if feed is not None and feed.has_begun else self._journaled(job)
+
+    def _journaled(self, job: Job) -> tuple[Segment, ...]:
+        """What earlier attempts came to."""
+        if job.attempts == 0:
+            return ()
+        path = self._storage.spool.journal_path(job.id)
+        return self._storage.run(journal.read, path).segments
+
+    def _find_result(self, job_id: str) -> Transcription | None:
+        return self._storage.run(self._storage.results.find, job_id)
+
+
+def _waiting_event(place: QueuePlace | None) -> FeedEvent:
+    return FeedEvent(kind="progress", data=progress_data(JobStatus.QUEUED, None, place))

@@ -1,0 +1,87 @@
+"""What one run of the engine says of one job, kept in the job's journal, and what its evidence proves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .domain.events import (
+    EngineEvent,
+    Finished,
+    FinishedWindow,
+    LanguageDetected,
+    Planned,
+    SegmentReady,
+    WindowDone,
+)
+from .domain.ports import Clock, EngineInfo
+from .domain.transcript import Receipt, Segment
+from .gpu.policy import DeviceDecision
+from .gpu.receipts import Evidence, Verdict, verdict
+from .jobs.journal import Journal
+
+
+class Hearing:
+    """Takes the events of one run in order. Windows of earlier runs, from the journal, count in the receipt."""
+
+    def __init__(self, journal: Journal, info: EngineInfo, decision: DeviceDecision, clock: Clock) -> None:
+        self.info = info
+        self._journal = journal
+        self._decision = decision
+        self._clock = clock
+        self._begun = clock.monotonic()
+        self._own = Evidence()
+        self._all = Evidence()
+        self._earlier = tuple(journal.state.windows)
+        for window in self._earlier:
+            self._all.add(WindowDone(index=window.index, device=window.device))
+        self._all.begin_attempt(keeps_windows=True)
+        self._window: WindowDone | None = None
+        self._segments: list[Segment] = []
+        self.finished: Finished | None = None
+
+    def take(self, event: EngineEvent) -> None:
+        """Add one event. Raises StorageFullError, StorageFailedError."""
+        match event:
+            case LanguageDetected():
+                self._journal.add_language(event)
+            case Planned():
+                self._journal.add_plan(event)
+            case WindowDone():
+                self._end_window()
+                self._window = event
+                self._own.add(event)
+                self._all.add(event)
+            case SegmentReady():
+                self._segments.append(event.segment)
+            case Finished():
+                self._end_window()
+                self.finished = event
+                self._all.add_peak(event.pool_peak_bytes)
+
+    @property
+    def receipt(self) -> Receipt:
+        """The evidence of the whole job, with the engine that finished it."""
+        return replace(self._all.receipt(self.info), attempts=self._journal.state.runs)
+
+    @property
+    def judged(self) -> Verdict:
+        """Where the job ran, by its evidence."""
+        receipt = self.receipt
+        if self._earlier and not self._own.devices:
+            # This engine had nothing left to do; what it claims of itself says nothing about the windows.
+            receipt = replace(receipt, claimed_device=self._earlier[-1].device)
+        return verdict(receipt, self._decision)
+
+    @property
+    def is_lie(self) -> bool:
+        """Whether this engine's own windows belie what it claims."""
+        return verdict(self._own.receipt(self.info), self._decision).is_lie
+
+    def _end_window(self) -> None:
+        """The segments of a window are whole once the next thing is told."""
+        window, self._window = self._window, None
+        if window is None:
+            return
+        segments, self._segments = tuple(self._segments), []
+        done = FinishedWindow(index=window.index, device=window.device, segments=segments)
+        self._journal.add_window(done, window.history, self._clock.monotonic() - self._begun)

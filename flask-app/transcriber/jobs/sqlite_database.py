@@ -1,0 +1,141 @@
+"""The SQLite file under the job store: one owner, one native thread, one transaction a call (ADR 0003)."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from ..domain.errors import ShuttingDownError
+from .durable import PRIVATE_FILE, make_folder, unusable_folder
+from .migration import migrate
+from .ownership import Ownership
+from .sqlite_errors import damaged, error_at_start, error_while_serving, is_storage_failure, no_wal
+
+Answer = TypeVar("Answer")
+
+
+class SqliteDatabase:
+    """The file `path`, migrated. Safe to call from any thread or greenlet but `executor`'s own.
+
+    Every call runs as one transaction on the one native thread of `executor`, so that neither fsync nor
+    a lock stops a gevent hub, and nothing can come between BEGIN and COMMIT. The connection never leaves
+    that thread (sqlite3 itself checks it).
+    """
+
+    def __init__(self, path: Path, executor: Executor, *, migrations: Path, busy_timeout_ms: int) -> None:
+        """Take the folder, open the file and migrate it. Raises ConfigError, StorageFullError."""
+        self._path = path
+        self._executor = executor
+        self._engine = _make_engine(path, busy_timeout_ms)
+        self._connection: Connection | None = None
+        self._is_closed = False
+        make_folder(path.parent, "WHISPER_DATA_DIR")
+        self._ownership = Ownership(path.parent)
+        try:
+            self._on_thread(lambda: self._open(migrations))
+        except BaseException:
+            self.close()
+            raise
+
+    def transaction(self, work: Callable[[Connection], Answer]) -> Answer:
+        """Run `work` as one transaction: all of it or nothing.
+
+        Raises StorageFullError, StorageFailedError, ShuttingDownError, and what `work` raises.
+        """
+        return self._on_thread(lambda: self._run(work))
+
+    def close(self) -> None:
+        """Close the file and give the folder back. A second call does nothing."""
+        try:
+            self._on_thread(self._shut)
+        finally:
+            self._ownership.release()
+
+    def _on_thread(self, work: Callable[[], Answer]) -> Answer:
+        return self._executor.submit(work).result()
+
+    # From here on: on the executor's thread only.
+
+    def _run(self, work: Callable[[Connection], Answer]) -> Answer:
+        try:
+            with self._connected().begin():
+                return work(self._connected())
+        except DBAPIError as error:
+            if not is_storage_failure(error):
+                raise
+            # After a failed write SQLite may refuse everything on this connection: begin again with a new one.
+            self._disconnect()
+            raise error_while_serving(error) from error
+
+    def _connected(self) -> Connection:
+        if self._is_closed:
+            raise ShuttingDownError()
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _open(self, migrations: Path) -> None:
+        _create_privately(self._path)
+        try:
+            connection = self._connected()
+            _require_whole(connection, self._path)
+            with connection.begin():
+                migrate(connection, migrations)
+        except DBAPIError as error:
+            raise error_at_start(error, self._path) from error
+
+    def _shut(self) -> None:
+        self._is_closed = True
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _make_engine(path: Path, busy_timeout_ms: int) -> Engine:
+    engine = create_engine("sqlite://", creator=lambda: _connect(path, busy_timeout_ms), poolclass=NullPool)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # IMMEDIATE takes the write lock at once: no transaction can fail half-way for want of it.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _connect(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
+    # mode=rw: a file that vanished is an error, not an empty store. isolation_level=None: sqlite3 begins
+    # no transactions of its own.
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
+    for pragma in (f"busy_timeout={busy_timeout_ms}", "journal_mode=WAL", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}").close()
+    return connection
+
+
+def _create_privately(path: Path) -> None:
+    """SQLite gives its side files the mode of this one."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE))
+    except OSError as error:
+        raise unusable_folder(path.parent, "WHISPER_DATA_DIR", error.strerror or str(error)) from error
+
+
+def _require_whole(connection: Connection, path: Path) -> None:
+    """Raises ConfigError for a damaged file, and for a file system without a write-ahead log."""
+    with connection.begin():
+        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+        finding = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    if mode != "wal":
+        raise no_wal(path, mode)
+    if finding != "ok":
+        raise damaged(path, finding)

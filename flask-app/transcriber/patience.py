@@ -1,0 +1,88 @@
+"""How often the helpers of one job may die before the job is given up, and how long it waits for new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .domain.errors import (
+    DecoderCrashedError,
+    DecoderUnavailableError,
+    EngineCrashedError,
+    EngineStartError,
+    TranscriberError,
+)
+from .domain.jobs import Job
+from .jobs.leash import Leash
+
+#: A job fails with this many engines that died by a fault of their own: most likely its file is the cause.
+MAX_FAULTS = 2
+
+#: And with this many that were killed from outside.
+MAX_KILLS = 10
+
+#: Kills after which the job leaves the GPU, where it may.
+KILLS_ON_GPU = 5
+
+#: Causes of a failed start that may be gone in a moment.
+_PASSING = frozenset({"engine_start_crashed", "engine_start_timeout", "engines_busy"})
+
+#: Seconds before each further try, for jobs that nobody waits for on a connection.
+_ENGINE_WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+_DECODER_WAITS = (0.1, 0.5, 1.0, 2.0, 5.0)
+
+
+class Patience:
+    """Counts the deaths around one job. `note` keeps the counts in the store, so that restarts do not forget."""
+
+    def __init__(self, job: Job, leash: Leash, note: Callable[[int, int], None]) -> None:
+        self._leash = leash
+        self._note = note
+        self._is_awaited = job.is_awaited
+        self.faults = job.engine_faults
+        self.kills = job.engine_kills
+        self._kills_before = job.engine_kills
+        self._starts = 0
+        self._decodings = 0
+
+    @property
+    def is_suspect(self) -> bool:
+        """An engine died of itself with this job in it, so it may be the cause."""
+        return self.faults > 0
+
+    @property
+    def is_tired_of_gpu(self) -> bool:
+        """Engines were killed so often in this attempt that another device should have a try."""
+        return self.kills - self._kills_before >= KILLS_ON_GPU
+
+    def engine_died(self, error: EngineCrashedError) -> None:
+        """Count it. Raises EngineCrashedError when it was one too many."""
+        if error.is_fault:
+            self.faults += 1
+        else:
+            self.kills += 1
+        self._note(self.faults, self.kills)
+        if self.faults >= MAX_FAULTS:
+            raise _enough(error, f"{self.faults} engines died of themselves with this job in them")
+        if self.kills > MAX_KILLS:
+            raise _enough(error, f"{self.kills} engines were killed with this job in them")
+
+    def may_wait_for_engine(self, error: EngineStartError) -> bool:
+        """Whether to try to start it again; waits a while if so. Raises JobCancelledError."""
+        if self._is_awaited or error.code not in _PASSING or self._starts >= len(_ENGINE_WAITS):
+            return False
+        self._leash.wait(_ENGINE_WAITS[self._starts])
+        self._starts += 1
+        return True
+
+    def decoder_failed(self, error: TranscriberError) -> None:
+        """Wait a while for another try. Raises the error when there is none left, JobCancelledError."""
+        is_killed = isinstance(error, DecoderCrashedError) and error.is_kill
+        may_pass = is_killed or isinstance(error, DecoderUnavailableError)
+        if self._is_awaited or not may_pass or self._decodings >= len(_DECODER_WAITS):
+            raise error
+        self._leash.wait(_DECODER_WAITS[self._decodings])
+        self._decodings += 1
+
+
+def _enough(error: EngineCrashedError, count: str) -> EngineCrashedError:
+    return EngineCrashedError(f"{error.message} ({count}.)", is_fault=error.is_fault)

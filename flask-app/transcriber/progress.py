@@ -1,0 +1,136 @@
+"""How far one running job is: told by its work, read by pages, followers and estimates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .domain.events import EngineEvent, Finished, SegmentReady, WindowDone
+from .domain.jobs import Job, JobProgress, JobStatus, QueuePlace
+from .domain.ports import SAMPLE_RATE, Clock, DecodedAudio
+from .jobs.feed import Feed
+from .jobs.journal import JournalState
+from .jobs.speeds import Mark, Speeds, work_of
+
+#: From this share of a job on, its own speed says more than that of others.
+_TELLING_SHARE = 0.1
+
+DECODING, TRANSCRIBING = "decoding", "transcribing"
+
+
+class Progress:
+    """The Watcher of one attempt. `sharing`: how many jobs share the machine now."""
+
+    def __init__(
+        self,
+        job: Job,
+        feed: Feed,
+        speeds: Speeds,
+        clock: Clock,
+        *,
+        sharing: Callable[[], int],
+        decoded: Callable[[DecodedAudio], str],
+    ) -> None:
+        self.job = job
+        self.lane = "long"
+        self.begun = clock.monotonic()
+        self._feed = feed
+        self._speeds = speeds
+        self._clock = clock
+        self._sharing = sharing
+        self._decoded = decoded
+        self._stage = DECODING
+        self._samples = 0
+        self._reached = 0
+        self._windows_done = 0
+        self._mark: Mark | None = None
+        self._reached_before = 0
+
+    def decoded(self, audio: DecodedAudio) -> str:
+        """The audio is there; answers with the engine's lane for it."""
+        self._samples = audio.samples
+        self.lane = self._decoded(audio)
+        self.publish()
+        return self.lane
+
+    def began(self, device: str, state: JournalState) -> None:
+        """An engine takes the job where the journal says."""
+        self._stage = TRANSCRIBING
+        self._windows_done = len(state.windows)
+        self._reached = self._reached_before = state.finished_samples()
+        self._mark = self._speeds.begin(device, self.job.request.model)
+        self.publish()
+
+    def heard(self, event: EngineEvent, state: JournalState) -> None:
+        """The engine said something, and it is in the journal."""
+        match event:
+            case WindowDone():
+                self._windows_done = event.index + 1
+                if state.plan is not None and event.index < len(state.plan.windows):
+                    self._reach(state.plan.windows[event.index][1])
+                self.publish()
+            case SegmentReady():
+                self._feed.add_segment(event.segment)
+            case Finished():
+                self._reach(self._samples)
+                if self._mark is not None:
+                    self._speeds.advance(self._mark, work_of(0.0))
+                    self._speeds.end(self._mark)
+
+    def now(self) -> JobProgress:
+        """As the job stands."""
+        percent = 100.0 * self._share
+        return JobProgress(
+            percent=round(min(percent, 99.9), 1),
+            stage=self._stage,
+            seconds_left=self._seconds_left(),
+            windows_done=self._windows_done,
+            segments=len(self._feed.segments),
+        )
+
+    def alone_seconds(self) -> float | None:
+        """What is left to do, in seconds of this machine without other jobs; None while that is not known."""
+        if self._mark is None or not self._samples:
+            return None
+        left = work_of(self._samples / SAMPLE_RATE) * (1 - self._share)
+        return left / self._speeds.rate(self._mark.device, self._mark.model)
+
+    def publish(self) -> None:
+        """Tell the followers."""
+        self._feed.set_progress(progress_data(JobStatus.RUNNING, self.now(), None))
+
+    @property
+    def _share(self) -> float:
+        return self._reached / self._samples if self._samples else 0.0
+
+    def _reach(self, samples: int) -> None:
+        gained = max(0, samples - self._reached)
+        self._reached = max(self._reached, samples)
+        if self._mark is not None:
+            self._speeds.advance(self._mark, gained / SAMPLE_RATE)
+
+    def _seconds_left(self) -> float | None:
+        if self._mark is None or not self._samples:
+            return None
+        done_here = self._reached - self._reached_before
+        if done_here >= _TELLING_SHARE * self._samples:
+            elapsed = self._clock.monotonic() - self._mark.at
+            return round(elapsed * (self._samples - self._reached) / done_here, 1)
+        alone = self.alone_seconds()
+        return None if alone is None else round(alone * max(1, self._sharing()), 1)
+
+
+def progress_data(
+    status: JobStatus, progress: JobProgress | None, place: QueuePlace | None
+) -> dict[str, Any]:
+    """A progress event: the same fields for jobs that wait and jobs that run."""
+    return {
+        "status": status.value,
+        "stage": progress.stage if progress else None,
+        "percent": progress.percent if progress else 0.0,
+        "seconds_left": progress.seconds_left if progress else None,
+        "windows_done": progress.windows_done if progress else 0,
+        "segments": progress.segments if progress else 0,
+        "position": place.position if place else None,
+        "wait_seconds": place.seconds if place else None,
+    }

@@ -1,0 +1,398 @@
+"""Working on jobs: from the claim to the end, with what is done when disk, engine or service fail in between."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from .domain.errors import (
+    CapacityError,
+    DecoderCrashedError,
+    JobCancelledError,
+    JobGivenUpError,
+    JobNotFoundError,
+    JobTimeoutError,
+    MediaError,
+    ShuttingDownError,
+    TranscriberError,
+    UploadGoneError,
+)
+from .domain.jobs import Job, JobStatus
+from .domain.ports import Clock, DecodedAudio
+from .domain.transcript import Transcription
+from .endings import STORAGE_ERRORS, Endings, Storage
+from .jobs.durable import storage_errors
+from .jobs.feed import HEARTBEAT_SECONDS, PACE_SECONDS, Feeds
+from .jobs.journal import Journal
+from .jobs.leash import Leash, StopReason
+from .jobs.runner import Runner, Slots, Waiting
+from .jobs.speeds import Speeds
+from .patience import Patience
+from .progress import Progress
+from .transcribing import Transcriber, Work
+
+logger = structlog.get_logger(__name__)
+
+#: Attempts in a row that came to nothing, after which a job is given up: it may be what ends the service.
+MAX_FRUITLESS = 20
+
+#: A look at a file that takes longer is over: it is treated as a long one.
+LOOK_SECONDS = 5.0
+
+#: Seconds before a job is tried again whose disk failed: the first time, and the longest.
+FIRST_BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 60.0
+
+#: The limit where none is set: so much, and so much for each second of audio.
+BASE_TIMEOUT_SECONDS = 1800.0
+TIMEOUT_FACTOR = 60.0
+
+_SAMPLES_BYTES_A_SECOND = 32_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """How much is worked on at once, what a short job is, and how long one may take (0: by its duration)."""
+
+    slots: Slots
+    short_seconds: float
+    job_timeout_seconds: float = 0.0
+    #: How long followers hear nothing before they are told so, and how often they are served at most.
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
+    pace_seconds: float = PACE_SECONDS
+    #: Before a job is tried again whose disk failed; twice as long each time, up to LONGEST_BACKOFF_SECONDS.
+    backoff_seconds: float = FIRST_BACKOFF_SECONDS
+
+    def timeout(self, duration: float) -> float:
+        """Seconds that an attempt at a job of this duration may take."""
+        return self.job_timeout_seconds or BASE_TIMEOUT_SECONDS + TIMEOUT_FACTOR * duration
+
+
+@dataclass(slots=True)
+class Active:
+    """A job that somebody looks at or works on: its leash, and its progress and deadline once it is claimed."""
+
+    leash: Leash
+    progress: Progress | None = None
+    deadline: float | None = None
+
+
+class Running:
+    """Runs jobs in the runner's threads. Safe to call from any thread."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        transcriber: Transcriber,
+        feeds: Feeds,
+        endings: Endings,
+        speeds: Speeds,
+        limits: Limits,
+        clock: Clock,
+    ) -> None:
+        self._storage = storage
+        self._transcriber = transcriber
+        self._feeds = feeds
+        self._endings = endings
+        self._speeds = speeds
+        self._limits = limits
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._active: dict[str, Active] = {}
+        self._setbacks: dict[str, int] = {}
+        self._closing = False
+        self.runner = Runner(look=self.look, run=self.run, slots=limits.slots, clock=clock)
+
+    def look(self, waiting: Waiting) -> bool | None:
+        """Whether a job is short. Decodes it to find out, until it is known. None: it waits no more."""
+        active = Active(Leash())
+        with self._lock:
+            self._active[waiting.job_id] = active
+        try:
+            job = self._find(waiting.job_id)
+            if job is None or job.status is not JobStatus.QUEUED:
+                return None
+            return self._is_short(job, active.leash)
+        except JobCancelledError:
+            self._endings.drop_files(waiting.job_id)
+            return None
+        except STORAGE_ERRORS as error:
+            self._put_off(waiting, error)
+            return None
+        except TranscriberError as error:
+            # A file that can't be used fails at once in a short slot; a decoder that was killed says nothing.
+            return isinstance(error, MediaError) and not isinstance(error, DecoderCrashedError)
+        finally:
+            self._forget(waiting.job_id)
+
+    def run(self, waiting: Waiting) -> None:
+        """Work on a queued job until it has ended or is handed back."""
+        active = Active(Leash())
+        with self._lock:
+            # Before the claim: whoever cancels the job from now on finds somebody to tell.
+            self._active[waiting.job_id] = active
+            if self._closing:
+                active.leash.pull(StopReason.HANDED_BACK)
+        try:
+            job = self._storage.jobs.claim(waiting.job_id, self._clock.now())
+            if job is None:
+                self._recover(waiting)
+            else:
+                self._work(job, waiting, active)
+        except STORAGE_ERRORS as error:
+            self._put_off(waiting, error)
+        except ShuttingDownError:
+            logger.info("job_left_for_next_start", job_id=waiting.job_id)
+        finally:
+            self._forget(waiting.job_id)
+
+    def stop_work(self, job_id: str, reason: StopReason) -> bool:
+        """Tell whoever works on this job to stop; False if nobody does here."""
+        with self._lock:
+            active = self._active.get(job_id)
+        if active is None:
+            return False
+        active.leash.pull(reason)
+        return True
+
+    def progress_of(self, job_id: str) -> Progress | None:
+        """How far a job is that is worked on here."""
+        with self._lock:
+            active = self._active.get(job_id)
+        return active.progress if active else None
+
+    def at_work(self) -> list[Progress]:
+        """All jobs that are worked on here."""
+        with self._lock:
+            return [active.progress for active in self._active.values() if active.progress]
+
+    def end_overdue(self) -> None:
+        """Stop the jobs that take longer than they may."""
+        now = self._clock.monotonic()
+        with self._lock:
+            overdue = [a.leash for a in self._active.values() if a.deadline is not None and a.deadline <= now]
+        for leash in overdue:
+            leash.pull(StopReason.TIMED_OUT)
+
+    def hand_back_all(self) -> None:
+        """Put all jobs at work back into the queue for the next start; end those whose client waits for them."""
+        with self._lock:
+            self._closing = True
+            actives = list(self._active.values())
+        for active in actives:
+            # First the row, so that it is right whatever happens to the thread that works on the job.
+            if active.progress is not None:
+                self._hand_back_row(active.progress.job)
+            active.leash.pull(StopReason.HANDED_BACK)
+
+    # One attempt
+
+    def _work(self, job: Job, waiting: Waiting, active: Active) -> None:
+        log = logger.bind(job_id=job.id, request_id=job.request_id, attempt=job.attempts)
+        log.info("job_started", model=job.request.model, size_bytes=job.size_bytes)
+        try:
+            transcription = self._attempt(job, active)
+            self._endings.keep(job, transcription)
+            self._succeed(job, transcription, log)
+        except JobCancelledError:
+            self._stopped(job, active.leash)
+            log.info("job_stopped", reason=active.leash.reason)
+        except STORAGE_ERRORS as error:
+            self._storage_failed(job, waiting, error)
+        except ShuttingDownError:
+            self._hand_back_row(job)
+        except TranscriberError as error:
+            if self._endings.fail(job, error):
+                log.warning("job_failed", code=error.code, error=error.message)
+        except Exception:  # noqa: BLE001  the job's boundary: whatever failed, the caller gets an answer
+            log.exception("job_failed", code="internal_error")
+            self._endings.fail(job, _internal_error(job))
+
+    def _attempt(self, job: Job, active: Active) -> Transcription:
+        journal = self._open_journal(job)
+        try:
+            if journal.state.fruitless >= MAX_FRUITLESS:
+                raise JobGivenUpError()
+            journal.begin()
+            progress = self._progress(job, active)
+            self._feeds.open(job.id).restore(journal.state.segments)
+            with self._lock:
+                active.progress = progress
+            progress.publish()
+            transcription = self._transcriber.run(self._make_work(job, journal, active.leash, progress))
+            # If the result can't be written now, nothing of the work is to be done again.
+            journal.sync()
+            return transcription
+        except (JobCancelledError, *STORAGE_ERRORS, ShuttingDownError):
+            _note_hand_back(journal)
+            raise
+        finally:
+            journal.close()
+
+    def _succeed(self, job: Job, transcription: Transcription, log: structlog.stdlib.BoundLogger) -> None:
+        with self._lock:
+            self._setbacks.pop(job.id, None)
+        if not self._endings.succeed(job, transcription):
+            # Cancelled at the last moment: nothing may be left of it.
+            self._remove_if_cancelled(job)
+            return
+        log.info(
+            "job_succeeded",
+            device=transcription.device,
+            gpu_used=transcription.gpu_used,
+            compute_type=transcription.compute_type,
+            duration=transcription.duration,
+            seconds=transcription.timings.total,
+        )
+
+    def _stopped(self, job: Job, leash: Leash) -> None:
+        match leash.reason:
+            case StopReason.TIMED_OUT:
+                self._endings.fail(job, JobTimeoutError())
+            case StopReason.HANDED_BACK:
+                self._hand_back_row(job)
+            case StopReason.CANCELLED:
+                self._endings.drop_files(job.id)
+            case None:
+                # The engine dropped a job that nobody had cancelled: it was ended under us.
+                self._requeue(job)
+
+    def _storage_failed(self, job: Job, waiting: Waiting, error: TranscriberError) -> None:
+        """A disk that is full or broken is not the job's fault: it waits until the disk serves again."""
+        logger.warning("job_storage_failed", job_id=job.id, code=error.code, error=error.message)
+        if job.is_awaited:
+            self._endings.fail(job, error)
+            return
+        self._endings.persist(lambda: self._storage.jobs.requeue(job.id, job.attempts))
+        self._put_off(waiting, error)
+
+    def _recover(self, waiting: Waiting) -> None:
+        """A claim that got through although the store reported a failure left a job running that nobody runs."""
+        job = self._find(waiting.job_id)
+        if job is not None and job.status is JobStatus.RUNNING:
+            self._requeue(job)
+
+    def _requeue(self, job: Job) -> None:
+        self._endings.persist(lambda: self._storage.jobs.requeue(job.id, job.attempts))
+        self.runner.put(_waiting(job), delay=self._limits.backoff_seconds)
+
+    def _find(self, job_id: str) -> Job | None:
+        try:
+            return self._storage.jobs.get(job_id)
+        except JobNotFoundError:
+            return None
+
+    def _put_off(self, waiting: Waiting, error: TranscriberError) -> None:
+        with self._lock:
+            count = self._setbacks[waiting.job_id] = self._setbacks.get(waiting.job_id, 0) + 1
+        delay = min(self._limits.backoff_seconds * 2.0 ** min(count - 1, 10), LONGEST_BACKOFF_SECONDS)
+        logger.warning("job_put_off", job_id=waiting.job_id, code=error.code, seconds=delay)
+        self.runner.put(waiting, delay=delay)
+
+    def _hand_back_row(self, job: Job) -> None:
+        try:
+            if job.is_awaited:
+                self._endings.interrupt(job)
+            else:
+                self._storage.jobs.requeue(job.id, job.attempts)
+        except CapacityError as error:
+            # The row stays as it is; the next start finds it running and does the same.
+            logger.warning("job_not_handed_back", job_id=job.id, error=error.message)
+
+    def _remove_if_cancelled(self, job: Job) -> None:
+        stored = self._find(job.id)
+        if stored is None or stored.status is JobStatus.CANCELLED:
+            self._endings.drop_files(job.id)
+
+    # Parts of an attempt
+
+    def _is_short(self, job: Job, leash: Leash) -> bool:
+        short = self._limits.short_seconds
+        journal = self._open_journal(job)
+        try:
+            if journal.state.audio is not None:
+                return journal.state.audio.duration <= short
+            pcm = self._storage.spool.pcm_path(job.id)
+            deadline = self._clock.monotonic() + LOOK_SECONDS
+
+            def is_known() -> bool:
+                return self._clock.monotonic() > deadline or _size(pcm) > short * _SAMPLES_BYTES_A_SECOND
+
+            work = self._make_work(job, journal, leash, self._progress(job, Active(leash)))
+            return self._transcriber.decode(work, until=is_known).duration <= short
+        except JobCancelledError:
+            leash.check()
+            return False
+        finally:
+            journal.close()
+
+    def _open_journal(self, job: Job) -> Journal:
+        with storage_errors():
+            if not self._storage.spool.upload_path(job.id).exists():
+                raise UploadGoneError()
+        return Journal.open(self._storage.spool.journal_path(job.id), self._storage.native)
+
+    def _make_work(self, job: Job, journal: Journal, leash: Leash, progress: Progress) -> Work:
+        def note(faults: int, kills: int) -> None:
+            self._storage.jobs.note(job.id, job.attempts, engine_faults=faults, engine_kills=kills)
+
+        return Work(
+            job=job,
+            upload=self._storage.spool.upload_path(job.id),
+            pcm=self._storage.spool.pcm_path(job.id),
+            journal=journal,
+            leash=leash,
+            patience=Patience(job, leash, note),
+            watcher=progress,
+        )
+
+    def _progress(self, job: Job, active: Active) -> Progress:
+        def decoded(audio: DecodedAudio) -> str:
+            active.deadline = self._clock.monotonic() + self._limits.timeout(audio.duration)
+            if job.duration is None:
+                self._storage.jobs.note(job.id, job.attempts, duration=audio.duration)
+            return "short" if audio.duration <= self._limits.short_seconds else "long"
+
+        return Progress(
+            job,
+            self._feeds.open(job.id),
+            self._speeds,
+            self._clock,
+            sharing=lambda: len(self.at_work()),
+            decoded=decoded,
+        )
+
+    def _forget(self, job_id: str) -> None:
+        with self._lock:
+            self._active.pop(job_id, None)
+
+
+def _waiting(job: Job) -> Waiting:
+    return Waiting(job_id=job.id, number=job.number, priority=job.priority)
+
+
+def _note_hand_back(journal: Journal) -> None:
+    """The attempt was no fruitless one. A disk that can't take the note makes it count as one."""
+    try:
+        journal.hand_back()
+        journal.sync()
+    except STORAGE_ERRORS as error:
+        logger.info("journal_not_written", error=error.message)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _internal_error(job: Job) -> TranscriberError:
+    return TranscriberError(
+        "Something failed that the service did not foresee.",
+        fix=f"Look for job {job.id} in the service's log, and report it with that part of the log.",
+    )

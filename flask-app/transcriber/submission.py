@@ -1,0 +1,201 @@
+"""Taking jobs in: uploads, the checks before any work, idempotency, and the second try of a job that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .domain.errors import (
+    IdempotencyConflictError,
+    InvalidParameterError,
+    JobNotFailedError,
+    QueueFullError,
+    UploadGoneError,
+)
+from .domain.jobs import Job, JobStatus, SubmissionTerms, Webhook
+from .domain.options import TranscriptionRequest
+from .domain.ports import Clock
+from .endings import Storage
+from .engine.models import LocalModel, ModelFinder
+from .estimates import Estimates, read_head
+from .jobs.runner import Runner, Waiting
+from .jobs.spool import new_job_id
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Upload:
+    """A place in the spool for one file that is being received."""
+
+    job_id: str
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checks:
+    """What a submission is checked against before any work."""
+
+    models: ModelFinder
+    #: Raises GpuRequiredError.
+    decide: Callable[[TranscriptionRequest], object]
+    #: Raises InvalidParameterError.
+    webhook: Callable[[Webhook], None]
+
+
+class Submission:
+    """Makes jobs of files. Safe to call from any thread."""
+
+    def __init__(
+        self, *, storage: Storage, checks: Checks, runner: Runner, estimates: Estimates, clock: Clock
+    ) -> None:
+        self._storage = storage
+        self._checks = checks
+        self._runner = runner
+        self._estimates = estimates
+        self._clock = clock
+
+    def begin_upload(self, expected_bytes: int) -> Upload:
+        """Reserve a place for one file. Raises QueueFullError, StorageFullError, ShuttingDownError."""
+        try:
+            self._runner.check_room()
+        except QueueFullError as error:
+            raise self._estimates.refine(error) from None
+        self._storage.spool.check_room(expected_bytes)
+        job_id = new_job_id()
+        self._storage.spool.create(job_id)
+        return Upload(job_id=job_id, path=self._storage.spool.upload_path(job_id))
+
+    def abandon_upload(self, upload: Upload) -> None:
+        """Remove a file whose request failed before it became a job."""
+        self._storage.run(self._storage.spool.remove, upload.job_id)
+
+    def submit(
+        self,
+        upload: Upload,
+        request: TranscriptionRequest,
+        *,
+        file_name: str,
+        request_id: str,
+        terms: SubmissionTerms,
+    ) -> Job:
+        """Make a job of a received file; on return it is on disk. See Service.submit."""
+        request = self.check(request)
+        if terms.webhook is not None:
+            self._checks.webhook(terms.webhook)
+        if (known := self._find(terms)) is not None:
+            self.abandon_upload(upload)
+            return known
+        try:
+            self._runner.reserve()
+        except QueueFullError as error:
+            raise self._estimates.refine(error) from None
+        try:
+            job = self._store(self._make(upload, request, file_name, request_id, terms))
+        finally:
+            self._runner.release()
+        if job.id == upload.job_id:
+            return job
+        # Somebody else came first with the same key, at the same moment.
+        same = _checked(job, terms.fingerprint)
+        self.abandon_upload(upload)
+        return same
+
+    def find_submitted(self, idempotency_key: str, fingerprint: str | None) -> Job | None:
+        """The job that was submitted with this key. Raises IdempotencyConflictError."""
+        job = self._storage.jobs.find_by_key(idempotency_key)
+        return None if job is None else _checked(job, fingerprint)
+
+    def check(self, request: TranscriptionRequest) -> TranscriptionRequest:
+        """Refuse what can be refused before any work; the request with the model's own name."""
+        model = self._checks.models.find(request.model)
+        refuse_unfit(model, request)
+        self._checks.decide(request)
+        return replace(request, model=model.name)
+
+    def retry(self, job_id: str) -> Job:
+        """failed → queued, with the upload that is still there."""
+        job = self._storage.jobs.get(job_id)
+        if job.status is not JobStatus.FAILED:
+            raise JobNotFailedError(f"Job {job_id} is {job.status.value}; only a failed job can be retried.")
+        if not job.has_upload or not self._storage.spool.upload_path(job_id).exists():
+            raise UploadGoneError()
+        try:
+            self._runner.check_room()
+        except QueueFullError as error:
+            raise self._estimates.refine(error) from None
+        self._storage.run(self._storage.spool.drop_work, job_id)
+        queued = self._storage.jobs.retry(job_id)
+        if queued is None:
+            raise JobNotFailedError(f"Job {job_id} has just been retried or removed.")
+        self.queue(queued)
+        return queued
+
+    def queue(self, job: Job) -> None:
+        """Have a job that is stored run, full or not."""
+        head = self._storage.run(read_head, self._storage.spool.upload_path(job.id))
+        self._estimates.expect(job, head)
+        self._runner.put(Waiting(job_id=job.id, number=job.number, priority=job.priority))
+
+    def _find(self, terms: SubmissionTerms) -> Job | None:
+        if terms.idempotency_key is None:
+            return None
+        return self.find_submitted(terms.idempotency_key, terms.fingerprint)
+
+    def _store(self, job: Job) -> Job:
+        self._storage.run(self._storage.spool.commit, job.id)
+        stored = self._storage.jobs.add(job)
+        if stored.id == job.id:
+            self.queue(stored)
+        return stored
+
+    def _make(
+        self,
+        upload: Upload,
+        request: TranscriptionRequest,
+        file_name: str,
+        request_id: str,
+        terms: SubmissionTerms,
+    ) -> Job:
+        return Job(
+            id=upload.job_id,
+            status=JobStatus.QUEUED,
+            request=request,
+            file_name=file_name,
+            size_bytes=upload.path.stat().st_size,
+            created_at=self._clock.now(),
+            request_id=request_id,
+            priority=terms.priority,
+            is_awaited=terms.is_awaited,
+            webhook=terms.webhook,
+            idempotency_key=terms.idempotency_key,
+            fingerprint=terms.fingerprint,
+        )
+
+
+def _checked(job: Job, fingerprint: str | None) -> Job:
+    if job.fingerprint != fingerprint:
+        raise IdempotencyConflictError(
+            f"This Idempotency-Key belongs to job {job.id}, which was sent otherwise."
+        )
+    return job
+
+
+def refuse_unfit(model: LocalModel, request: TranscriptionRequest) -> None:
+    """Refuse a task or language that this model can't do, rather than answer something else."""
+    options = request.options
+    if options.task == "translate" and not model.can_translate:
+        raise InvalidParameterError(
+            "task",
+            options.task,
+            f"transcribe (the model {model.name} was not trained to translate)",
+            code="task_not_supported",
+            fix="Leave task out, or choose a multilingual model that translates, such as base or large-v3.",
+        )
+    if model.is_english_only and options.language not in (None, "en"):
+        raise InvalidParameterError(
+            "language",
+            options.language,
+            f"en (the model {model.name} knows English only)",
+            code="language_not_supported",
+            fix="Leave language out, or choose a model without '.en' in its name.",
+        )

@@ -1,0 +1,234 @@
+"""The OpenAPI document, written from the routes and from the models that validate their input (ADR 0010)."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from flask import Flask
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from werkzeug.routing import Rule
+
+from .. import __version__
+from ..domain import errors as e
+from .answers import ErrorAnswer
+from .errors import status_of_class
+from .job_answers import DOWNLOADS
+from .operations import JSON, Answer, Operation, Upload, find_operation
+from .security import SAFE_METHODS
+
+Json = dict[str, Any]
+
+#: The order in which the page shows the routes; a tag that is missing here fails a test.
+TAGS = ("Transcribing", "Jobs", "Health", "About", "Pages")
+
+_REF = "#/components/schemas/{model}"
+
+#: Values of path parameters.
+_PATH_SCHEMAS: Mapping[str, Json] = MappingProxyType(
+    {
+        "job_id": {"type": "string", "pattern": "^job_[A-Za-z0-9_-]{22,64}$"},
+        "ending": {"type": "string", "enum": list(DOWNLOADS)},
+        "filename": {"type": "string"},
+    }
+)
+
+_REQUEST_HEADERS: Mapping[str, Json] = MappingProxyType(
+    {
+        "Idempotency-Key": {
+            "description": "The same key with the same file and options is the same job.",
+            "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+        },
+        "Last-Event-ID": {
+            "description": "The id of the last event that was seen.",
+            "schema": {"type": "integer", "minimum": 0},
+        },
+    }
+)
+
+_FACT_HEADERS: Mapping[str, Json] = MappingProxyType(
+    {
+        "X-Job-Id": {"schema": {"type": "string"}, "required": False},
+        "X-Gpu-Used": {"schema": {"type": "string", "enum": ["true", "false"]}},
+        "X-Device": {"schema": {"type": "string"}},
+        "X-Compute-Type": {"schema": {"type": "string"}},
+        "X-Fallback-Code": {"schema": {"type": "string"}},
+        "X-Warnings": {"schema": {"type": "string"}},
+    }
+)
+
+_FILE: Mapping[str, Json] = MappingProxyType(
+    {
+        "audio": {
+            "type": "string",
+            "format": "binary",
+            "contentMediaType": "application/octet-stream",
+            "description": "the audio or video file; the field may also be called 'file'",
+        }
+    }
+)
+
+
+def make_document(app: Flask, *, needs_key: bool) -> Json:
+    """The document for every route of the application."""
+    operations = list(iter_operations(app))
+    paths: dict[str, Json] = defaultdict(dict)
+    for rule, method, operation, about in operations:
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+        paths[path][method.lower()] = _operation(rule, method, operation, about, needs_key)
+    document: Json = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Transcriber",
+            "version": __version__,
+            "description": "Transcription that says where it really ran. Every error has one body.",
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name} for name in TAGS],
+        "paths": dict(paths),
+        "components": {"schemas": _schemas(operation for _, _, operation, _ in operations)},
+    }
+    if needs_key:
+        document["components"]["securitySchemes"] = {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "basic": {"type": "http", "scheme": "basic"},
+        }
+    return document
+
+
+def iter_operations(app: Flask) -> Iterator[tuple[Rule, str, Operation, str]]:
+    """Every route with its description and docstring. Raises LookupError for one that has none."""
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        operation = find_operation(view)
+        if operation is None:
+            raise LookupError(f"{rule.rule} has no description")
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            yield rule, method, operation, (view.__doc__ or "").strip()
+
+
+def _operation(rule: Rule, method: str, operation: Operation, about: str, needs_key: bool) -> Json:
+    written: Json = {
+        "operationId": f"{rule.endpoint.replace('.', '_')}",
+        "summary": operation.summary,
+        "description": about,
+        "tags": [operation.tag],
+        "parameters": [
+            *({"name": n, "in": "path", "required": True, "schema": _PATH_SCHEMAS[n]} for n in _names(rule)),
+            *_query_parameters(operation.query),
+            *({"name": name, "in": "header", **_REQUEST_HEADERS[name]} for name in _headers(operation)),
+        ],
+        "responses": {str(s): _answer(answer) for s, answer in sorted(operation.answers.items())}
+        | _refusals(operation, method, needs_key),
+    }
+    if operation.upload is not None:
+        written["requestBody"] = _body(operation.upload)
+    if needs_key and not operation.is_open:
+        written["security"] = [{"bearer": []}, {"basic": []}]
+    return written
+
+
+def _headers(operation: Operation) -> tuple[str, ...]:
+    return operation.headers if operation.upload is None else (*operation.headers, "Idempotency-Key")
+
+
+def _names(rule: Rule) -> list[str]:
+    return sorted(rule.arguments, key=rule.rule.index)
+
+
+def _query_parameters(model: type[BaseModel] | None) -> list[Json]:
+    if model is None:
+        return []
+    schema = _plain(model.model_json_schema(ref_template=_REF))
+    schema.pop("$defs", None)
+    found = schema["properties"].items()
+    return [
+        {"name": name, "in": "query", "schema": part, "description": part.pop("description", "")}
+        for name, part in found
+    ]
+
+
+def _body(upload: Upload) -> Json:
+    schema = _plain(upload.form.model_json_schema(ref_template=_REF))
+    schema["properties"] = dict(_FILE) | schema["properties"]
+    return {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": schema | {"required": ["audio"]}}},
+    }
+
+
+def _answer(answer: Answer) -> Json:
+    written: Json = {"description": answer.description}
+    if answer.bodies:
+        written["content"] = {media: {"schema": _schema_of(kind)} for media, kind in answer.bodies.items()}
+    headers = {name: {"schema": {"type": "string"}} for name in answer.headers}
+    if answer.has_facts:
+        headers |= _FACT_HEADERS
+    return written | ({"headers": headers} if headers else {})
+
+
+def _schema_of(kind: type[BaseModel] | type[str]) -> Json:
+    if issubclass(kind, BaseModel):
+        return {"$ref": _REF.format(model=kind.__name__)}
+    return {"type": "string"}
+
+
+def _refusals(operation: Operation, method: str, needs_key: bool) -> Json:
+    """The statuses of the errors this route raises, each with the codes behind it."""
+    kinds: list[type[e.TranscriberError]] = [*operation.raises, e.HostNotAllowedError, e.TranscriberError]
+    if method not in SAFE_METHODS:
+        kinds.append(e.OriginNotAllowedError)
+    if needs_key and not operation.is_open:
+        kinds.append(e.UnauthorizedError)
+    codes: dict[int, list[str]] = defaultdict(list)
+    for kind in kinds:
+        codes[status_of_class(kind)].append(kind.code)
+    return {
+        str(status): {
+            "description": "Error: " + ", ".join(f"`{code}`" for code in dict.fromkeys(found)),
+            "content": {
+                JSON: {"schema": _schema_of(ErrorAnswer)},
+                "text/html": {"schema": {"type": "string"}},
+            },
+        }
+        for status, found in sorted(codes.items())
+        if status not in operation.answers
+    }
+
+
+def _schemas(operations: Iterator[Operation]) -> Json:
+    """Every model of an answer, with those it is made of."""
+    models: dict[type[BaseModel], None] = {ErrorAnswer: None}
+    for operation in operations:
+        for answer in operation.answers.values():
+            models |= {kind: None for kind in answer.bodies.values() if issubclass(kind, BaseModel)}
+    mode: JsonSchemaMode = "serialization"
+    _, found = models_json_schema([(model, mode) for model in models], ref_template=_REF)
+    schemas: Json = found["$defs"]
+    return schemas
+
+
+def _plain(schema: Any) -> Any:
+    """A form's schema without null and without what it refers to: forms and queries know no null."""
+    definitions = schema.get("$defs", {})
+
+    def walk(part: Any) -> Any:
+        if isinstance(part, list):
+            return [walk(one) for one in part]
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            return walk(definitions[part["$ref"].rpartition("/")[2]])
+        choices = [one for one in part.get("anyOf", ()) if one.get("type") != "null"]
+        rest = {name: value for name, value in part.items() if name != "anyOf"}
+        if len(choices) == 1:
+            rest = choices[0] | rest
+        if rest.get("default", 0) is None:
+            del rest["default"]
+        return {name: walk(value) for name, value in rest.items() if name not in ("title", "$defs")}
+
+    return walk(schema)

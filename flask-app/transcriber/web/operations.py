@@ -1,0 +1,128 @@
+"""What each route takes and answers, said beside the route itself: /openapi.json is written from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from ..domain import errors as e
+from ..formats.table import FORMATS
+
+HTML = "text/html"
+JSON = "application/json"
+EVENTS = "text/event-stream"
+
+#: Media types of transcripts that are not JSON.
+TRANSCRIPT_TYPES = tuple(
+    row.content_type.partition(";")[0] for row in FORMATS.values() if row.content_type != JSON
+)
+
+Errors = tuple[type[e.TranscriberError], ...]
+
+#: Why a file is not accepted as a job.
+SUBMISSION_ERRORS: Errors = (
+    e.BadRequestError,
+    e.MissingAudioError,
+    e.EmptyUploadError,
+    e.ModelNotFoundError,
+    e.LimitError,
+    e.UploadTooLargeError,
+    e.InvalidParameterError,
+    e.IdempotencyConflictError,
+    e.QueueFullError,
+    e.GpuRequiredError,
+    e.ShuttingDownError,
+    e.StorageFailedError,
+    e.StorageFullError,
+)
+
+#: Why a job that was accepted has no transcript in the end.
+RUN_ERRORS: Errors = (
+    e.JobCancelledError,
+    e.AudioTooLongError,
+    e.UndecodableMediaError,
+    e.NoAudioStreamError,
+    e.DecodeTimeoutError,
+    e.DecoderCrashedError,
+    e.DecoderUnavailableError,
+    e.GpuRequiredError,
+    e.EngineStartError,
+    e.EngineCrashedError,
+    e.EngineFailedError,
+    e.InterruptedJobError,
+    e.JobTimeoutError,
+    e.JobGivenUpError,
+)
+
+#: Why a job can't be looked up.
+LOOKUP_ERRORS: Errors = (e.JobNotFoundError, e.StorageFailedError)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One status: what it means, and the body by media type (a model, or str for text)."""
+
+    description: str
+    bodies: Mapping[str, type[BaseModel] | type[str]] = field(default_factory=dict)
+    headers: tuple[str, ...] = ()
+    #: The X- headers that say where the work ran.
+    has_facts: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A multipart body: a file, and the fields of this form."""
+
+    form: type[BaseModel]
+
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+#: Where the description stands on a route's function.
+_ATTRIBUTE = "operation"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One route as its callers see it; decorates the route's function, whose docstring says the rest."""
+
+    summary: str
+    tag: str
+    answers: Mapping[int, Answer]
+    raises: Errors = ()
+    upload: Upload | None = None
+    query: type[BaseModel] | None = None
+    #: Request headers that mean something here, by name.
+    headers: tuple[str, ...] = ()
+    #: It answers without a key.
+    is_open: bool = False
+
+    def __call__(self, view: View) -> View:
+        setattr(view, _ATTRIBUTE, self)
+        return view
+
+
+def find_operation(view: Callable[..., Any]) -> Operation | None:
+    """The description of a route's function."""
+    found = getattr(view, _ATTRIBUTE, None)
+    return found if isinstance(found, Operation) else None
+
+
+#: A file of ours, sent the way browsers like it.
+FILE_ANSWERS: Mapping[int, Answer] = MappingProxyType(
+    {
+        200: Answer("The file.", {"*/*": str}),
+        206: Answer("The part of it that Range asked for.", {"*/*": str}),
+        304: Answer("It has not changed."),
+    }
+)
+FILE_ERRORS: Errors = (e.BadRequestError, e.NotFoundError)
+
+
+def page(description: str) -> Mapping[int, Answer]:
+    """A route that answers with a page, and with nothing else."""
+    return {200: Answer(description, {HTML: str})}

