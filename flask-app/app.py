@@ -1,7 +1,7 @@
 """The WSGI application; run as a program, it becomes gunicorn.
 
-python app.py            serve, as scripts/run and the systemd unit do
-gunicorn -c gunicorn.conf.py app:app
+    python app.py            serve, as scripts/run and the systemd unit do
+    gunicorn -c gunicorn.conf.py app:app
 """
 
 import os
@@ -9,10 +9,20 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from transcriber import startup  # noqa: E402
+from transcriber.domain.errors import ConfigError, GpuRequiredError, TranscriberError  # noqa: E402
 
 
 def serve() -> None:
     """Become gunicorn, before anything is built: children belong to the worker, not to this process."""
+    try:
+        startup.check_start(os.environ)
+    except ConfigError as error:
+        raise startup.refusal(error, startup.EXIT_WRONG_SETTING) from error
+    except GpuRequiredError as error:
+        raise startup.refusal(error, startup.EXIT_GPU_REQUIRED) from error
     command = [sys.executable, "-m", "gunicorn", "-c", str(HERE / "gunicorn.conf.py"), "app:app"]
     os.execv(sys.executable, command)
 
@@ -20,10 +30,11 @@ def serve() -> None:
 if __name__ == "__main__":
     serve()
 
-sys.path.insert(0, str(HERE))
-
 from transcriber.bootstrap import build  # noqa: E402
 from transcriber.web import create_app  # noqa: E402
 
-application = build(os.environ)
+try:
+    application = build(os.environ)
+except TranscriberError as error:
+    raise startup.refusal(error, startup.EXIT_START_FAILED) from error
 app = create_app(application)

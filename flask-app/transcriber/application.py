@@ -22,12 +22,10 @@ from .gpu.probing import GpuProbe
 from .jobs.retention import Retention
 from .media.decoder import SandboxedDecoder
 from .service import Service
+from .startup import EXIT_GPU_REQUIRED
 from .webhooks.dispatcher import Dispatcher
 
 logger = structlog.get_logger(__name__)
-
-#: Exit status of a service that requires the GPU and can't have it; the unit does not restart on it.
-EXIT_GPU_REQUIRED = 3
 
 #: How often a GPU that can't serve is looked at again, in seconds.
 GPU_WATCH_SECONDS = 60.0

@@ -24,7 +24,6 @@ from .engine.packaged import KNOWN, place
 from .engine.pool import ChildEnginePool
 from .gpu.environment import engine_environment
 from .gpu.policy import GpuSituation, choose_compute_type
-from .gpu.probing import GpuProbe, ProbeRequest
 from .jobs.journal import boot_id
 from .jobs.output import OutputFolder
 from .jobs.results import FileResultStore
@@ -36,6 +35,7 @@ from .jobs.sqlite_store import SqliteJobStore
 from .logs import configure_logging
 from .media.decoder import SandboxedDecoder
 from .service import Checks, Limits, Service, Storage, Webhooks
+from .startup import make_probe
 from .transcribing import DevicePlan, Transcriber
 from .webhooks.dispatcher import Dispatcher
 from .webhooks.guard import Guard
@@ -151,14 +151,7 @@ class Composition:
             in_thread=self._in_thread,
         )
         self.default_model = self.models.path_name or settings.model
-        self.probe = GpuProbe(
-            ProbeRequest(
-                environ=self._environ,
-                gpu_device=settings.gpu_device,
-                extra_lib_dirs=settings.cudnn_extra_lib_dirs,
-            ),
-            self._clock,
-        )
+        self.probe = make_probe(settings, environ, self._clock)
         self.engines = ChildEnginePool(
             launch=self._launch, max_engines=settings.max_engines, clock=self._clock
         )

@@ -142,13 +142,17 @@ def test_small_file_of_ten_hours_costs_no_memory(serve: Callable[..., Server]) -
     assert peak - base < 300 * 1024 * 1024
 
 
-@pytest.mark.parametrize("path", ["", "upload"])
-def test_uploads_leave_nothing_in_the_spool(serve: Callable[..., Server], path: str) -> None:
+def test_refused_upload_leaves_nothing_in_the_spool_and_a_failed_job_its_upload(
+    serve: Callable[..., Server],
+) -> None:
     server = serve()
+    spool = server.data_dir / "spool"
 
-    server.transcribe(b"not audio" if path else b"")
+    server.transcribe(b"")
+    wait_until(lambda: not any(spool.iterdir()), "the spool is empty")
 
-    wait_until(lambda: not any((server.data_dir / "spool").iterdir()), "the spool is empty")
+    server.transcribe(b"not audio")
+    wait_until(lambda: [path.name for path in spool.glob("*/*")] == ["upload"], "only the upload is left")
 
 
 def test_required_without_a_gpu_ends_with_3_and_says_why(models: Path, tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from transcriber.engine.arrays import Features, Samples
 from transcriber.engine.batcher import Batcher, Cancelled, Submitted
 from transcriber.engine.decoding import DecodedWindow, Row
 from transcriber.engine.faults import FaultError
-from transcriber.engine.job import JobSpec
-from transcriber.engine.windows import rest_of
+from transcriber.engine.job import JobSpec, Resumed
+from transcriber.engine.telling import PlanTotals, Told
+from transcriber.engine.windows import SpeechChunk, Window, rest_of
 
 SECOND = 16_000
 
@@ -27,6 +28,7 @@ class FakeModel:
     """A multilingual model's facts; a token for each letter."""
 
     is_multilingual = True
+    alone_is_alike = True
     sot_length = 3
     sot_prev = 999
 
@@ -50,26 +52,39 @@ class FakeVad:
 class Desk:
     """A batcher on its own thread, with a decoder that the test gives, and the messages it sent."""
 
-    def __init__(self, decode: Callable[[Sequence[Row]], list[DecodedWindow]], batch_size: int = 4) -> None:
+    def __init__(
+        self,
+        decode: Callable[[Sequence[Row]], list[DecodedWindow]],
+        batch_size: int = 4,
+        *,
+        model: FakeModel | None = None,
+        has_short_lane: bool = False,
+        vad: FakeVad | None = None,
+    ) -> None:
         self.messages: list[dict[str, Any]] = []
         self.fault: FaultError | None = None
         self._changed = threading.Condition()
         self.batcher = Batcher(
-            model=FakeModel(),
+            model=model or FakeModel(),
             decode=decode,
-            vad=FakeVad(),
+            vad=vad or FakeVad(),
             driver=None,
             batch_size=batch_size,
+            has_short_lane=has_short_lane,
             send=self._send,
         )
         threading.Thread(target=self._run, daemon=True).start()
 
-    def submit(self, job_id: str, pcm: Path, **options: Any) -> None:
+    def submit(
+        self, job_id: str, pcm: Path, *, lane: str = "long", resumed: Resumed | None = None, **options: Any
+    ) -> None:
         spec = JobSpec(
             job_id=job_id,
             pcm_path=pcm,
             samples=pcm.stat().st_size // 2 if pcm.exists() else SECOND,
             options=TranscriptionOptions(**options),
+            lane=lane,
+            resumed=resumed,
         )
         self.batcher.post(Submitted(spec=spec))
 
@@ -77,10 +92,15 @@ class Desk:
         ends = ("done", "error", "cancelled")
         with self._changed:
             ended = self._changed.wait_for(
-                lambda: any(m["job_id"] == job_id and m["type"] in ends for m in self.messages), 20
+                lambda: any(m.get("job_id") == job_id and m["type"] in ends for m in self.messages), 20
             )
             assert ended, "the job did not end in time"
-            return [message for message in self.messages if message["job_id"] == job_id]
+            return [message for message in self.messages if message.get("job_id") == job_id]
+
+    def wait_for(self, kind: str) -> None:
+        """Until a message of this kind was sent."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: any(m["type"] == kind for m in self.messages), 20)
 
     def wait_for_fault(self) -> FaultError:
         with self._changed:
@@ -134,16 +154,9 @@ def decode_all(rows: Sequence[Row]) -> list[DecodedWindow]:
     return [decoded(row) for row in rows]
 
 
-def wait_for_front_end(job_id: str) -> None:
-    """Until all of the job's windows wait."""
-    for thread in threading.enumerate():
-        if thread.name == f"front-end-{job_id}":
-            thread.join(20)
-
-
 @pytest.fixture
 def long(tmp_path: Path) -> Path:
-    """Five windows of sound."""
+    """Five windows of sound; they go in groups of 1, 2 and 2."""
     return write_pcm(tmp_path / "long.pcm", np.random.default_rng(0).normal(0, 0.1, 140 * SECOND))
 
 
@@ -224,7 +237,6 @@ def test_too_little_memory_halves_the_batch(long: Path) -> None:
     sizes: list[int] = []
 
     def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
-        wait_for_front_end("a")
         sizes.append(len(rows))
         if len(rows) > 1:
             raise RuntimeError("CUDA failed with error out of memory")
@@ -265,7 +277,7 @@ def test_a_lost_device_ends_the_engine_without_an_answer(short: Path) -> None:
     assert [m for m in desk.messages if m["type"] in ("error", "done")] == []
 
 
-def test_a_cancelled_job_ends_and_is_not_decoded_further(long: Path, short: Path) -> None:
+def test_a_cancelled_job_is_told_at_once_and_nothing_more_of_it_is_decoded(long: Path, short: Path) -> None:
     started, resume = threading.Event(), threading.Event()
     decoded_jobs: list[str | None] = []
 
@@ -278,14 +290,281 @@ def test_a_cancelled_job_ends_and_is_not_decoded_further(long: Path, short: Path
     desk = Desk(decode, batch_size=1)
     desk.submit("a", long, language="en", hotwords="a")
     assert started.wait(20)
-    desk.batcher.post(Cancelled(job_id="a"))
     desk.batcher.post(Cancelled(job_id="unknown"))
+    desk.batcher.post(Cancelled(job_id="a"))
+    messages = desk.messages_of("a")
     resume.set()
     desk.submit("b", short, language="en", hotwords="b")
 
-    assert desk.messages_of("a")[-1]["type"] == "cancelled"
+    assert messages[-1]["type"] == "cancelled"
     assert desk.messages_of("b")[-1]["type"] == "done"
-    assert decoded_jobs.count("a") <= 2
+    assert decoded_jobs == ["a", "b"]
+    assert desk.messages_of("a") == messages
+
+
+def test_a_row_knows_that_its_job_was_cancelled(long: Path) -> None:
+    stopped: list[bool] = []
+    started, resume = threading.Event(), threading.Event()
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        started.set()
+        assert resume.wait(20)
+        stopped.extend(row.stopped.is_set() for row in rows)
+        return decode_all(rows)
+
+    desk = Desk(decode)
+    desk.submit("a", long, language="en")
+    assert started.wait(20)
+    desk.batcher.post(Cancelled(job_id="a"))
+    desk.messages_of("a")
+    resume.set()
+    desk.wait_for("batch_ended")
+
+    assert stopped == [True]
+
+
+def test_a_clip_of_the_short_lane_does_not_wait_for_a_batch_of_the_long_one(long: Path, short: Path) -> None:
+    resume, started = threading.Event(), threading.Event()
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        if rows[0].options.hotwords == "long":
+            started.set()
+            assert resume.wait(20)
+        return decode_all(rows)
+
+    desk = Desk(decode, has_short_lane=True)
+    desk.submit("long", long, language="en", hotwords="long")
+    assert started.wait(20)
+    desk.submit("short", short, language="en", lane="short")
+
+    assert desk.messages_of("short")[-1]["type"] == "done"
+    resume.set()
+    assert desk.messages_of("long")[-1]["type"] == "done"
+
+
+def test_with_one_lane_jobs_of_both_share_batches(short: Path) -> None:
+    batches: list[set[str | None]] = []
+    first, resume = threading.Event(), threading.Event()
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        batches.append({row.options.hotwords for row in rows})
+        first.set()
+        assert resume.wait(20)
+        return decode_all(rows)
+
+    desk = Desk(decode)
+    desk.submit("first", short, language="en", hotwords="1")
+    assert first.wait(20)
+    desk.submit("second", short, language="en", hotwords="2", lane="short")
+    desk.submit("third", short, language="en", hotwords="3")
+    # Each has told its plan, and then its features are ready, or will be before the batcher looks.
+    resume.set()
+    for job_id in ("first", "second", "third"):
+        assert desk.messages_of(job_id)[-1]["type"] == "done"
+
+    assert {name for batch in batches for name in batch} == {"1", "2", "3"}
+
+
+def test_batches_of_a_job_are_the_same_in_every_run_and_the_first_are_small(long: Path) -> None:
+    batches: list[list[int]] = []
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        batches.append([row.window.index for row in rows])
+        return decode_all(rows)
+
+    desk = Desk(decode)
+    desk.submit("a", long, language="en")
+    desk.messages_of("a")
+
+    assert batches == [[0], [1, 2], [3, 4]]
+
+
+def test_the_rests_of_a_group_are_decoded_together(long: Path) -> None:
+    batches: list[list[tuple[int, int]]] = []
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        batches.append([(row.window.index, row.window.part) for row in rows])
+        return [
+            decoded(row, rest=rest_of(row.window, SECOND, closed=False) if row.window.part == 0 else None)
+            for row in rows
+        ]
+
+    desk = Desk(decode)
+    desk.submit("a", long, language="en")
+    desk.messages_of("a")
+
+    assert batches == [
+        [(0, 0)],
+        [(0, 1)],
+        [(1, 0), (2, 0)],
+        [(1, 1), (2, 1)],
+        [(3, 0), (4, 0)],
+        [(3, 1), (4, 1)],
+    ]
+
+
+def test_windows_are_told_though_the_plan_is_not_complete(long: Path) -> None:
+    """The VAD of the second half waits until the first window was told; every 16 s there is a pause."""
+    window_told = threading.Event()
+
+    class SlowVad(FakeVad):
+        blocks = 0
+
+        def run(self, output_names: None, inputs: dict[str, Samples]) -> list[Samples]:
+            self.blocks += 1
+            if self.blocks > 5:
+                assert window_told.wait(20)
+            heard, *state = super().run(output_names, inputs)
+            heard[200:212] = 0.0
+            return [heard, *state]
+
+    desk = Desk(decode_all, vad=SlowVad())
+    desk.submit("a", long, language="en")
+    desk.wait_for("window")
+    window_told.set()
+    messages = desk.messages_of("a")
+
+    plans = [m for m in messages if m["type"] == "plan"]
+    assert [plan["is_complete"] for plan in plans][-1] is True
+    assert len(plans) > 1
+    assert [plan["first_index"] for plan in plans] == [
+        sum(len(plan["windows"]) for plan in plans[:count]) for count in range(len(plans))
+    ]
+    planned = 0
+    for message in messages:
+        if message["type"] == "plan":
+            planned += len(message["windows"])
+        if message["type"] == "window":
+            assert message["index"] < planned
+
+
+def plan_of(messages: list[dict[str, Any]]) -> tuple[Window, ...]:
+    spans = [
+        (span, speech)
+        for plan in messages
+        if plan["type"] == "plan"
+        for span, speech in zip(plan["windows"], plan["speech"], strict=True)
+    ]
+    return tuple(
+        Window(
+            index=index,
+            start=start,
+            end=end,
+            speech=tuple(SpeechChunk(start=first, end=last) for first, last in speech),
+        )
+        for index, ((start, end), speech) in enumerate(spans)
+    )
+
+
+def resumed_at(
+    windows: int, untouched: list[dict[str, Any]], *, with_plan: bool, history: tuple[int, ...] | None = None
+) -> Resumed:
+    """As the service would resume the job after so many windows."""
+    segments = [m["segment"] for m in untouched if m["type"] == "segment"][:windows]
+    totals = PlanTotals(is_complete=True, duration_after_vad=140.0, vad_seconds=0.5)
+    return Resumed(
+        language="de",
+        language_probability=0.75,
+        told=Told(
+            windows=windows,
+            segments=len(segments),
+            last_end=segments[-1]["end"] if segments else 0.0,
+            plan=plan_of(untouched) if with_plan else None,
+        ),
+        totals=totals if with_plan else None,
+        history=history,
+    )
+
+
+@pytest.mark.parametrize("windows", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("with_plan", [True, False])
+def test_a_resumed_job_tells_the_rest_of_an_untouched_one(long: Path, windows: int, with_plan: bool) -> None:
+    untouched_desk, desk = Desk(decode_all), Desk(decode_all)
+    untouched_desk.submit("a", long)
+    untouched = untouched_desk.messages_of("a")
+
+    desk.submit("a", long, resumed=resumed_at(windows, untouched, with_plan=with_plan))
+    messages = desk.messages_of("a")
+
+    told = [m for m in messages if m["type"] in ("window", "segment")]
+    assert told == [m for m in untouched if m["type"] in ("window", "segment")][2 * windows :]
+    assert {m["type"] for m in messages} & {"language", "plan"} == (set() if with_plan else {"plan"})
+    assert messages[-1]["notices"] == []
+    if with_plan:
+        assert messages[-1]["vad_seconds"] == 0.5
+
+
+def test_a_known_plan_needs_no_vad_and_a_finished_window_no_decoding(long: Path) -> None:
+    class NoVad(FakeVad):
+        def run(self, output_names: None, inputs: dict[str, Samples]) -> list[Samples]:
+            raise AssertionError("VAD ran")
+
+    rows_decoded: list[int] = []
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        rows_decoded.extend(row.window.index for row in rows)
+        return decode_all(rows)
+
+    untouched_desk = Desk(decode_all)
+    untouched_desk.submit("a", long)
+    desk = Desk(decode, vad=NoVad())
+    desk.submit("a", long, resumed=resumed_at(2, untouched_desk.messages_of("a"), with_plan=True))
+
+    assert desk.messages_of("a")[-1]["type"] == "done"
+    assert rows_decoded == [2, 3, 4]
+
+
+def test_where_the_batch_matters_the_whole_group_is_decoded_again_and_told_once(long: Path) -> None:
+    class Fickle(FakeModel):
+        alone_is_alike = False
+
+    batches: list[list[int]] = []
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        batches.append([row.window.index for row in rows])
+        return decode_all(rows)
+
+    untouched_desk = Desk(decode_all)
+    untouched_desk.submit("a", long)
+    desk = Desk(decode, model=Fickle())
+    desk.submit("a", long, resumed=resumed_at(2, untouched_desk.messages_of("a"), with_plan=True))
+    messages = desk.messages_of("a")
+
+    assert batches == [[1, 2], [3, 4]]
+    assert [m["index"] for m in messages if m["type"] == "window"] == [2, 3, 4]
+
+
+def test_a_resumed_job_goes_on_with_the_text_before(long: Path) -> None:
+    prompts: list[tuple[int, ...]] = []
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        prompts.extend(row.previous for row in rows)
+        return decode_all(rows)
+
+    desk = Desk(decode)
+    desk.submit("a", long, language="en", initial_prompt="A", condition_on_previous_text=True)
+    untouched = desk.messages_of("a")
+    histories = [tuple(m["history"]) for m in untouched if m["type"] == "window"]
+    first_prompts, prompts = prompts, []
+    desk.submit(
+        "b",
+        long,
+        initial_prompt="A",
+        condition_on_previous_text=True,
+        resumed=resumed_at(3, untouched, with_plan=True, history=histories[2]),
+    )
+    desk.messages_of("b")
+
+    assert histories == [(65, *[1, 2] * count) for count in range(1, 6)]
+    assert prompts == first_prompts[3:]
+
+
+def test_history_is_kept_as_far_as_the_model_can_use_it(long: Path) -> None:
+    desk = Desk(lambda rows: [decoded(row, text_tokens=tuple(range(200))) for row in rows])
+
+    desk.submit("a", long, language="en", condition_on_previous_text=True)
+
+    assert {len(m["history"]) for m in desk.messages_of("a") if m["type"] == "window"} == {200, 223}
 
 
 def test_each_window_gets_the_text_before_it_when_asked(long: Path) -> None:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -21,7 +22,13 @@ from transcriber.domain.errors import (
     EngineStartError,
     JobCancelledError,
 )
-from transcriber.domain.events import Finished, LanguageDetected, Planned, SegmentReady, WindowDone
+from transcriber.domain.events import (
+    Finished,
+    LanguageDetected,
+    Planned,
+    SegmentReady,
+    WindowDone,
+)
 from transcriber.domain.options import TranscriptionOptions
 from transcriber.domain.transcript import Word
 from transcriber.engine.client import OWN_COMMAND, ChildEngine
@@ -67,7 +74,14 @@ def test_job_yields_its_events_in_order(start: Start) -> None:
 
     kinds = [type(event) for event in events]
     assert kinds == [LanguageDetected, Planned, *[WindowDone, SegmentReady] * 2, Finished]
-    assert events[1] == Planned(windows_total=2, duration_after_vad=60.0)
+    assert events[1] == Planned(
+        first_index=0,
+        windows=((0, MINUTE // 2), (MINUTE // 2, MINUTE)),
+        speech=(((0, MINUTE // 2),), ((MINUTE // 2, MINUTE),)),
+        is_complete=True,
+        duration_after_vad=60.0,
+        vad_seconds=0.01,
+    )
     assert [event.device for event in events if isinstance(event, WindowDone)] == ["cuda", "cpu"]
     segment = next(event.segment for event in events if isinstance(event, SegmentReady))
     assert segment.text == " window 0"
@@ -101,8 +115,9 @@ def test_child_killed_in_mid_job_is_a_crash_that_names_the_signal(start: Start) 
 
     os.kill(engine.info.pid, signal.SIGKILL)
 
-    with pytest.raises(EngineCrashedError, match="killed by SIGKILL.*stand-in engine for cpu"):
+    with pytest.raises(EngineCrashedError, match="killed by SIGKILL.*stand-in engine for cpu") as caught:
         list(events)
+    assert not caught.value.is_fault
     assert not engine.alive
     assert engine.busy == 0
 
@@ -110,8 +125,34 @@ def test_child_killed_in_mid_job_is_a_crash_that_names_the_signal(start: Start) 
 def test_crash_tells_exit_code_and_last_words(start: Start) -> None:
     engine = start("--crash-at", "1", "--crash-with", "134")
 
-    with pytest.raises(EngineCrashedError, match=r"(?s)exit code 134.*crashing before window 1 as told"):
+    with pytest.raises(
+        EngineCrashedError, match=r"(?s)exit code 134.*crashing before window 1 as told"
+    ) as caught:
         list(engine.transcribe("j", PCM, HOUR, OPTIONS))
+    assert caught.value.is_fault
+
+
+@pytest.mark.parametrize(
+    ("death", "is_fault"),
+    [
+        ("SEGV", True),
+        ("ABRT", True),
+        ("BUS", True),
+        ("ILL", True),
+        ("FPE", True),
+        ("KILL", False),
+        ("TERM", False),
+    ],
+)
+def test_crash_tells_whether_the_child_brought_it_upon_itself(
+    start: Start, death: str, is_fault: bool
+) -> None:
+    engine = start("--crash-at", "0", "--crash-with", death)
+
+    with pytest.raises(EngineCrashedError) as caught:
+        list(engine.transcribe("j", PCM, MINUTE, OPTIONS))
+
+    assert caught.value.is_fault is is_fault
 
 
 def test_crash_ends_every_job_in_the_child(start: Start) -> None:
@@ -139,8 +180,9 @@ def test_dead_child_refuses_jobs(start: Start) -> None:
 def test_broken_frame_ends_the_child(start: Start) -> None:
     engine = start("--garbage-at", "1")
 
-    with pytest.raises(EngineCrashedError, match="it sent no message"):
+    with pytest.raises(EngineCrashedError, match="it sent no message") as caught:
         list(engine.transcribe("j", PCM, HOUR, OPTIONS))
+    assert caught.value.is_fault
     assert is_gone(engine.info.pid)
 
 
@@ -186,6 +228,14 @@ def test_hang_at_start_times_out_and_leaves_no_process(tmp_path: Path) -> None:
     assert is_gone(int(pid_file.read_text()))
 
 
+@pytest.mark.parametrize("lie", [("--claim", "cpu"), ("--warmup-on", "cpu")])
+def test_child_that_was_to_take_the_gpu_and_did_not_is_refused(lie: tuple[str, str]) -> None:
+    with pytest.raises(EngineStartError, match="was to run on cuda") as caught:
+        standin_start.start(*lie, device="cuda")
+
+    assert caught.value.code == "engine_device_mismatch"
+
+
 def test_missing_program_is_a_start_error() -> None:
     with pytest.raises(EngineStartError) as caught:
         ChildEngine.start(
@@ -216,6 +266,46 @@ def test_cancel_ends_the_job_and_not_the_child(start: Start) -> None:
     assert isinstance(list(engine.transcribe("short", PCM, 16_000, OPTIONS))[-1], Finished)
 
 
+def test_cancel_is_told_at_once_though_the_child_computes_on(start: Start) -> None:
+    engine = start("--compute-on-at", "1")
+    events = engine.transcribe("j", PCM, HOUR, OPTIONS)
+    next(event for event in events if isinstance(event, SegmentReady))
+    assert engine.wasted_seconds == 0.0
+
+    engine.cancel("j")
+    with pytest.raises(JobCancelledError):
+        list(events)
+
+    assert engine.busy == 0
+    assert eventually(lambda: engine.wasted_seconds > 0.05)
+    other = engine.transcribe("other", PCM, HOUR, OPTIONS)
+    next(other)
+    assert engine.wasted_seconds == 0.0
+
+
+def test_cancel_is_told_at_once_though_the_child_is_deaf(start: Start) -> None:
+    engine = start("--freeze-at", "1")
+    events = engine.transcribe("j", PCM, HOUR, OPTIONS)
+    next(event for event in events if isinstance(event, SegmentReady))
+    began = time.monotonic()
+
+    engine.cancel("j")
+    with pytest.raises(JobCancelledError):
+        list(events)
+
+    assert time.monotonic() - began < 1.0
+    assert eventually(lambda: engine.wasted_seconds > 0.05)
+
+
+def test_finished_job_leaves_nothing_to_waste(start: Start) -> None:
+    engine = start()
+
+    list(engine.transcribe("j", PCM, MINUTE, OPTIONS))
+
+    assert eventually(lambda: not engine._batches)
+    assert engine.wasted_seconds == 0.0
+
+
 def test_cancel_of_an_unknown_job_is_nothing(start: Start) -> None:
     engine = start()
 
@@ -244,7 +334,7 @@ def test_slow_consumer_does_not_hold_up_another_job(start: Start) -> None:
     fast = list(engine.transcribe("fast", PCM, MINUTE, OPTIONS))
 
     assert isinstance(fast[-1], Finished)
-    assert len(list(slow)) == 2 * 120 * 200 + 2
+    assert len(list(slow)) == 2 * 120 * 200 + 1 + 120 * 200 // 16
 
 
 def test_eight_jobs_at_once_get_their_own_events(start: Start) -> None:
@@ -292,8 +382,9 @@ def test_close_ends_its_jobs_as_crashed(start: Start) -> None:
 
     engine.close(grace=0.1)
 
-    with pytest.raises(EngineCrashedError, match="ended by the service"):
+    with pytest.raises(EngineCrashedError, match="ended by the service") as caught:
         list(events)
+    assert not caught.value.is_fault
 
 
 def test_close_twice_is_nothing_new_and_leaves_no_threads(start: Start) -> None:
@@ -362,7 +453,7 @@ def test_works_under_gevent() -> None:
         "run = lambda name: len(list(engine.transcribe(name, Path('x'), 600 * 16000, TranscriptionOptions())))\n"
         "jobs = [gevent.spawn(run, f'j{n}') for n in range(8)]\n"
         "gevent.joinall(jobs, raise_error=True)\n"
-        "assert [job.value for job in jobs] == [43] * 8, [job.value for job in jobs]\n"
+        "assert [job.value for job in jobs] == [44] * 8, [job.value for job in jobs]\n"
         "doomed = standin_start.start('--hang-at', '1')\n"
         "ticks = []\n"
         "def tick():\n"

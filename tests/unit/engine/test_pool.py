@@ -9,7 +9,7 @@ import pytest
 
 from standin_start import HeldClock, SystemClock, eventually
 from transcriber.domain.errors import EngineStartError, ModelNotFoundError, ShuttingDownError
-from transcriber.domain.events import EngineEvent
+from transcriber.domain.events import EngineEvent, Resumption
 from transcriber.domain.options import TranscriptionOptions
 from transcriber.domain.ports import EngineInfo
 from transcriber.engine.pool import ChildEnginePool
@@ -21,6 +21,7 @@ class FakeEngine:
     def __init__(self, device: str, model: str, pid: int) -> None:
         self.alive = True
         self.closed = 0
+        self.wasted_seconds = 0.0
         self.info = EngineInfo(
             pid=pid,
             device=device,
@@ -38,7 +39,14 @@ class FakeEngine:
         )
 
     def transcribe(
-        self, job_id: str, pcm: Path, samples: int, options: TranscriptionOptions
+        self,
+        job_id: str,
+        pcm: Path,
+        samples: int,
+        options: TranscriptionOptions,
+        *,
+        lane: str = "long",
+        resumption: Resumption | None = None,
     ) -> Iterator[EngineEvent]:
         return iter(())
 
@@ -337,6 +345,33 @@ def test_other_engine_that_dies_is_not_started_again_until_wanted(
 
     assert launch.tries == 1
     assert launch.engines[0].closed == 1
+
+
+def test_kept_engine_that_computes_for_nobody_is_ended_and_started_again(
+    pool: ChildEnginePool, launch: Launcher, clock: HeldClock
+) -> None:
+    pool.ensure("cpu", "base")
+    launch.engines[0].wasted_seconds = 10.0
+    pool.tend()
+    assert launch.engines[0].closed == 0
+
+    launch.engines[0].wasted_seconds = 10.1
+    pool.tend()
+    clock.seconds += 1
+    pool.tend()
+
+    assert launch.engines[0].closed == 1
+    assert [info.pid for info in pool.running()] == [2]
+
+
+def test_engine_that_somebody_has_borrowed_is_left_alone_though_it_wastes_time(
+    pool: ChildEnginePool, launch: Launcher
+) -> None:
+    with pool.lend("cpu", "base"):
+        launch.engines[0].wasted_seconds = 60.0
+        pool.tend()
+
+    assert launch.engines[0].closed == 0
 
 
 def test_supervisor_outlives_a_fault(launch: Launcher) -> None:

@@ -1,0 +1,55 @@
+"""Before the service starts: what is refused at once, and with which exit status. Imports little, to be quick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from . import config
+from .clock import SystemClock
+from .domain.errors import TranscriberError
+from .domain.ports import Clock
+from .gpu.policy import gpu_required
+from .gpu.probing import GpuProbe, ProbeRequest
+from .logs import configure_logging
+
+logger = structlog.get_logger(__name__)
+
+#: A setting is wrong: another start ends the same way.
+EXIT_WRONG_SETTING = 2
+
+#: The GPU is required and can't serve: another start ends the same way, until somebody mends it.
+EXIT_GPU_REQUIRED = 3
+
+#: Something else is in the way (the data folder is in use, the disk is full). It is gunicorn's own status for
+#: an application that does not load, so its master ends too instead of starting worker after worker.
+EXIT_START_FAILED = 4
+
+
+def refusal(error: TranscriberError, status: int) -> SystemExit:
+    """Log the cause and the fix, and give back what ends the process."""
+    logger.critical("start_refused", code=error.code, error=error.message, fix=error.fix, exit_status=status)
+    return SystemExit(status)
+
+
+def check_start(environ: Mapping[str, str]) -> None:
+    """Refuse what can be refused before a server is started.
+
+    Raises ConfigError, and GpuRequiredError where the policy requires a GPU that the probe finds unusable.
+    """
+    configure_logging("info")
+    settings = config.load(environ)
+    config.check_listening(settings)
+    if settings.gpu_policy == "required":
+        cause = make_probe(settings, environ, SystemClock()).status().cause
+        if cause is not None:
+            raise gpu_required(cause)
+
+
+def make_probe(settings: config.Settings, environ: Mapping[str, str], clock: Clock) -> GpuProbe:
+    """The look at this machine's GPUs."""
+    request = ProbeRequest(
+        environ=dict(environ), gpu_device=settings.gpu_device, extra_lib_dirs=settings.cudnn_extra_lib_dirs
+    )
+    return GpuProbe(request, clock)

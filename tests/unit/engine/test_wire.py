@@ -1,0 +1,119 @@
+"""What a resumed job sends to its engine, and hears from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import standin_start
+from transcriber.domain.events import Finished, FinishedWindow, Planned, Resumption, SegmentReady, WindowDone
+from transcriber.domain.options import TranscriptionOptions
+from transcriber.domain.transcript import Segment
+from transcriber.engine.client import ChildEngine
+from transcriber.engine.wire import Order, transcribe_message
+
+PCM = Path("/spool/job.pcm")
+OPTIONS = TranscriptionOptions()
+MINUTE = 60 * 16_000
+
+
+@pytest.fixture
+def engine() -> Iterator[ChildEngine]:
+    engine = standin_start.start()
+    yield engine
+    engine.close(grace=0)
+
+
+def segment(number: int, end: float) -> Segment:
+    return Segment(
+        id=number,
+        seek=0,
+        start=end - 1.0,
+        end=end,
+        text=" told",
+        tokens=(1,),
+        avg_logprob=-0.1,
+        compression_ratio=1.0,
+        no_speech_prob=0.0,
+        words=None,
+        temperature=0.0,
+    )
+
+
+def resumption(plan: Planned | None) -> Resumption:
+    """Two windows are done, of which the first had two segments."""
+    return Resumption(
+        language="en",
+        language_probability=0.9,
+        plan=plan,
+        finished=(
+            FinishedWindow(index=0, device="cpu", segments=(segment(0, 9.0), segment(1, 29.0))),
+            FinishedWindow(index=1, device="cpu", segments=()),
+        ),
+        history=(7, 8),
+    )
+
+
+def plan_of(windows: int, **changes: Any) -> Planned:
+    spans = tuple((index * MINUTE // 2, (index + 1) * MINUTE // 2) for index in range(windows))
+    values: dict[str, Any] = {
+        "first_index": 0,
+        "windows": spans,
+        "speech": tuple((span,) for span in spans),
+        "is_complete": True,
+        "duration_after_vad": 30.0 * windows,
+        "vad_seconds": 0.5,
+    }
+    return Planned(**{**values, **changes})
+
+
+def test_resumed_job_tells_what_is_new_only(engine: ChildEngine) -> None:
+    events = list(
+        engine.transcribe("j", PCM, 2 * MINUTE, OPTIONS, lane="short", resumption=resumption(plan_of(4)))
+    )
+
+    assert [type(event) for event in events] == [*[WindowDone, SegmentReady] * 2, Finished]
+    assert [event.index for event in events if isinstance(event, WindowDone)] == [2, 3]
+
+
+def test_resumed_job_without_a_plan_tells_it_anew(engine: ChildEngine) -> None:
+    events = list(engine.transcribe("j", PCM, 2 * MINUTE, OPTIONS, resumption=resumption(None)))
+
+    planned = [event for event in events if isinstance(event, Planned)]
+    assert [len(event.windows) for event in planned] == [4]
+    assert [event.index for event in events if isinstance(event, WindowDone)] == [2, 3]
+
+
+def test_resumption_sends_counts_and_the_plan_but_no_text() -> None:
+    order = Order(pcm=PCM, samples=MINUTE, options=OPTIONS, lane="short", resumption=resumption(plan_of(2)))
+
+    message = transcribe_message("j", order)
+
+    sent = message["resumption"]
+    assert message["lane"] == "short"
+    assert (sent["windows"], sent["segments"], sent["last_end"], sent["history"]) == (2, 2, 29.0, (7, 8))
+    assert sent["plan"]["windows"] == plan_of(2).windows
+    assert "told" not in json.dumps(message)
+
+
+@pytest.mark.parametrize("changes", [{"is_complete": False}, {"speech": ()}, {"first_index": 1}])
+def test_plan_that_does_not_suffice_is_not_sent(changes: dict[str, Any]) -> None:
+    given = resumption(plan_of(2, **changes))
+
+    message = transcribe_message(
+        "j", Order(pcm=PCM, samples=MINUTE, options=OPTIONS, lane="long", resumption=given)
+    )
+
+    assert message["resumption"]["plan"] is None
+
+
+def test_history_of_a_conditioned_job_is_told(engine: ChildEngine) -> None:
+    options = TranscriptionOptions(condition_on_previous_text=True)
+
+    events = list(engine.transcribe("j", PCM, MINUTE, options))
+
+    assert [event.history for event in events if isinstance(event, WindowDone)] == [(0,), (1,)]
