@@ -10,9 +10,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+from gunicorn.glogging import Logger  # noqa: E402
+
 from transcriber import process  # noqa: E402
 from transcriber.config import check_listening, load  # noqa: E402
 from transcriber.domain.errors import ConfigError  # noqa: E402
+from transcriber.logs import configure_logging  # noqa: E402
 
 try:
     settings = load(os.environ)
@@ -47,10 +50,19 @@ keepalive = 15
 # gunicorn 25.1 and later open a control socket in $HOME by default; nothing here uses it.
 control_socket_disable = True
 
-# One request is one log line of our own (web/request_log.py); gunicorn's errors go through the same JSON.
+
+class JsonLogger(Logger):
+    """gunicorn's own words go through our JSON lines, from master and worker alike."""
+
+    def setup(self, cfg):
+        configure_logging(settings.log_level)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+# One request is one log line of our own (web/request_log.py), so gunicorn writes no access log.
+logger_class = JsonLogger
 accesslog = None
-errorlog = "-"
-loglevel = settings.log_level
 
 # The temporary heartbeat file goes to memory, so that a slow disk can't look like a stuck worker.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
