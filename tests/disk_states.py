@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from chaos_client import Order, submit, try_once, wait_for_end
 from chaos_server import SupervisedServer, settings
 from chaos_tally import stored_jobs
 from chaos_tree import Role
+from disk_faults import DATA, FOR_EVER, Fault, PreloadedDisk
 from server import Server
 
 #: Room for a few uploads of the longest clip and no more.
@@ -38,7 +41,6 @@ def full_disk(place: Path, audio: Audio, models: Path) -> list[str]:
     """A disk that fills up while jobs come in, before the upload, in it and in the work; then there is room again."""
     faults: list[str] = []
     orders = [Order(f"before-{n}", audio) for n in range(2)]
-    # Files of its own are outside: what the log takes is not in question here.
     with _server(place / "data", models) as server:
         worker = server.pids(Role.WORKER)
         for order in orders:
@@ -57,26 +59,27 @@ def full_disk(place: Path, audio: Audio, models: Path) -> list[str]:
 
 
 def read_only_folder(place: Path, audio: Audio, models: Path) -> list[str]:
-    """The file system turns read-only under the service, and is so at its start; then it can be written again."""
+    """The data folder turns read-only under the service, and is so at its start; then it can be written again."""
     faults: list[str] = []
     orders = [Order(f"before-{n}", audio) for n in range(2)]
-    server = _server(place / "data", models)
-    with server:
+    # The kernel makes no file system read-only while files are open for writing, so a library stands in for it.
+    disk = PreloadedDisk(place.parent, place / "data")
+    with _server(place / "data", models, **disk.env) as server:
         worker = server.pids(Role.WORKER)
         for order in orders:
             submit(server, order)
-        _remount(place, "ro")
+        disk.arm(Fault(DATA, errno.EROFS, 1, FOR_EVER))
         orders.append(Order("meanwhile", audio))
         answer = try_once(server, orders[-1])
         if answer is None or answer.status not in REFUSED:
             faults.append(f"a submission was answered {answer and answer.status}, {answer and answer.text[:300]}")
         _expect_alive(server, faults)
-        _remount(place, "rw")
+        disk.disarm()
         _expect_all(server, orders, faults)
         if server.pids(Role.WORKER) != worker:
             faults.append("the worker was replaced")
     _remount(place, "ro")
-    faults += _expect_no_start(place / "data", models, "data_dir_not_writable", "can't be used")
+    faults += _expect_no_start(place / "data", models, "can't be used")
     _remount(place, "rw")
     orders.append(Order("afterwards", audio))
     with _server(place / "data", models) as server:
@@ -96,7 +99,7 @@ def damaged_database(place: Path, audio: Audio, models: Path) -> list[str]:
     files = _listing(data_dir)
     for name, damaged in _damages(whole):
         database.write_bytes(damaged)
-        faults += [f"{name}: {each}" for each in _expect_no_start(data_dir, models, "", "damaged")]
+        faults += [f"{name}: {each}" for each in _expect_no_start(data_dir, models, "damaged")]
         if database.read_bytes() != damaged:
             faults.append(f"{name}: the damaged file was changed")
         if _listing(data_dir) != files:
@@ -116,7 +119,7 @@ def two_services(place: Path, audio: Audio, models: Path) -> list[str]:
     with _server(data_dir, models) as server:
         submit(server, orders[0])
         worker = server.pids(Role.WORKER)
-        faults += _expect_no_start(data_dir, models, "", f"in use by the process {worker[0]}")
+        faults += _expect_no_start(data_dir, models, f"in use by the process {worker[0]}")
         orders.append(Order("after-the-second", audio))
         _expect_all(server, orders, faults)
         if server.pids(Role.WORKER) != worker:
@@ -126,8 +129,8 @@ def two_services(place: Path, audio: Audio, models: Path) -> list[str]:
     return faults + _stored_faults(data_dir, orders)
 
 
-class _LoggingElsewhere(SupervisedServer):
-    """Its log is outside of the data folder, whose state is in question; no supervisor hides an end."""
+class _UnsupervisedServer(SupervisedServer):
+    """No supervisor hides that it ended."""
 
     def start(self, timeout: float = 60.0) -> SupervisedServer:
         Server.start(self, timeout)
@@ -138,8 +141,8 @@ class _LoggingElsewhere(SupervisedServer):
         return Server.stop(self, timeout)
 
 
-def _server(data_dir: Path, models: Path) -> _LoggingElsewhere:
-    return _LoggingElsewhere(data_dir, settings(models, standin=True))
+def _server(data_dir: Path, models: Path, **env: str) -> _UnsupervisedServer:
+    return _UnsupervisedServer(data_dir, settings(models, standin=True, **env))
 
 
 def _expect_refusal_or_job(server: Server, order: Order, faults: list[str]) -> None:
@@ -167,12 +170,11 @@ def _expect_all(server: Server, orders: list[Order], faults: list[str]) -> None:
             faults.append(f"{order.key} {order.job_id} is {job['status']}: {job.get('error')}")
 
 
-def _expect_no_start(data_dir: Path, models: Path, code: str, words: str) -> list[str]:
+def _expect_no_start(data_dir: Path, models: Path, words: str) -> list[str]:
     """A start that is refused in these words."""
-    second = Server(data_dir.parent / "refused", env=settings(models, standin=True))
-    second.env = {**second.env, "WHISPER_DATA_DIR": str(data_dir)}
     # The log of this start is to be writable, whatever the data folder is.
-    second.data_dir = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
+    log_folder = Path(tempfile.mkdtemp())
+    second = Server(log_folder, env=settings(models, standin=True, WHISPER_DATA_DIR=str(data_dir)))
     try:
         second.start(30)
     except RuntimeError as error:
@@ -181,9 +183,9 @@ def _expect_no_start(data_dir: Path, models: Path, code: str, words: str) -> lis
     except TimeoutError as error:
         return [f"no refusal, no start: {str(error)[-1500:]}"]
     finally:
-        shutil.rmtree(second.data_dir, ignore_errors=True)
+        shutil.rmtree(log_folder, ignore_errors=True)
     second.stop()
-    return [f"it started, instead of {code or words}"]
+    return [f"it started, and was to say: {words}"]
 
 
 def _stored_faults(data_dir: Path, orders: list[Order]) -> list[str]:
@@ -212,7 +214,7 @@ def _fill(ballast: Path, *, leave: int) -> None:
 
 
 def _remount(place: Path, mode: str) -> None:
-    """ro takes effect although files are open for writing: no write gets through any more."""
+    """ro works only while nobody has a file open for writing."""
     subprocess.run(["mount", "-o", f"remount,{mode}", str(place)], check=True)
 
 

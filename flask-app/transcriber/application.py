@@ -13,7 +13,7 @@ import structlog
 
 from .config import Settings
 from .diagnostics import Diagnostics
-from .domain.errors import EngineError, TranscriberError
+from .domain.errors import DecoderUnavailableError, EngineError, TranscriberError
 from .domain.ports import EngineInfo
 from .domain.transcript import FallbackReason
 from .engine.pool import ChildEnginePool
@@ -98,7 +98,7 @@ class Application:
         status = self._parts.probe.status()
         if self.settings.gpu_policy == "required" and status.cause is not None:
             self._refuse_without_gpu(status.cause)
-        self._parts.decoder.start()
+        self._start_decoder()
         self.service.start()
         self._parts.dispatcher.start()
         self._parts.engines.supervise()
@@ -181,6 +181,13 @@ class Application:
                 self._boot_error = None
                 break
         self._booted.set()
+
+    def _start_decoder(self) -> None:
+        """Have the decode server warm. One that dies meanwhile is no reason not to serve: the next job starts another."""
+        try:
+            self._parts.decoder.start()
+        except DecoderUnavailableError as error:
+            logger.error("decoder_boot_failed", code=error.code, error=error.message)
 
     def _watch_end(self, is_ending: Callable[[], bool]) -> None:
         """Thread: followers go at once; requests that wait for a job get an answer before the worker is killed."""

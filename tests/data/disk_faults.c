@@ -121,8 +121,11 @@ int fdatasync(int fd) { return fails_fd(SYNC, fd) ? -1 : syscall(SYS_fdatasync, 
 
 static int open_at(int at, const char *path, int flags, mode_t mode)
 {
-    /* A full disk refuses new files only. */
-    if ((!control || control->error != ENOSPC || (flags & O_CREAT)) && fails_path(OPEN, path))
+    /* A full disk refuses new files only, a read-only one all that are to be written. */
+    int refuses = !control || (control->error == ENOSPC ? flags & O_CREAT
+                               : control->error == EROFS ? (flags & O_ACCMODE) != O_RDONLY
+                                                         : 1);
+    if (refuses && fails_path(OPEN, path))
         return -1;
     return syscall(SYS_openat, at, path, flags, mode);
 }

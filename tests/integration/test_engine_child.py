@@ -66,6 +66,10 @@ def words_of(answer: Answer) -> str:
     return "".join(letter for letter in answer.text.lower() if letter.isalpha() or letter == " ")
 
 
+def planned_windows(answer: Answer) -> list[list[int]]:
+    return [window for plan in answer.of("plan") for window in plan["windows"]]
+
+
 def test_ready_names_what_was_proven(start_engine: StartEngine) -> None:
     driver = start_engine()
 
@@ -86,7 +90,8 @@ def test_a_clip_is_transcribed_with_evidence(engine: EngineDriver, jfk: Path) ->
     assert "ask what you can do for your country" in words_of(answer)
     assert answer.kinds[:3] == ["language", "plan", "window"]
     assert answer.of("language")[0]["language_probability"] == 1.0
-    assert answer.of("plan")[0]["windows_total"] == len(answer.of("window")) == 1
+    assert len(answer.of("plan")[0]["windows"]) == len(answer.of("window")) == 1
+    assert answer.of("window")[0]["history"] is None
     assert answer.of("window")[0]["device"] == "cpu"
     assert answer.last["notices"] == []
     assert answer.last["pool_peak_bytes"] is None
@@ -108,7 +113,7 @@ def test_a_long_file_has_ordered_readable_segments(long_answer: Answer, long: Pa
     assert flat[-1] <= duration
     assert all(segment["end"] - segment["start"] <= 7.001 for segment in segments)
     assert all(len(segment["text"].strip()) <= 84 for segment in segments)
-    assert [m["index"] for m in answer.of("window")] == list(range(answer.of("plan")[0]["windows_total"]))
+    assert [m["index"] for m in answer.of("window")] == list(range(len(planned_windows(answer))))
     assert words_of(answer).count("brown fox") == 5
     assert words_of(answer).count("for your country") == 5
 
@@ -120,7 +125,7 @@ def test_the_same_file_gives_the_same_text(engine: EngineDriver, long_answer: An
 def test_a_short_clip_does_not_wait_behind_a_long_file(engine: EngineDriver, long: Path, jfk: Path) -> None:
     engine.submit("behind-long", long, beam_size=4)
     engine.wait_for(lambda m: m.get("job_id") == "behind-long", 60)
-    engine.submit("before-long", jfk)
+    engine.submit("before-long", jfk, lane="short")
 
     short = engine.answer("before-long")
     is_long_done = engine.has_said(lambda m: m["type"] == "done" and m["job_id"] == "behind-long")
@@ -151,8 +156,12 @@ def test_a_tone_has_no_speech_but_a_window(engine: EngineDriver, tmp_path: Path)
     assert answer.of("plan")[0] == {
         "type": "plan",
         "job_id": "tone",
-        "windows_total": 1,
+        "first_index": 0,
+        "windows": [[0, 16_000]],
+        "speech": [[]],
+        "is_complete": True,
         "duration_after_vad": 0.0,
+        "vad_seconds": answer.last["vad_seconds"],
     }
     assert [notice["code"] for notice in answer.last["notices"]] == ["no_speech"]
 
@@ -200,7 +209,7 @@ def test_every_option_is_honoured(engine: EngineDriver, jfk: Path, options: dict
 def test_without_vad_the_whole_file_is_transcribed(engine: EngineDriver, long: Path) -> None:
     answer = engine.transcribe("no-vad", long, vad_filter=False)
 
-    assert answer.of("plan")[0]["duration_after_vad"] == pytest.approx(long.stat().st_size / 32_000)
+    assert answer.of("plan")[-1]["duration_after_vad"] == pytest.approx(long.stat().st_size / 32_000)
     assert words_of(answer).count("brown fox") >= 4
 
 
@@ -229,10 +238,23 @@ def test_a_cancelled_job_ends_and_the_next_one_runs(engine: EngineDriver, jfk: P
     assert engine.transcribe("after-cancel", jfk).last["type"] == "done"
 
 
+def test_a_cancel_is_answered_at_once_though_a_batch_computes(engine: EngineDriver, long: Path) -> None:
+    engine.submit("cut-short", long)
+    engine.wait_for(lambda m: m["type"] == "batch_started" and m["job_ids"] == ["cut-short"], 60)
+    began = time.monotonic()
+
+    engine.cancel("cut-short")
+    answer = engine.answer("cut-short")
+
+    assert answer.last["type"] == "cancelled"
+    assert time.monotonic() - began < 1.0
+    assert engine.said("cut-short").kinds == answer.kinds
+
+
 def wait_until_it_computes(driver: EngineDriver, pcm: Path) -> None:
     driver.start()
     driver.submit("busy", pcm, beam_size=5)
-    driver.wait_for(lambda m: m["type"] == "plan", 60)
+    driver.wait_for(lambda m: m["type"] == "batch_started", 60)
 
 
 def test_a_child_whose_service_hangs_up_ends_at_once(start_engine: StartEngine, long: Path) -> None:

@@ -16,8 +16,8 @@ import pytest
 
 import standin_start
 from standin_start import STANDIN, SystemClock, eventually, is_gone
-from transcriber.domain.errors import EngineCrashedError, EngineStartError
-from transcriber.domain.events import Finished, WindowDone
+from transcriber.domain.errors import EngineCrashedError, EngineStartError, JobCancelledError
+from transcriber.domain.events import Finished, SegmentReady, WindowDone
 from transcriber.domain.options import TranscriptionOptions
 from transcriber.engine.client import ChildEngine
 from transcriber.engine.pool import ChildEnginePool
@@ -32,11 +32,15 @@ MakePool = Callable[..., ChildEnginePool]
 def make_pool() -> Iterator[MakePool]:
     pools: list[ChildEnginePool] = []
 
-    def make(*options: str, max_engines: int = 3) -> ChildEnginePool:
+    def make(*options: str, max_engines: int = 3, waste_timeout: float = 10.0) -> ChildEnginePool:
         def launch(device: str, model: str) -> ChildEngine:
             return standin_start.start(*options, device=device, model=model)
 
-        pools.append(ChildEnginePool(launch=launch, max_engines=max_engines, clock=SystemClock()))
+        pools.append(
+            ChildEnginePool(
+                launch=launch, max_engines=max_engines, clock=SystemClock(), waste_timeout=waste_timeout
+            )
+        )
         return pools[-1]
 
     yield make
@@ -137,6 +141,41 @@ def test_kept_engine_killed_while_idle_is_up_again_without_being_asked_for(make_
 
     assert eventually(lambda: [info.pid for info in pool.running()] not in ([], [first.pid]))
     assert pool.restarts == 1
+
+
+@pytest.mark.parametrize("stubbornness", ["--compute-on-at", "--freeze-at"])
+def test_engine_that_goes_on_with_a_cancelled_job_is_ended_and_started_again(
+    make_pool: MakePool, stubbornness: str
+) -> None:
+    pool = make_pool(stubbornness, "1", waste_timeout=0.3)
+    pool.ensure("cpu", "base")
+    pool.supervise(interval=0.05)
+    (first,) = pool.running()
+    with pool.lend("cpu", "base") as engine:
+        events = engine.transcribe("j", PCM, MINUTE, TranscriptionOptions())
+        next(event for event in events if isinstance(event, SegmentReady))
+        engine.cancel("j")
+        with pytest.raises(JobCancelledError):
+            list(events)
+
+    assert eventually(lambda: [info.pid for info in pool.running()] not in ([], [first.pid]))
+    assert is_gone(first.pid)
+
+
+def test_engine_that_serves_somebody_else_is_not_ended_for_a_cancelled_job(make_pool: MakePool) -> None:
+    pool = make_pool("--compute-on-at", "1", waste_timeout=0.2)
+    pool.ensure("cpu", "base")
+    pool.supervise(interval=0.05)
+    with pool.lend("cpu", "base") as engine:
+        doomed = engine.transcribe("doomed", PCM, MINUTE, TranscriptionOptions())
+        other = engine.transcribe("other", PCM, MINUTE, TranscriptionOptions())
+        for events in (doomed, other):
+            next(event for event in events if isinstance(event, SegmentReady))
+        engine.cancel("doomed")
+        with pytest.raises(JobCancelledError):
+            list(doomed)
+
+        assert not eventually(lambda: is_gone(engine.info.pid), 1.0)
 
 
 def test_named_cause_of_a_failed_start_reaches_the_borrower_and_diagnostics(make_pool: MakePool) -> None:

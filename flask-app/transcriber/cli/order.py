@@ -20,7 +20,8 @@ class Order:
     def to_fields(self) -> dict[str, str]:
         """The fields of POST /jobs; what is not said stays out."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: _spelled(value) for name, value in given.items() if value not in (None, "")}
+        unsaid = {field.name: field.default for field in fields(self)}
+        return {name: _spelled(value) for name, value in given.items() if value != unsaid[name]}
 
 
 def _spelled(value: object) -> str:

@@ -161,8 +161,9 @@ def segment_event(segment: Segment) -> FeedEvent:
 
 
 def replayed(segments: Iterable[Segment], after: int, last: FeedEvent) -> Iterator[FeedEvent]:
-    """The events of a job that has ended."""
+    """The events of a job that has ended; none for a follower who has seen the last one."""
     for segment in segments:
         if segment.id + 1 > after:
             yield segment_event(segment)
-    yield last
+    if last.number is None or last.number > after:
+        yield last

@@ -342,27 +342,23 @@ def test_a_clip_of_the_short_lane_does_not_wait_for_a_batch_of_the_long_one(long
     assert desk.messages_of("long")[-1]["type"] == "done"
 
 
-def test_with_one_lane_jobs_of_both_share_batches(short: Path) -> None:
-    batches: list[set[str | None]] = []
-    first, resume = threading.Event(), threading.Event()
+def test_with_one_lane_there_is_one_batch_at_a_time(long: Path, short: Path) -> None:
+    running, most = threading.Semaphore(1), []
 
     def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
-        batches.append({row.options.hotwords for row in rows})
-        first.set()
-        assert resume.wait(20)
+        most.append(running.acquire(blocking=False))
+        running.release()
         return decode_all(rows)
 
     desk = Desk(decode)
-    desk.submit("first", short, language="en", hotwords="1")
-    assert first.wait(20)
-    desk.submit("second", short, language="en", hotwords="2", lane="short")
-    desk.submit("third", short, language="en", hotwords="3")
-    # Each has told its plan, and then its features are ready, or will be before the batcher looks.
-    resume.set()
-    for job_id in ("first", "second", "third"):
-        assert desk.messages_of(job_id)[-1]["type"] == "done"
+    for number in range(3):
+        desk.submit(f"long-{number}", long, language="en")
+        desk.submit(f"short-{number}", short, language="en", lane="short")
 
-    assert {name for batch in batches for name in batch} == {"1", "2", "3"}
+    assert {desk.messages_of(f"{lane}-{n}")[-1]["type"] for lane in ("long", "short") for n in range(3)} == {
+        "done"
+    }
+    assert all(most)
 
 
 def test_batches_of_a_job_are_the_same_in_every_run_and_the_first_are_small(long: Path) -> None:

@@ -119,4 +119,5 @@ def test_replay_of_an_ended_job_has_the_same_numbers() -> None:
 
     assert numbers(replayed(segments, 0, last)) == [1, 2, 3, 4]
     assert numbers(replayed(segments, 2, last)) == [3, 4]
-    assert numbers(replayed(segments, 4, last)) == [4]
+    assert numbers(replayed(segments, 3, last)) == [4]
+    assert numbers(replayed(segments, 4, last)) == [], "the one who has seen the end is told nothing"

@@ -1,0 +1,132 @@
+"""A job whose engine is killed, and that is resumed: the same text as an untouched one; and the two lanes.
+
+tests/interruptions.py does the same as often as one likes.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faster_whisper.audio import decode_audio
+
+from engine_driver import Answer, EngineDriver, write_pcm
+from interruptions import make_speech, run_interrupted, run_untouched
+from speech_clips import ENGLISH_CLIPS, JFK
+
+pytestmark = pytest.mark.model
+
+FindModel = Callable[[str], Path]
+
+MODEL = "tiny.en"
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three minutes in which some windows have to be tried again, by sampling."""
+    return make_speech(tmp_path_factory.mktemp("pcm") / "speech.pcm", 180)
+
+
+@pytest.fixture(scope="module")
+def untouched(find_model: FindModel, speech: Path) -> Answer:
+    return run_untouched(MODEL, find_model(MODEL), speech)
+
+
+def test_the_speech_is_hard_enough_for_sampling(untouched: Answer) -> None:
+    assert any(segment["temperature"] > 0 for segment in untouched.segments)
+    assert len(untouched.of("window")) >= 6
+
+
+@pytest.mark.parametrize(("seed", "with_plan"), [(1, True), (2, True), (3, False)])
+def test_ten_interruptions_at_random_windows_change_nothing(
+    find_model: FindModel, speech: Path, untouched: Answer, seed: int, with_plan: bool
+) -> None:
+    """Three jobs with four, three and three interruptions."""
+    count = len(untouched.of("window"))
+    places = sorted(random.Random(seed).sample(range(count - 1), 4 if seed == 1 else 3))
+
+    heard, answers = run_interrupted(MODEL, find_model(MODEL), speech, places, with_plan=with_plan)
+
+    assert heard.segments == untouched.segments
+    assert [window["index"] for window in heard.windows] == list(range(count))
+    assert heard.plan["windows"] == [window for plan in untouched.of("plan") for window in plan["windows"]]
+    last = answers[-1]
+    assert [window["index"] for window in last.of("window")] == list(range(places[-1] + 1, count))
+    assert last.last["notices"] == []
+    assert last.of("language") == []
+    assert bool(last.of("plan")) is not with_plan
+
+
+def test_text_before_a_window_is_remembered(find_model: FindModel, tmp_path: Path) -> None:
+    speech = make_speech(tmp_path / "speech.pcm", 80)
+    options = {"condition_on_previous_text": True, "initial_prompt": "A speech."}
+    whole = run_untouched(MODEL, find_model(MODEL), speech, **options)
+
+    heard, _ = run_interrupted(MODEL, find_model(MODEL), speech, [0, 1], with_plan=True, **options)
+
+    assert heard.segments == whole.segments
+    assert [w["history"] for w in heard.windows] == [w["history"] for w in whole.of("window")]
+
+
+@pytest.fixture
+def engine(find_model: FindModel) -> Iterator[EngineDriver]:
+    driver = EngineDriver(MODEL, find_model(MODEL))
+    driver.start()
+    yield driver
+    driver.close()
+
+
+def test_a_job_whose_windows_are_all_done_is_done_at_once(
+    engine: EngineDriver, speech: Path, untouched: Answer
+) -> None:
+    plans = untouched.of("plan")
+    plan = {
+        **plans[-1],
+        "windows": [window for plan in plans for window in plan["windows"]],
+        "speech": [speech for plan in plans for speech in plan["speech"]],
+    }
+    resumption = {
+        "language": "en",
+        "language_probability": 1.0,
+        "windows": len(plan["windows"]),
+        "segments": len(untouched.segments),
+        "last_end": untouched.segments[-1]["end"],
+        "history": None,
+        "plan": plan,
+    }
+
+    engine.submit("done", speech, resumption=resumption)
+
+    answer = engine.answer("done", timeout=10)
+    assert answer.kinds == ["done"]
+    assert answer.last["notices"] == []
+    assert answer.last["vad_seconds"] == plans[-1]["vad_seconds"]
+
+
+def test_a_clip_beside_a_long_file_takes_three_times_as_long_at_most(
+    engine: EngineDriver, tmp_path: Path
+) -> None:
+    """The median of several, for other programs may want the cores too."""
+    clip = write_pcm(tmp_path / "clip.pcm", decode_audio(str(JFK.path)))
+    parts = [decode_audio(str(each.path)) for each in ENGLISH_CLIPS]
+    long = write_pcm(tmp_path / "long.pcm", np.tile(np.concatenate(parts), 120))
+
+    def seconds(name: str) -> float:
+        began = time.monotonic()
+        engine.submit(name, clip, lane="short")
+        assert engine.answer(name).last["type"] == "done"
+        return time.monotonic() - began
+
+    alone = sorted(seconds(f"alone-{number}") for number in range(5))[2]
+    engine.submit("long", long)
+    engine.wait_for(lambda m: m["type"] == "segment" and m["job_id"] == "long", 120)
+    beside = sorted(seconds(f"beside-{number}") for number in range(7))[3]
+    is_long_done = engine.has_said(lambda m: m["type"] == "done" and m["job_id"] == "long")
+    engine.cancel("long")
+
+    assert not is_long_done
+    assert beside <= 3 * alone
