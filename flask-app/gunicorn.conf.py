@@ -28,9 +28,9 @@ chdir = str(HERE)
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 
 # One worker: it owns the job store and the engine children. gevent, because a threaded worker stops at as
-# many slow clients as it has threads (ADR 0002).
+# many slow clients as it has threads (ADR 0002). Ours, so that gunicorn's own refusals look like all others.
 workers = 1
-worker_class = "gevent"
+worker_class = "transcriber.worker.TranscriberWorker"
 preload_app = False
 
 # Room for ten thousand idle or slow connections; each is a greenlet and a file descriptor.

@@ -182,6 +182,8 @@ class StandIn:
                 self.socket.sendall(b"\xff\xff\xff\xff garbage")
         if index == options.freeze_at:
             os.kill(os.getpid(), signal.SIGSTOP)
+            # The kernel stops the other threads first, now and then; this one must not run on meanwhile.
+            threading.Event().wait(0.5)
         if index == options.hang_at:
             cancelled.wait()
         if index == options.compute_on_at and cancelled.wait(60):

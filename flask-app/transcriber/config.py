@@ -24,6 +24,13 @@ def _text(value: str) -> str:
     return value
 
 
+def _key(value: str) -> str:
+    # A key that nobody can send, or that a slip of the pen left empty, is no protection.
+    if not value.strip() or not value.isprintable():
+        raise ValueError("printable characters on one line, not spaces alone")
+    return value
+
+
 def _networks(value: str) -> tuple[str, ...]:
     networks = _words(value)
     for network in networks:
@@ -103,7 +110,7 @@ class Settings:
     api_key: str = _setting(
         "",
         "WHISPER_API_KEY",
-        _text,
+        _key,
         "Key that every request must carry (Authorization: Bearer KEY; browsers are asked for it as a password). Empty: no key.",
         secret=True,
     )
@@ -427,8 +434,13 @@ def _resolve(settings: Settings) -> Settings:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this address can be reached from this machine only."""
-    return host == "localhost" or host == "::1" or host.startswith("127.")
+    """Whether this address can be reached from this machine only. Of names, `localhost` alone is known to be."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def check_listening(settings: Settings) -> None:

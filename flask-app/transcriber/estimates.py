@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .domain.errors import GpuRequiredError, QueueFullError
@@ -13,7 +13,7 @@ from .domain.jobs import Job, QueuePlace
 from .domain.options import TranscriptionRequest
 from .domain.ports import EngineInfo
 from .jobs.lengths import HEAD_BYTES, guess_seconds
-from .jobs.outlook import foresee
+from .jobs.outlook import Load, foresee
 from .jobs.runner import Runner, Waiting
 from .jobs.speeds import Speeds, work_of
 from .progress import Progress
@@ -70,8 +70,8 @@ class Estimates:
         if index is None:
             return None
         is_short = self._is_short(line[index])
-        lane = [waiting for waiting in line[: index + 1] if self._is_short(waiting) == is_short]
-        return QueuePlace(position=len(lane), seconds=round(self._wait(lane, is_short), 1))
+        position = sum(self._is_short(waiting) == is_short for waiting in line[: index + 1])
+        return QueuePlace(position=position, seconds=round(self._wait(line[: index + 1]), 1))
 
     def refine(self, error: QueueFullError) -> QueueFullError:
         """The refusal, with when a place will be free."""
@@ -82,19 +82,34 @@ class Estimates:
         error.retry_after = min(max(soonest, _SOONEST_SECONDS), _LATEST_SECONDS)
         return error
 
-    def _wait(self, lane: list[Waiting], is_short: bool) -> float:
+    def _wait(self, line: list[Waiting]) -> float:
         """Seconds until the last of these starts."""
-        at_work = self._at_work()
-        slots = self._limits.slots.short if is_short else self._limits.slots.long
-        own = [progress for progress in at_work if (progress.lane == "short") == is_short]
-        others = len(at_work) - len(own)
-        outlook = foresee(self._alone(own), [self._seconds(waiting) for waiting in lane], max(1, slots))
-        # The other lane takes its share of the machine; short jobs go first in the batches.
-        share = 1.0 if not others else 1.5 if is_short else (len(own) + others) / max(1, len(own))
-        return outlook.starts[-1] * share
+        slots = self._limits.slots
+        waiting = [Load(self._seconds(each), self._is_short(each)) for each in line]
+        starts = foresee(self._loads(), waiting, long_slots=slots.long, short_slots=slots.short)
+        return starts[-1]
 
-    def _alone(self, progresses: Iterable[Progress]) -> list[float]:
-        return [progress.alone_seconds() or self._seconds_of(progress.job) for progress in progresses]
+    def _loads(self) -> list[Load]:
+        """The jobs at work, and those that hold a slot and have told nothing of themselves yet."""
+        held = self._runner.held()
+        told = {progress.job.id: progress for progress in self._at_work()}
+        loads = [
+            Load(self._left(progress), progress.lane == "short", held.get(job_id, False))
+            for job_id, progress in told.items()
+        ]
+        for job_id in held.keys() - told.keys():
+            expected = self._find(job_id)
+            seconds = 0.0 if expected is None else self._cost(expected)
+            loads.append(Load(seconds, self._is_expected_short(expected), held[job_id]))
+        return loads
+
+    def _left(self, progress: Progress) -> float:
+        """What is left of a job at work; all that was expected of it while its length is not known."""
+        expected = self._find(progress.job.id)
+        seconds = progress.alone_seconds()
+        if seconds is None:
+            return self._seconds_of(progress.job) if expected is None else self._cost(expected)
+        return seconds
 
     def _seconds_of(self, job: Job) -> float:
         """What a job costs that is at work, and whose length is not known yet."""
@@ -106,12 +121,17 @@ class Estimates:
         expected = self._find(waiting.job_id)
         if expected is None:
             return 0.0
-        seconds = max(expected.seconds, self._limits.short_seconds) if waiting.is_long else expected.seconds
-        return work_of(seconds) / self._speeds.rate(expected.device, expected.model)
+        is_longer = waiting.is_long and expected.seconds < self._limits.short_seconds
+        return self._cost(replace(expected, seconds=self._limits.short_seconds) if is_longer else expected)
+
+    def _cost(self, expected: Expected) -> float:
+        return work_of(expected.seconds) / self._speeds.rate(expected.device, expected.model)
 
     def _is_short(self, waiting: Waiting) -> bool:
-        expected = self._find(waiting.job_id)
-        return not waiting.is_long and expected is not None and expected.seconds <= self._limits.short_seconds
+        return not waiting.is_long and self._is_expected_short(self._find(waiting.job_id))
+
+    def _is_expected_short(self, expected: Expected | None) -> bool:
+        return expected is not None and expected.seconds <= self._limits.short_seconds
 
     def _find(self, job_id: str) -> Expected | None:
         with self._lock:
@@ -120,7 +140,7 @@ class Estimates:
     def _line(self) -> list[Waiting]:
         """Who waits; what was expected of the others is forgotten."""
         line = self._runner.line()
-        known = {waiting.job_id for waiting in line}
+        known = {waiting.job_id for waiting in line} | self._runner.held().keys()
         with self._lock:
             if len(self._expected) > 2 * len(known) + 100:
                 self._expected = {job_id: e for job_id, e in self._expected.items() if job_id in known}

@@ -100,6 +100,10 @@ class Service:
         """Reserve a place for one file. Raises QueueFullError, StorageFullError, ShuttingDownError."""
         return self._submission.begin_upload(expected_bytes)
 
+    def check_room(self) -> None:
+        """For an upload on its way: raises StorageFullError when the disk's reserve is reached."""
+        self._submission.check_room()
+
     def abandon_upload(self, upload: Upload) -> None:
         """Remove a file whose request failed before it became a job."""
         self._submission.abandon_upload(upload)

@@ -65,6 +65,10 @@ class Submission:
         self._storage.spool.create(job_id)
         return Upload(job_id=job_id, path=self._storage.spool.upload_path(job_id))
 
+    def check_room(self) -> None:
+        """Raises StorageFullError when uploads have reached the reserve: many at once share what is free."""
+        self._storage.spool.check_room(0)
+
     def abandon_upload(self, upload: Upload) -> None:
         """Remove a file whose request failed before it became a job."""
         self._storage.run(self._storage.spool.remove, upload.job_id)

@@ -126,6 +126,20 @@ class BadRequestError(RequestError):
     code = "bad_request"
 
 
+class UriTooLongError(RequestError):
+    """The address of the request is longer than is taken."""
+
+    code = "uri_too_long"
+    fix = "Send options as form fields, and keep the address under 4094 bytes."
+
+
+class HeaderTooLargeError(RequestError):
+    """A header of the request is larger than is taken, or there are too many."""
+
+    code = "header_too_large"
+    fix = "Keep each header under 8190 bytes, and their number under 100; cookies are the usual cause."
+
+
 class UnauthorizedError(RequestError):
     """The request has no API key, or a wrong one."""
 

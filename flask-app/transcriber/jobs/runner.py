@@ -68,6 +68,8 @@ class Runner:
         self._later: list[tuple[float, Waiting]] = []
         #: Being looked at, by the short slots.
         self._looked_at: list[Waiting] = []
+        #: Jobs that have a slot: whether it is a short one.
+        self._held: dict[str, bool] = {}
         self._reserved = 0
         self._idle_long = slots.long
         self._idle_short = slots.short
@@ -134,6 +136,11 @@ class Runner:
             later = [waiting for _, waiting in self._later]
             return sorted([*self._new, *self._looked_at, *self._long, *later], key=_rank)
 
+    def held(self) -> dict[str, bool]:
+        """The jobs that have a slot, and whether it is a short one."""
+        with self._changed:
+            return dict(self._held)
+
     def stop(self) -> None:
         """Begin no more jobs. What waits stays in the store."""
         with self._changed:
@@ -160,6 +167,7 @@ class Runner:
         while (waiting := self._next_long()) is not None:
             self._call(self._run, waiting)
             with self._changed:
+                self._held.pop(waiting.job_id, None)
                 self._idle_long += 1
 
     def _work_short(self) -> None:
@@ -167,6 +175,7 @@ class Runner:
             if self._is_short(waiting):
                 self._call(self._run, waiting)
             with self._changed:
+                self._held.pop(waiting.job_id, None)
                 self._idle_short += 1
                 self._changed.notify_all()
 
@@ -179,6 +188,8 @@ class Runner:
             is_short = False
         with self._changed:
             self._looked_at.remove(waiting)
+            if is_short:
+                self._held[waiting.job_id] = True
             if is_short is False:
                 bisect.insort(self._long, replace(waiting, is_long=True), key=_rank)
         return is_short is True
@@ -197,7 +208,9 @@ class Runner:
                 if lanes:
                     self._idle_long -= 1
                     self._changed.notify_all()
-                    return min(lanes, key=lambda lane: lane[0].rank).pop(0)
+                    waiting = min(lanes, key=lambda lane: lane[0].rank).pop(0)
+                    self._held[waiting.job_id] = False
+                    return waiting
                 self._changed.wait(self._until_due())
             return None
 

@@ -62,7 +62,9 @@ class Spool:
     def check_room(self, size_bytes: int) -> None:
         """Raises StorageFullError when this many bytes more would eat into the reserve."""
         free = self.free_bytes()
-        if size_bytes > free or free == 0:
+        if free == 0:
+            raise StorageFullError("There is no room besides what is left to others.")
+        if size_bytes > free:
             raise StorageFullError(f"There is room for {free} bytes more, and {size_bytes} are needed.")
 
     def ids(self) -> frozenset[str]:

@@ -19,6 +19,7 @@ from ..domain.errors import (
     EmptyUploadError,
     EngineError,
     GpuRequiredError,
+    HeaderTooLargeError,
     HostNotAllowedError,
     IdempotencyConflictError,
     InterruptedJobError,
@@ -41,6 +42,7 @@ from ..domain.errors import (
     UnauthorizedError,
     UploadGoneError,
     UploadTooLargeError,
+    UriTooLongError,
 )
 from ..domain.kept_errors import iter_classes
 from .negotiation import wants_html
@@ -68,12 +70,14 @@ STATUS: Mapping[type[TranscriberError], int] = MappingProxyType(
         LimitError: 413,
         UploadTooLargeError: 413,
         AudioTooLongError: 413,
+        UriTooLongError: 414,
         HostNotAllowedError: 421,
         InvalidParameterError: 422,
         IdempotencyConflictError: 422,
         MediaError: 422,
         DecoderCrashedError: 422,
         QueueFullError: 429,
+        HeaderTooLargeError: 431,
         CapacityError: 503,
         GpuRequiredError: 503,
         EngineError: 503,

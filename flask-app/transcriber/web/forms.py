@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -31,6 +32,27 @@ def parse_flag(value: object) -> bool:
 
 Flag = Annotated[bool, BeforeValidator(parse_flag)]
 
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+def parse_whole(value: object) -> str:
+    """A whole number in plain digits; pydantic also takes 1_0 and 5.0."""
+    if not _WHOLE.fullmatch(str(value)):
+        raise ValueError("no whole number")
+    return str(value)
+
+
+def parse_decimal(value: object) -> str:
+    """A decimal number; pydantic also takes 0_1."""
+    if not _DECIMAL.fullmatch(str(value)):
+        raise ValueError("no number")
+    return str(value)
+
+
+Whole = Annotated[int, BeforeValidator(parse_whole)]
+Decimal = Annotated[float, BeforeValidator(parse_decimal)]
+
 _FLAG = "true or false (also 1/0, yes/no, on/off)"
 
 
@@ -47,8 +69,8 @@ class OptionsForm(BaseModel):
     model: str | None = Field(None, max_length=200, description="the name of a model on this machine")
     language: str | None = Field(None, max_length=40, description="auto, a language code, or an English name")
     task: Literal["transcribe", "translate"] = Field("transcribe", description="transcribe or translate")
-    beam_size: int = Field(5, ge=1, le=10, description="a whole number from 1 to 10")
-    temperature: float | None = Field(
+    beam_size: Whole = Field(5, ge=1, le=10, description="a whole number from 1 to 10")
+    temperature: Decimal | None = Field(
         None, ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1"
     )
     initial_prompt: str | None = Field(None, max_length=4000, description="text of up to 4000 characters")
@@ -101,7 +123,7 @@ class TranscriptionForm(OptionsForm):
 class JobForm(OptionsForm):
     """Fields of POST /jobs besides the file."""
 
-    priority: int = Field(0, ge=-100, le=100, description="a whole number from -100 to 100")
+    priority: Whole = Field(0, ge=-100, le=100, description="a whole number from -100 to 100")
     webhook_url: str | None = Field(
         None, max_length=2048, description="an http or https URL of up to 2048 characters"
     )
@@ -135,10 +157,10 @@ class JobsQuery(BaseModel):
     status: tuple[JobStatus, ...] = Field(
         (), description="queued, running, succeeded, failed or cancelled; several by comma or repeated"
     )
-    before: int | None = Field(
+    before: Whole | None = Field(
         None, ge=1, le=2**62, description="the next_before of the page before, a whole number from 1"
     )
-    limit: int = Field(50, ge=1, le=200, description="a whole number from 1 to 200")
+    limit: Whole = Field(50, ge=1, le=200, description="a whole number from 1 to 200")
 
 
 Form = TypeVar("Form", bound=OptionsForm)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import secrets
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +30,20 @@ OWN = "'self'"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 WILDCARD_ADDRESSES = frozenset({"", "0.0.0.0", "::"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+#: A Host header: a name or address, an IPv6 one in brackets, and perhaps a port. No user, no path.
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{0,5})?")
+
+#: Headers that are the same on every answer.
+FIXED_HEADERS: Mapping[str, str] = MappingProxyType(
+    {
+        "X-Content-Type-Options": "nosniff",
+        # Not no-referrer: under that, browsers send our own form with "Origin: null", which is refused.
+        "Referrer-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +68,12 @@ class HostRule:
 
     def allows(self, host: str) -> bool:
         """Whether a Host header may be served; one that is absent comes from no browser."""
-        name = _bare(host)
-        return not host or self.any_name or name in self.names or (self.any_address and _is_address(name))
+        if not host:
+            return True
+        name = _name_in(host)
+        if name is None:
+            return False
+        return self.any_name or name in self.names or (self.any_address and _is_address(name))
 
 
 def init_app(app: Flask) -> None:
@@ -77,7 +97,7 @@ def check_host(rule: HostRule) -> None:
     """Raises HostNotAllowedError: a foreign name that resolves to us is how DNS rebinding begins."""
     host = request.environ.get("HTTP_HOST", "")
     if not rule.allows(host):
-        raise HostNotAllowedError(f"This service does not answer for the host {_bare(host)[:80]!r}.")
+        raise HostNotAllowedError(f"This service does not answer for the host {host[:80]!r}.")
 
 
 def check_key() -> None:
@@ -127,11 +147,7 @@ def set_headers(response: Response) -> Response:
         f"default-src 'self'; script-src 'self' 'nonce-{g.get('csp_nonce', '')}'; style-src 'self'; "
         f"img-src {g.get('csp_images', OWN)}; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
     )
-    headers["X-Content-Type-Options"] = "nosniff"
-    # Not no-referrer: under that, browsers send our own form with "Origin: null", which is refused.
-    headers["Referrer-Policy"] = "same-origin"
-    headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    headers.update(FIXED_HEADERS)
     if request.endpoint != "static":
         headers["Cache-Control"] = "no-store"
     return response
@@ -153,8 +169,14 @@ def _given_key() -> bytes:
     return (given.token or "").encode("latin-1") if given.type == "bearer" else b""
 
 
+def _name_in(header: str) -> str | None:
+    """The name or address in a Host header, without port and brackets; None for what is no Host header."""
+    match = _HOST.fullmatch(header.strip().lower())
+    return None if match is None else (match[1] or match[2]).removesuffix(".")
+
+
 def _bare(host: str) -> str:
-    """The name or address in a Host header or setting: no port, no brackets, lower case."""
+    """The name or address in a setting: no port, no brackets, lower case."""
     host = host.strip().lower()
     if host.startswith("["):
         return host[1:].partition("]")[0]

@@ -1,4 +1,4 @@
-"""What happens to a request body that was refused before it was read to its end."""
+"""What happens to a request body that is broken, or was refused before it was read to its end."""
 
 from __future__ import annotations
 
@@ -7,17 +7,32 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from gunicorn.http.errors import ParseException
 from werkzeug.wsgi import ClosingIterator
 
 from .turns import TURN_BYTES, let_others_run
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
 #: What is still read and thrown away after a refusal, so that the client, who is busy sending, gets to
 #: see the answer. A connection closed over unread bytes is reset, and the answer is lost with it.
 DRAIN_BYTES = 256 * 1024 * 1024
 DRAIN_SECONDS = 3.0
+
+
+class CheckedInput:
+    """A body whose broken transfer coding is an OSError, as a lost connection is: Werkzeug knows those alone."""
+
+    def __init__(self, stream: InputStream) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        """Raises OSError."""
+        try:
+            return self._stream.read(size)
+        except ParseException as error:
+            raise OSError("the body's transfer coding is broken") from error
 
 
 class UnreadBodies:
@@ -32,6 +47,7 @@ class UnreadBodies:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not _has_body(environ):
             return self._app(environ, start_response)
+        environ["wsgi.input"] = CheckedInput(environ["wsgi.input"])
         refused = False
 
         def start(status: str, headers: list[tuple[str, str]], *args: Any) -> Callable[[bytes], object]:

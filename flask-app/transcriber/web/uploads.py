@@ -22,6 +22,7 @@ from ..domain.errors import (
 )
 from ..jobs.durable import storage_errors
 from .file_names import shown_name
+from .multipart import StrictFormParser
 from .turns import TURN_BYTES, let_others_run
 
 if TYPE_CHECKING:
@@ -50,8 +51,10 @@ class UploadRequest(Request):
             raise BadRequestError("This address takes no files.")
         return self.open_file()
 
+    form_data_parser_class: type[FormDataParser] = StrictFormParser
+
     def make_form_data_parser(self) -> FormDataParser:
-        """Werkzeug's parser, but one that says when a body is broken instead of calling it empty."""
+        """A parser that says when a body is broken instead of calling it empty."""
         parser = super().make_form_data_parser()
         parser.silent = False
         return parser
@@ -71,8 +74,12 @@ class ReceivedUpload:
 class SpooledFile(io.RawIOBase):
     """The spool's side of one file part: writes, counts, refuses what is too large."""
 
-    def __init__(self, path: Path, max_bytes: int, *, needs_digest: bool = False) -> None:
+    def __init__(
+        self, path: Path, max_bytes: int, check_room: Callable[[], None], *, needs_digest: bool = False
+    ) -> None:
+        """`check_room` is called at every turn; raises StorageFullError."""
         super().__init__()
+        self._check_room = check_room
         self._digest = hashlib.sha256() if needs_digest else None
         with storage_errors():
             self._file = path.open("wb")
@@ -92,6 +99,7 @@ class SpooledFile(io.RawIOBase):
         self._until_turn -= len(data)
         if self._until_turn <= 0:
             self._until_turn = TURN_BYTES
+            self._check_room()
             let_others_run()
         return len(data)
 
@@ -148,7 +156,9 @@ class UploadReceiver:
         if self._file is not None:
             raise BadRequestError("The request carries more than one file.", fix="Send one file per request.")
         self._place = self._service.begin_upload(expected_bytes=self._request.content_length or 0)
-        self._file = SpooledFile(self._place.path, self._max_bytes, needs_digest=self._needs_digest)
+        self._file = SpooledFile(
+            self._place.path, self._max_bytes, self._service.check_room, needs_digest=self._needs_digest
+        )
         return cast("IO[bytes]", self._file)
 
     def _received(self) -> ReceivedUpload:

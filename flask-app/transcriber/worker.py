@@ -1,0 +1,94 @@
+"""gunicorn's gevent worker, whose own refusals (a request that can't be parsed) have our error body and headers."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import time
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from gunicorn.http.errors import (
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+)
+from gunicorn.workers.ggevent import GeventWorker
+
+from .domain.errors import BadRequestError, HeaderTooLargeError, TranscriberError, UriTooLongError
+
+logger = structlog.get_logger(__name__)
+
+#: What is still read after a refusal: a connection closed over unread bytes is reset, and the answer lost.
+LINGER_BYTES = 1024 * 1024
+LINGER_SECONDS = 1.0
+
+
+class TranscriberWorker(GeventWorker):  # type: ignore[misc]
+    """Answers in the one shape also what never reaches the application."""
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer, log, and leave the closing to the caller."""
+        request_id = secrets.token_hex(8)
+        error = refusal_of(exc)
+        # Only the kind of fault: gunicorn's words quote the request.
+        if isinstance(error, (BadRequestError, UriTooLongError, HeaderTooLargeError)):
+            logger.warning("request_refused", code=error.code, cause=type(exc).__name__, request_id=request_id)
+        else:
+            logger.error("request_failed", request_id=request_id, exc_info=exc)
+        with suppress(OSError):
+            client.settimeout(LINGER_SECONDS)
+            client.sendall(answer_bytes(error, request_id))
+            linger(client)
+
+
+def refusal_of(exc: BaseException) -> TranscriberError:
+    """Our error for one of gunicorn's."""
+    match exc:
+        case InvalidResponseHeader() | InvalidResponseHeaderName():
+            return TranscriberError()
+        case LimitRequestLine():
+            return UriTooLongError()
+        case LimitRequestHeaders():
+            return HeaderTooLargeError()
+        case ParseException():
+            return BadRequestError("The request is not well-formed HTTP.")
+        case _:
+            return TranscriberError()
+
+
+def answer_bytes(error: TranscriberError, request_id: str) -> bytes:
+    """The whole answer, as it goes over the wire."""
+    # Here and not above: the master imports this module, and the worker patches the standard library after that.
+    from .web.errors import error_body, status_of
+    from .web.security import FIXED_HEADERS
+
+    body = json.dumps(error_body(error), ensure_ascii=False).encode()
+    status = HTTPStatus(status_of(error))
+    headers = FIXED_HEADERS | {
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "Cache-Control": "no-store",
+        "Connection": "close",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "X-Request-ID": request_id,
+    }
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def linger(client: Any) -> None:
+    """Read and drop what the client still sends, for a moment."""
+    left, deadline = LINGER_BYTES, time.monotonic() + LINGER_SECONDS
+    client.shutdown(socket.SHUT_WR)
+    while left > 0 and (remaining := deadline - time.monotonic()) > 0:
+        client.settimeout(remaining)
+        data = client.recv(65_536)
+        if not data:
+            return
+        left -= len(data)
