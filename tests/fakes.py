@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from transcriber import config
+from transcriber.clock import SystemClock
 from transcriber.diagnostics import Diagnostics
 from transcriber.domain.errors import JobNotFinishedError, JobNotFoundError, TranscriberError
 from transcriber.domain.jobs import Job, JobError, JobStatus
@@ -17,6 +18,7 @@ from transcriber.domain.options import TranscriptionRequest
 from transcriber.domain.transcript import Notice, Transcription
 from transcriber.engine.models import LocalModel
 from transcriber.jobs.ids import new_job_id
+from transcriber.metrics import Metrics
 from transcriber.service import Upload
 from transcriptions import make_segment, make_transcription
 
@@ -129,6 +131,7 @@ class FakeApplication:
     is_ready: bool = True
     is_gpu_proven: bool = False
     details: dict[str, Any] = field(default_factory=lambda: {"status": "degraded", "gpu_policy": "preferred"})
+    metrics: Metrics = field(default_factory=lambda: Metrics(version="0", clock=SystemClock()))
 
     @property
     def default_model(self) -> str:

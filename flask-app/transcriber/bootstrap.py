@@ -9,29 +9,39 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
-from . import config
+import structlog
+
+from . import __version__, config
 from .application import Application, Parts
 from .clock import SystemClock
 from .config import Settings
 from .diagnostics import Diagnostics, Sources, collect, find_versions
 from .domain.transcript import FallbackReason
+from .engine.catalogue import canonical_name, find_model
 from .engine.client import ChildEngine, EngineConfig
-from .engine.models import ModelFinder
+from .engine.models import LocalModel, ModelFinder
 from .engine.packaged import KNOWN, place
 from .engine.pool import ChildEnginePool
+from .gpu.drift import diff
 from .gpu.environment import engine_environment
+from .gpu.facts import GpuStatus
 from .gpu.policy import GpuSituation, choose_compute_type
 from .gpu.probing import GpuProbe, ProbeRequest
+from .gpu.snapshot import UNVERIFIED, Snapshot, take
+from .gpu.snapshot_store import SnapshotStore
 from .jobs.output import OutputFolder
 from .jobs.results import FileResultStore
 from .jobs.spool import Spool
 from .jobs.sqlite_store import SqliteJobStore
 from .logs import configure_logging
 from .media.decoder import SandboxedDecoder
+from .metrics import Metrics
 from .service import Service, Storage
 from .transcribing import DevicePlan, Transcriber
 
 __all__ = ["Application", "build", "examine", "models_of", "place_models"]
+
+_log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -113,9 +123,13 @@ class Composition:
                 environ=self._environ,
                 gpu_device=settings.gpu_device,
                 extra_lib_dirs=settings.cudnn_extra_lib_dirs,
+                gpu_compute_type=settings.gpu_compute_type,
+                strict_matrix=settings.strict_matrix,
             ),
             self._clock,
         )
+        self._snapshots = SnapshotStore(settings.data_dir / "snapshots")
+        self._last_start: Snapshot | None = None
         self.engines = ChildEnginePool(
             launch=self._launch, max_engines=settings.max_engines, clock=self._clock
         )
@@ -146,14 +160,24 @@ class Composition:
             settings=settings,
             default_model=self.default_model,
             service=service,
-            parts=Parts(probe=self.probe, engines=self.engines, decoder=self.decoder, stores=(store,)),
+            parts=Parts(
+                probe=self.probe,
+                engines=self.engines,
+                decoder=self.decoder,
+                stores=(store,),
+                clock=self._clock,
+                record_start=self.record_start,
+            ),
             diagnose=lambda situation: self.diagnose(situation, service),
+            metrics=Metrics(version=__version__, clock=self._clock),
         )
 
     def diagnose(self, situation: GpuSituation, service: Service | None = None) -> Diagnostics:
         """Assemble the diagnostics; `service` None: of an installation that is not running here."""
         sandbox = self.decoder.sandbox_status()
         receipt = service.last_receipt if service else None
+        snapshot = self._snapshot(situation.status)
+        before = self._last_start if service else self._snapshots.last()
         return collect(
             Sources(
                 gpu=situation,
@@ -166,8 +190,27 @@ class Composition:
                 versions=find_versions(),
                 media_sandbox=asdict(sandbox) if sandbox else {},
                 problems=self._problems(),
+                snapshot=snapshot,
+                changes=diff(before, snapshot) if before else (),
+                model=canonical_name(self.default_model),
+                batch_size=self._settings.batch_size,
             )
         )
+
+    def record_start(self, status: GpuStatus) -> None:
+        """Store what this start computes with; diagnostics shows what changed since the start before it."""
+        self._last_start = self._in_thread(self._snapshots.last)
+        snapshot, now = self._snapshot(status), self._clock.now()
+        for change in diff(self._last_start, snapshot) if self._last_start else ():
+            _log.warning("capability_changed", **asdict(change))
+        try:
+            self._in_thread(lambda: self._snapshots.save(snapshot, now))
+        except OSError as error:
+            _log.warning("snapshot_not_stored", error=str(error))
+
+    def _snapshot(self, status: GpuStatus) -> Snapshot:
+        hashes = {model.name: _hash_of(model) for model in self.models.present()}
+        return take(status, find_versions(), hashes)
 
     def _problems(self) -> tuple[FallbackReason, ...]:
         """Why no engine runs on the CPU, if the last try to start one failed."""
@@ -222,6 +265,14 @@ class Composition:
 
     def _in_thread(self, work: Callable[[], T], /) -> T:
         return self._files.submit(work).result()
+
+
+def _hash_of(model: LocalModel) -> str:
+    """The pinned hash of verified weights; of others what is known without reading gigabytes."""
+    row = find_model(model.name)
+    if row is not None and model.verified:
+        return row.sha256["model.bin"]
+    return f"{UNVERIFIED}, {model.size_bytes} bytes"
 
 
 def _hub_cache(environ: Mapping[str, str]) -> Path:

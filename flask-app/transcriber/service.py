@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from .jobs.spool import Spool, new_job_id
 from .transcribing import Transcriber
 
 logger = structlog.get_logger(__name__)
+
+#: Told of every job that ended: with its transcription if it succeeded, else with the error.
+JobEnded = Callable[[Job, Transcription | None, TranscriberError | None], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +68,12 @@ class Service:
         self._outcomes: dict[str, concurrent.futures.Future[Transcription]] = {}
         self._cancelled: set[str] = set()
         self._last_receipt: tuple[str, Receipt] | None = None
+        self._on_job_ended: JobEnded | None = None
         self._runner = Runner(self.run_job, workers=max_running, max_queue=max_queue)
+
+    def observe_jobs(self, on_job_ended: JobEnded) -> None:
+        """Tell this observer of every job that ends, once its end is on disk. It may not raise, and returns at once."""
+        self._on_job_ended = on_job_ended
 
     def start(self) -> None:
         """Give up what an earlier process left unfinished, then take work."""
@@ -236,6 +245,7 @@ class Service:
         outcome = self._outcome(job.id)
         if outcome is not None:
             outcome.set_result(transcription)
+        self._tell(job, transcription, None)
 
     def _end(self, job: Job, status: JobStatus, error: TranscriberError) -> None:
         kept = JobError(code=error.code, message=error.message, fix=error.fix, param=error.param)
@@ -243,6 +253,11 @@ class Service:
         outcome = self._outcome(job.id)
         if outcome is not None:
             outcome.set_exception(error)
+        self._tell(job, None, error)
+
+    def _tell(self, job: Job, transcription: Transcription | None, error: TranscriberError | None) -> None:
+        if self._on_job_ended is not None:
+            self._on_job_ended(job, transcription, error)
 
     def _outcome(self, job_id: str) -> concurrent.futures.Future[Transcription] | None:
         with self._lock:

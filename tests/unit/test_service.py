@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import queue
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from transcriber.domain.errors import (
 )
 from transcriber.domain.jobs import Job, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
-from transcriber.domain.transcript import FallbackReason
+from transcriber.domain.transcript import FallbackReason, Transcription
 from transcriber.engine.models import LocalModel
 from transcriber.jobs.ids import new_job_id
 from transcriber.jobs.memory_store import MemoryJobStore
@@ -140,6 +141,26 @@ def test_failed_job_tells_everyone_the_same_error(bench: Bench) -> None:
 
     assert stored.value.code == "undecodable_media"
     assert bench.service.get(job.id).status is JobStatus.FAILED
+
+
+def test_observer_is_told_how_every_job_ended(bench: Bench) -> None:
+    ended: queue.Queue[tuple[str, Transcription | None, str | None]] = queue.Queue()
+    bench.service.observe_jobs(
+        lambda job, transcription, error: ended.put((job.id, transcription, error.code if error else None))
+    )
+    cancelled = bench.send()
+    bench.service.cancel(cancelled.id)
+    bench.service.start()
+    succeeded = bench.send()
+    answer = bench.service.wait(succeeded.id, timeout=10)
+    bench.decoder.error = UndecodableMediaError()
+    failed = bench.send()
+
+    assert [ended.get(timeout=10) for _ in range(3)] == [
+        (cancelled.id, None, "job_cancelled"),
+        (succeeded.id, answer, None),
+        (failed.id, None, "undecodable_media"),
+    ]
 
 
 def test_waiting_job_can_be_cancelled(bench: Bench) -> None:

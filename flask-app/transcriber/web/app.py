@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from . import api, diagnostics_page, errors, health, jobs, pages, request_log, security, wording
+from . import api, diagnostics_page, errors, health, jobs, metrics_page, pages, request_log, security, wording
 from .current import EXTENSION
 from .unread_bodies import UnreadBodies
 from .uploads import FORM_ROOM_BYTES, UploadRequest
@@ -39,9 +39,9 @@ def create_app(application: Application) -> Flask:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.extensions[EXTENSION] = application
     # The log comes first: it gives the request its id, and sees every answer last.
-    for part in (request_log, security, errors, wording):
+    for part in (request_log, security, errors, wording, metrics_page):
         part.init_app(app)
-    for blueprint in (pages.bp, api.bp, jobs.bp, diagnostics_page.bp, health.bp):
+    for blueprint in (pages.bp, api.bp, jobs.bp, diagnostics_page.bp, health.bp, metrics_page.bp):
         app.register_blueprint(blueprint)
     app.wsgi_app = UnreadBodies(app.wsgi_app)  # type: ignore[method-assign]
     return app
