@@ -1,7 +1,7 @@
 """The WSGI application; run as a program, it becomes gunicorn.
 
-    python app.py            serve, as scripts/run and the systemd unit do
-    gunicorn -c gunicorn.conf.py app:app
+python app.py            serve, as scripts/run and the systemd unit do
+gunicorn -c gunicorn.conf.py app:app
 """
 
 import os

@@ -55,6 +55,11 @@ def build_cublas(folder: Path, *, major: int = 12) -> Path:
     return compile_library("fakecublas.c", folder / "libcublas.so.12", f"-DMAJOR={major}")
 
 
+def build_nvml(folder: Path) -> Path:
+    """libnvidia-ml.so.1 that answers as FAKE_NVML_… variables say (see fakenvml.c)."""
+    return compile_library("fakenvml.c", folder / "libnvidia-ml.so.1")
+
+
 def healthy_environment(folder: Path) -> dict[str, str]:
     """Variables under which the probe finds one usable stand-in GPU, built into this folder."""
     build_driver(folder)

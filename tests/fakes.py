@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from transcriber import config
+from transcriber.clock import SystemClock
 from transcriber.diagnostics import Diagnostics
 from transcriber.domain.answer import segment_to_dict
 from transcriber.domain.errors import (
@@ -40,6 +41,7 @@ from transcriber.domain.ports import JobPage
 from transcriber.domain.transcript import Notice, Segment, Transcription
 from transcriber.engine.models import LocalModel
 from transcriber.jobs.ids import new_job_id
+from transcriber.metrics import Metrics
 from transcriber.progress import progress_data
 from transcriber.service import JobView, Upload
 from transcriptions import make_segment, make_transcription
@@ -313,6 +315,7 @@ class FakeApplication:
     is_ready: bool = True
     is_gpu_proven: bool = False
     details: dict[str, Any] = field(default_factory=lambda: {"status": "degraded", "gpu_policy": "preferred"})
+    metrics: Metrics = field(default_factory=lambda: Metrics(version="0", clock=SystemClock()))
 
     @property
     def default_model(self) -> str:

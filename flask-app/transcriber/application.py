@@ -14,13 +14,17 @@ import structlog
 from .config import Settings
 from .diagnostics import Diagnostics
 from .domain.errors import DecoderUnavailableError, EngineError, TranscriberError
-from .domain.ports import EngineInfo
+from .domain.ports import Clock, EngineInfo
 from .domain.transcript import FallbackReason
 from .engine.pool import ChildEnginePool
+from .gauges import ServiceState
+from .gpu.facts import GpuStatus
 from .gpu.policy import GpuSituation, gpu_health, readiness, reason_of_engine_failure
 from .gpu.probing import GpuProbe
+from .gpu.readings import ReadGpu, read_nothing
 from .jobs.retention import Retention
 from .media.decoder import SandboxedDecoder
+from .metrics import Metrics
 from .service import Service
 from .startup import EXIT_GPU_REQUIRED
 from .webhooks.dispatcher import Dispatcher
@@ -62,6 +66,10 @@ class Parts:
     save_speeds: Callable[[], None]
     #: Closed last, in this order.
     stores: tuple[Closable, ...]
+    #: Keeps what this start computes with.
+    record_start: Callable[[GpuStatus], None]
+    clock: Clock
+    read_gpu: ReadGpu = read_nothing
 
 
 class Application:
@@ -75,10 +83,14 @@ class Application:
         service: Service,
         parts: Parts,
         diagnose: Callable[[GpuSituation], Diagnostics],
+        metrics: Metrics,
     ) -> None:
         self.settings = settings
         self.default_model = default_model
         self.service = service
+        self.metrics = metrics
+        metrics.watch(self.service_state)
+        service.observe_jobs(metrics.observe_job_ended)
         self._parts = parts
         self._diagnose = diagnose
         self._closing = threading.Event()
@@ -96,6 +108,7 @@ class Application:
     def start(self) -> None:
         """Probe the GPU, start the children and take work. Ends the process where a required GPU is missing."""
         status = self._parts.probe.status()
+        self._parts.record_start(status)
         if self.settings.gpu_policy == "required" and status.cause is not None:
             self._refuse_without_gpu(status.cause)
         self._start_decoder()
@@ -163,6 +176,27 @@ class Application:
     def gpu_health(self) -> tuple[bool, dict[str, Any]]:
         """Whether the GPU is proven, or not wanted."""
         return gpu_health(self.situation())
+
+    def service_state(self) -> ServiceState:
+        """One look at everything that /metrics shows as a gauge."""
+        situation = self.situation()
+        is_ready, _ = self.ready()
+        proven, fault = situation.proven, situation.cause
+        is_off = situation.policy == "off"
+        return ServiceState(
+            now=self._parts.clock.now(),
+            is_ready=is_ready,
+            health=situation.health,
+            is_gpu_wanted=not is_off and (situation.wants_gpu or situation.policy == "required"),
+            is_gpu_proven=proven is not None,
+            gpu_proven_at=proven.started_at if proven else None,
+            gpu_fault=fault.code if fault and not is_off else None,
+            queue_size=self.service.queue_size,
+            queue_limit=self.settings.max_queue,
+            engines=situation.engines,
+            engine_restarts=self._parts.engines.restarts,
+            gpu=self._parts.read_gpu(),
+        )
 
     def _boot(self) -> None:
         """Thread: have the default engine up before the first request asks for it."""

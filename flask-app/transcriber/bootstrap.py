@@ -11,6 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
+
 from . import __version__, config
 from .application import Application, Parts
 from .clock import SystemClock
@@ -18,12 +20,17 @@ from .config import Settings
 from .diagnostics import Diagnostics, Sources, collect, find_versions
 from .domain.jobs import Webhook
 from .domain.transcript import FallbackReason
+from .engine.catalogue import canonical_name, find_model
 from .engine.client import ChildEngine, EngineConfig
-from .engine.models import ModelFinder
+from .engine.models import LocalModel, ModelFinder
 from .engine.packaged import KNOWN, place
 from .engine.pool import ChildEnginePool
+from .gpu.drift import diff
 from .gpu.environment import engine_environment
+from .gpu.facts import GpuStatus
 from .gpu.policy import GpuSituation, choose_compute_type
+from .gpu.snapshot import UNVERIFIED, Snapshot, take
+from .gpu.snapshot_store import SnapshotStore
 from .jobs.journal import boot_id
 from .jobs.output import OutputFolder
 from .jobs.results import FileResultStore
@@ -34,6 +41,7 @@ from .jobs.spool import Spool
 from .jobs.sqlite_store import SqliteJobStore
 from .logs import configure_logging
 from .media.decoder import SandboxedDecoder
+from .metrics import Metrics
 from .service import Checks, Limits, Service, Storage, Webhooks
 from .startup import make_probe
 from .transcribing import DevicePlan, Transcriber
@@ -45,6 +53,8 @@ from .webhooks.sender import HttpSender
 from .webhooks.signing import check_secret
 
 __all__ = ["Application", "Embedded", "build", "build_embedded", "examine", "models_of", "place_models"]
+
+_log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -152,6 +162,8 @@ class Composition:
         )
         self.default_model = self.models.path_name or settings.model
         self.probe = make_probe(settings, environ, self._clock)
+        self._snapshots = SnapshotStore(settings.data_dir / "snapshots")
+        self._last_start: Snapshot | None = None
         self.engines = ChildEnginePool(
             launch=self._launch, max_engines=settings.max_engines, clock=self._clock
         )
@@ -195,6 +207,8 @@ class Composition:
             dispatcher=dispatcher,
             save_speeds=lambda: self._in_thread(lambda: save_speeds(speeds_path, speeds.known())),
             stores=(store,),
+            record_start=self.record_start,
+            clock=self._clock,
         )
         return Application(
             settings=settings,
@@ -202,6 +216,7 @@ class Composition:
             service=service,
             parts=parts,
             diagnose=lambda situation: self.diagnose(situation, service),
+            metrics=Metrics(version=__version__, clock=self._clock),
         )
 
     def _storage(self, store: SqliteJobStore) -> Storage:
@@ -232,6 +247,8 @@ class Composition:
         """Assemble the diagnostics; `service` None: of an installation that is not running here."""
         sandbox = self.decoder.sandbox_status()
         receipt = service.last_receipt if service else None
+        snapshot = self._snapshot(situation.status)
+        before = self._last_start if service else self._snapshots.last()
         return collect(
             Sources(
                 gpu=situation,
@@ -244,8 +261,27 @@ class Composition:
                 versions=find_versions(),
                 media_sandbox=asdict(sandbox) if sandbox else {},
                 problems=self._problems(),
+                snapshot=snapshot,
+                changes=diff(before, snapshot) if before else (),
+                model=canonical_name(self.default_model),
+                batch_size=self._settings.batch_size,
             )
         )
+
+    def record_start(self, status: GpuStatus) -> None:
+        """Store what this start computes with; diagnostics shows what changed since the start before it."""
+        self._last_start = self._in_thread(self._snapshots.last)
+        snapshot, now = self._snapshot(status), self._clock.now()
+        for change in diff(self._last_start, snapshot) if self._last_start else ():
+            _log.warning("capability_changed", **asdict(change))
+        try:
+            self._in_thread(lambda: self._snapshots.save(snapshot, now))
+        except OSError as error:
+            _log.warning("snapshot_not_stored", error=str(error))
+
+    def _snapshot(self, status: GpuStatus) -> Snapshot:
+        hashes = {model.name: _hash_of(model) for model in self.models.present()}
+        return take(status, find_versions(), hashes)
 
     def _problems(self) -> tuple[FallbackReason, ...]:
         """Why no engine runs on the CPU, if the last try to start one failed."""
@@ -320,6 +356,14 @@ def check_webhook(guard: Guard, webhook: Webhook) -> None:
     guard.check_url(webhook.url)
     if webhook.secret:
         check_secret(webhook.secret)
+
+
+def _hash_of(model: LocalModel) -> str:
+    """The pinned hash of verified weights; of others what is known without reading gigabytes."""
+    row = find_model(model.name)
+    if row is not None and model.verified:
+        return row.sha256["model.bin"]
+    return f"{UNVERIFIED}, {model.size_bytes} bytes"
 
 
 def _hub_cache(environ: Mapping[str, str]) -> Path:

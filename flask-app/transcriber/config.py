@@ -170,6 +170,12 @@ class Settings:
         ),
         "Number format on the GPU. auto: float16 where the card computes it well, else float32. int8_float16 halves the memory.",
     )
+    strict_matrix: bool = _setting(
+        False,
+        "WHISPER_STRICT_MATRIX",
+        _boolean,
+        "Use the GPU only in a combination that the pinned table calls known good. Safe against surprises; a new driver is fine, a new CTranslate2 or card is refused until the table names it.",
+    )
     cpu_compute_type: str = _setting(
         "int8",
         "WHISPER_CPU_COMPUTE_TYPE",

@@ -11,9 +11,12 @@ from typing import Any
 
 from .domain.ports import EngineInfo
 from .domain.transcript import FallbackReason, Receipt
-from .gpu import causes
+from .gpu import budget, causes, matrix
+from .gpu.drift import Change
 from .gpu.facts import GpuDevice, GpuStatus
 from .gpu.policy import GpuSituation
+from .gpu.sharing import describe
+from .gpu.snapshot import Snapshot
 
 #: Packages whose version matters when something goes wrong.
 PACKAGES = (
@@ -37,6 +40,12 @@ class Sources:
     last_job_id: str | None = None
     versions: Mapping[str, Any] = field(default_factory=dict)
     media_sandbox: Mapping[str, Any] = field(default_factory=dict)
+    #: What it computes with now, and what changed since the last start.
+    snapshot: Snapshot | None = None
+    changes: tuple[Change, ...] = ()
+    #: The model that is used when a request names none, and the windows that go through it together.
+    model: str | None = None
+    batch_size: int = 1
     #: Faults that other parts know of.
     problems: tuple[FallbackReason, ...] = ()
 
@@ -65,6 +74,13 @@ class Diagnostics:
     generated_at: str
     gpu_checked_at: str
     probe_seconds: float
+    #: What it computes with, with its hash; what changed since the last start; what the pinned table says of it.
+    snapshot: dict[str, Any] | None = None
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    compatibility: dict[str, Any] | None = None
+    #: How the selected GPU is shared, and its memory against what the default model needs.
+    sharing: dict[str, Any] | None = None
+    memory: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -96,6 +112,11 @@ def collect(sources: Sources) -> Diagnostics:
         generated_at=sources.now.isoformat(),
         gpu_checked_at=status.checked_at.isoformat(),
         probe_seconds=status.probe_seconds,
+        snapshot=_snapshot(sources.snapshot),
+        changes=[asdict(change) for change in sources.changes],
+        compatibility=_compatibility(sources.snapshot),
+        sharing=_sharing(status.selected),
+        memory=asdict(fit) if (fit := _fit(sources)) else None,
     )
 
 
@@ -143,6 +164,8 @@ def _problems(sources: Sources) -> list[FallbackReason]:
     found = [*sources.problems]
     if gpu.policy != "off" and gpu.proven is None:
         found += [*gpu.status.problems, *([gpu.failure] if gpu.failure else [])]
+        advice = _advice(sources) if gpu.status.usable else None
+        found += [causes.reason("gpu_memory_short", advice)] if advice else []
     return list({reason.code: reason for reason in found}.values())
 
 
@@ -168,6 +191,41 @@ def _ctranslate2(status: GpuStatus) -> dict[str, Any]:
     types = {"cpu": list(facts.cpu_compute_types)}
     types |= {f"cuda:{device.index}": list(device.compute_types) for device in status.devices}
     return {**asdict(facts), "compute_types": types}
+
+
+def _snapshot(snapshot: Snapshot | None) -> dict[str, Any] | None:
+    return None if snapshot is None else {"sha256": snapshot.digest, **snapshot.to_dict()}
+
+
+def _compatibility(snapshot: Snapshot | None) -> dict[str, Any] | None:
+    """What the pinned table says; nothing where there is no GPU to judge."""
+    return None if snapshot is None or snapshot.gpu_name is None else asdict(matrix.judge(snapshot))
+
+
+def _sharing(device: GpuDevice | None) -> dict[str, Any] | None:
+    if device is None or device.sharing is None:
+        return None
+    return {"summary": describe(device.sharing), **asdict(device.sharing)}
+
+
+def _fit(sources: Sources) -> budget.Fit | None:
+    """What an engine for the default model needs beside what is free; None where nothing is known."""
+    device, snapshot = sources.gpu.status.selected, sources.snapshot
+    if device is None or snapshot is None or snapshot.compute_type is None or sources.model is None:
+        return None
+    free = device.sharing.free_bytes if device.sharing else None
+    return budget.weigh(sources.model, snapshot.compute_type, sources.batch_size, free)
+
+
+def _advice(sources: Sources) -> str | None:
+    """What to do where the selected GPU has too little memory free for the default model."""
+    fit, device = _fit(sources), sources.gpu.status.selected
+    if fit is None or fit.free_bytes is None or device is None:
+        return None
+    types = device.compute_types
+    return budget.advise(
+        fit.model, fit.compute_type, fit.free_bytes, batch_size=fit.batch_size, supported=types
+    )
 
 
 def _engine(engine: EngineInfo, now: datetime) -> dict[str, Any]:
@@ -237,12 +295,14 @@ def render_text(diagnostics: Diagnostics) -> str:
         _lines_of_reasons("Problems", d.problems),
         _lines_of_reasons("Notes", d.notes),
         _lines_of_driver(d),
+        _lines_of_sharing(d),
         ["Libraries", *(line for library in d.libraries for line in _lines_of_library(library))],
         _lines_of_ctranslate2(d.ctranslate2),
         _lines("Engines", [_line_of_engine(engine) for engine in d.engines], "none is running"),
         _lines("Last job's receipt", _pairs(d.last_receipt or {}), "no job yet"),
         _lines("Models", [_line_of_model(model) for model in d.models], "none"),
         _lines("Settings", [f"{s['name']}={s['value']}  ({s['source']})" for s in d.settings], "none"),
+        _lines_of_snapshot(d),
         _lines("Media sandbox", _pairs(d.media_sandbox), "not looked at"),
         _lines(
             "Versions", _pairs({**d.versions, **d.versions.get("packages", {}), "packages": None}), "unknown"
@@ -279,6 +339,31 @@ def _lines_of_driver(d: Diagnostics) -> list[str]:
             f"compute capability {device['compute_capability']}, {memory}"
         )
     return ["Driver and devices", *(f"  {row}" for row in rows)]
+
+
+def _lines_of_sharing(d: Diagnostics) -> list[str]:
+    """The selected GPU's company and memory; nothing where no GPU is selected."""
+    if d.sharing is None:
+        return []
+    shown = {**d.sharing, **(d.memory or {}), "summary": None, "unavailable": None, "mps_signs": None}
+    missing = [f"{name}: not available here: {why}" for name, why in d.sharing["unavailable"].items()]
+    return [
+        "Sharing and memory",
+        f"  {d.sharing['summary']}",
+        *(f"  {row}" for row in _pairs(shown) + missing),
+    ]
+
+
+def _lines_of_snapshot(d: Diagnostics) -> list[str]:
+    """The verdict of the pinned table, what changed since the last start, and the hash of it all."""
+    if d.snapshot is None:
+        return []
+    rows = [f"sha256: {d.snapshot['sha256']}"]
+    if d.compatibility is not None:
+        rows.append(f"compatibility: {d.compatibility['verdict']}: {d.compatibility['why']}")
+    rows += [f"{c['name']}: {c['before']} -> {c['after']}  ({c['effect']})" for c in d.changes]
+    rows += [] if d.changes else ["no change is known since the last start"]
+    return ["Snapshot", *(f"  {row}" for row in rows)]
 
 
 def _lines_of_library(library: Mapping[str, Any]) -> list[str]:

@@ -72,6 +72,10 @@ class Webhooks:
     wake: Callable[[], None]
 
 
+#: Told of every job that ended: with its transcription if it succeeded, else with the error.
+JobEnded = Callable[[Job, Transcription | None, TranscriberError | None], None]
+
+
 class Endings:
     """Ends jobs, each exactly once, whoever tries. Safe to use from any thread."""
 
@@ -85,6 +89,7 @@ class Endings:
         self._clock = clock
         self._closing = threading.Event()
         self.last_receipt: tuple[str, Receipt] | None = None
+        self.on_job_ended: JobEnded = lambda job, transcription, error: None
 
     def stop(self) -> None:
         """Wait for no broken store any more."""
@@ -116,6 +121,7 @@ class Endings:
             return False
         self.last_receipt = (job.id, transcription.receipt)
         self._outcomes.tell(job.id, transcription)
+        self.on_job_ended(ended, transcription, None)
         self._feeds.end(job.id, "done", done_data(ended, transcription))
         self._webhooks.wake()
         self._drop_work(job.id)
@@ -209,6 +215,7 @@ class Endings:
 
     def _tell_failure(self, ended: Job, error: TranscriberError) -> None:
         self._outcomes.tell(ended.id, error)
+        self.on_job_ended(ended, None, error)
         self._feeds.end(ended.id, "error", failure_data(ended.id, ended.status, ended.error))
         self._webhooks.wake()
 

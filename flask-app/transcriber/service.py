@@ -18,7 +18,7 @@ from .domain.jobs import Delivery, Job, JobStatus, SubmissionTerms
 from .domain.options import TranscriptionRequest
 from .domain.ports import Clock, JobPage
 from .domain.transcript import Receipt, Transcription
-from .endings import Endings, Storage, Webhooks
+from .endings import Endings, JobEnded, Storage, Webhooks
 from .engine.models import LocalModel
 from .estimates import Estimates
 from .following import Following, JobView
@@ -84,6 +84,10 @@ class Service:
         )
         self._following = Following(storage, self._feeds, self._running, estimates)
         self._stopped = threading.Event()
+
+    def observe_jobs(self, on_job_ended: JobEnded) -> None:
+        """Tell this observer of every job that ends, once its end is on disk. It may not raise, and returns at once."""
+        self._endings.on_job_ended = on_job_ended
 
     def start(self) -> None:
         """Take up what an earlier process left, then take work."""

@@ -50,6 +50,10 @@ def check_start(environ: Mapping[str, str]) -> None:
 def make_probe(settings: config.Settings, environ: Mapping[str, str], clock: Clock) -> GpuProbe:
     """The look at this machine's GPUs."""
     request = ProbeRequest(
-        environ=dict(environ), gpu_device=settings.gpu_device, extra_lib_dirs=settings.cudnn_extra_lib_dirs
+        environ=dict(environ),
+        gpu_device=settings.gpu_device,
+        extra_lib_dirs=settings.cudnn_extra_lib_dirs,
+        gpu_compute_type=settings.gpu_compute_type,
+        strict_matrix=settings.strict_matrix,
     )
     return GpuProbe(request, clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import queue
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -101,6 +102,28 @@ def test_all_who_wait_for_a_job_are_told(bench: Bench) -> None:
         texts = {future.result(DEADLINE).text for future in futures}
 
     assert len(texts) == 1
+
+
+def test_observer_is_told_how_every_job_ended(bench: Bench) -> None:
+    ended: queue.Queue[tuple[str, bool, str | None]] = queue.Queue()
+    bench.service.observe_jobs(
+        lambda job, transcription, error: ended.put(
+            (job.id, transcription is not None, error.code if error else None)
+        )
+    )
+    cancelled = bench.send()
+    bench.service.cancel(cancelled.id)
+    bench.service.start()
+    succeeded = bench.send()
+    bench.service.wait(succeeded.id, timeout=DEADLINE)
+    bench.decoder.error = UndecodableMediaError()
+    failed = bench.send()
+
+    assert [ended.get(timeout=DEADLINE) for _ in range(3)] == [
+        (cancelled.id, False, "job_cancelled"),
+        (succeeded.id, True, None),
+        (failed.id, False, "undecodable_media"),
+    ]
 
 
 def test_waiting_may_take_too_long(bench: Bench) -> None:

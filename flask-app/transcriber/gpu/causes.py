@@ -45,6 +45,20 @@ CAUSES: dict[str, Cause] = {
         "CT2_USE_CUDNN is set, and CTranslate2 has no such variable; cuDNN {detail}.",
         "Unset CT2_USE_CUDNN.",
     ),
+    "combination_not_known_good": Cause(
+        "WHISPER_STRICT_MATRIX allows known good combinations only, and this is none ({detail}).",
+        "Install what a row of docs/gpu.md names, as the requirements pin it; or unset WHISPER_STRICT_MATRIX and let "
+        "the engine's own proof decide.",
+    ),
+    "combination_known_bad": Cause(
+        "This combination is known to fail: {detail}.",
+        "Do what the row of docs/gpu.md says, or set WHISPER_GPU_COMPUTE_TYPE=float32.",
+    ),
+    "gpu_memory_short": Cause(
+        "The GPU may have too little memory free: {detail}.",
+        "Set WHISPER_MODEL, WHISPER_GPU_COMPUTE_TYPE or WHISPER_BATCH_SIZE as it says and restart; or see with "
+        "'nvidia-smi' who holds the memory, and end that.",
+    ),
     # The driver and its library.
     "no_nvidia_gpu": Cause(
         "There is no NVIDIA driver on this machine, and no NVIDIA GPU was seen in it (no PCI device of vendor "

@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from ..domain.transcript import FallbackReason
+from .kernels import Kernels
+from .sharing import SharingFacts
 
 #: The first compute capability for which CTranslate2's wheel carries no machine code, only PTX.
 FIRST_CAPABILITY_WITHOUT_MACHINE_CODE = (9, 0)
@@ -34,6 +36,8 @@ class GpuDevice:
     #: What CTranslate2 offers on it; empty with an error text when it could not say.
     compute_types: tuple[str, ...] = ()
     compute_types_error: str | None = None
+    #: How it is shared and how full it is; None when that was not looked at.
+    sharing: SharingFacts | None = None
 
     @property
     def capability(self) -> tuple[int, int]:
@@ -97,6 +101,8 @@ class CTranslate2Facts:
     library_path: str | None = None
     cuda_compiled: bool | None = None
     needs_cudnn: bool | None = None
+    #: For which cards its binary has code.
+    kernels: Kernels = Kernels()
     cpu_compute_types: tuple[str, ...] = ()
     #: Its answer about CUDA when that was an exception; the text is CTranslate2's own.
     cuda_error: str | None = None
@@ -117,6 +123,9 @@ class ProbeReport:
     selected: GpuDevice | None = None
     #: CUDA_VISIBLE_DEVICES as the probe saw it; None when it was not set.
     visible_devices: str | None = None
+    #: The number format that is set for the GPU, and whether only known good combinations may serve.
+    gpu_compute_type: str = "auto"
+    strict_matrix: bool = False
     #: The step at which the probe child ended too early, and how: 'timeout' or its last words.
     stopped_step: str | None = None
     stopped_how: str | None = None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from ..domain.transcript import FallbackReason
-from . import causes
+from . import causes, matrix, snapshot
 from .facts import GpuDevice, Library, LibraryCandidate, ProbeReport
 
 #: cuDriverGetVersion below which CTranslate2's CUDA runtime refuses to start.
@@ -36,7 +37,7 @@ def judge(report: ProbeReport) -> tuple[Reasons, Reasons]:
     if not report.driver.loaded and not report.hardware.present and report.stopped_how is None:
         return tuple(_found(report, (_driver_library,))), ()
     problems = tuple(_found(report, _CHECKS))
-    notes = tuple(_found(report, (_old_driver_for_gpu, _unclear_answer)))
+    notes = tuple(_found(report, (_old_driver_for_gpu, _unclear_answer, _known_bad)))
     decided = {problem.code for problem in problems}
     return problems, tuple(note for note in notes if note.code not in decided)
 
@@ -188,6 +189,26 @@ def _unclear_answer(report: ProbeReport) -> FallbackReason | None:
     return causes.reason("ctranslate2_refused", text)
 
 
+def _known_bad(report: ProbeReport) -> FallbackReason | None:
+    """A combination that is known to fail or to be wrong; only WHISPER_STRICT_MATRIX refuses it."""
+    if report.selected is None:
+        return None
+    verdict = matrix.judge(snapshot.take(report, {}, {}))
+    if verdict.verdict != matrix.KNOWN_BAD or verdict.cause is not None:
+        return None
+    return replace(causes.reason("combination_known_bad", verdict.why), fix=verdict.fix)
+
+
+def _strict_matrix(report: ProbeReport) -> FallbackReason | None:
+    """Under WHISPER_STRICT_MATRIX, whatever the pinned table does not call known good."""
+    if not report.strict_matrix or report.selected is None:
+        return None
+    verdict = matrix.judge(snapshot.take(report, {}, {}))
+    if verdict.verdict == matrix.KNOWN_GOOD:
+        return None
+    return replace(causes.reason("combination_not_known_good", verdict.why), fix=verdict.fix)
+
+
 _CHECKS: tuple[Check, ...] = (
     _driver_library,
     _driver_start,
@@ -200,4 +221,5 @@ _CHECKS: tuple[Check, ...] = (
     _cublas,
     _cudnn,
     _known_answer,
+    _strict_matrix,
 )

@@ -8,6 +8,7 @@ import mmap
 from pathlib import Path
 
 from .facts import CTranslate2Facts
+from .kernels import find_kernels
 
 #: Words in the binary that only a build with CUDA, or with cuDNN, contains.
 CUDA_WORDS = b"libcublas.so."
@@ -28,6 +29,7 @@ def describe_package() -> CTranslate2Facts:
         library_path=str(library),
         cuda_compiled=contains(library, CUDA_WORDS),
         needs_cudnn=contains(library, CUDNN_WORDS),
+        kernels=find_kernels(library),
     )
 
 

@@ -18,10 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import driver, libraries, package
+from . import driver, libraries, nvml, package
 from .facts import CTranslate2Facts, DriverFacts, GpuDevice
 from .lifeline import end_with_parent
 from .loading import load_in_child
+from .sharing import SharingFacts
 
 Report = Callable[[str, dict[str, Any]], None]
 
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str]) -> None:
         report("cuda", {"driver": asdict(found)})
     devices = [driver.ask_device(cuda, index) for index in range(found.device_count or 0)] if cuda else []
     report("devices", {"devices": [asdict(device) for device in devices]})
+    devices = _ask_sharing(devices, Path(request["root"]), lifeline)
+    report("sharing", {"devices": [asdict(device) for device in devices]})
     facts, devices = _ask_ctranslate2(facts, devices)
     report("compute_types", {"ctranslate2": asdict(facts), "devices": [asdict(d) for d in devices]})
 
@@ -85,6 +88,21 @@ def _start_driver(cuda: ctypes.CDLL, facts: DriverFacts) -> DriverFacts:
         return replace(facts, init_name=driver.ask_error_name(cuda, code))
     count_code, count = driver.ask_device_count(cuda)
     return replace(facts, count_code=count_code, device_count=count)
+
+
+def _ask_sharing(devices: list[GpuDevice], root: Path, lifeline: int) -> list[GpuDevice]:
+    """The devices with what NVML and the system say of their use; the service is this process's parent."""
+    if not devices:
+        return []
+    answers = nvml.ask_in_child([device.uuid for device in devices], os.getppid(), lifeline)
+    signs, is_wsl = nvml.signs_of_mps(os.environ, root), (root / "dev/dxg").exists()
+    shared = []
+    for device in devices:
+        facts = answers[device.uuid]
+        facts["mps_signs"] = [*signs, *facts.get("mps_signs", [])]
+        facts["mig_profile"] = device.name.partition(" MIG ")[2] or None
+        shared.append(replace(device, sharing=SharingFacts(**facts, is_wsl=is_wsl)))
+    return shared
 
 
 def _ask_ctranslate2(

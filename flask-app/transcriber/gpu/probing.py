@@ -28,9 +28,11 @@ from .facts import (
 )
 from .hardware import find_hardware, find_kernel_module_version
 from .judging import judge
+from .kernels import Kernels
+from .sharing import SharingFacts
 
 #: The steps of the child, in order; the one after the last report is where it stopped.
-STEPS = ("package", "libraries", "driver", "cuda", "devices", "compute_types")
+STEPS = ("package", "libraries", "driver", "cuda", "devices", "sharing", "compute_types")
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,6 +47,8 @@ class ProbeRequest:
     timeout_seconds: float = 30.0
     site_packages: tuple[Path, ...] | None = None
     root: Path = Path("/")
+    gpu_compute_type: str = "auto"
+    strict_matrix: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ def probe(request: ProbeRequest, clock: Clock) -> GpuStatus:
         ctranslate2=_ctranslate2(merged.get("ctranslate2", {})),
         gpu_device=request.gpu_device,
         visible_devices=request.environ.get("CUDA_VISIBLE_DEVICES"),
+        gpu_compute_type=request.gpu_compute_type,
+        strict_matrix=request.strict_matrix,
         stopped_step=_step_after(last_step) if output.stopped_how else None,
         stopped_how=output.stopped_how,
         checked_at=clock.now(),
@@ -166,7 +172,16 @@ def _step_after(last: str | None) -> str:
 
 
 def _devices(rows: list[dict[str, Any]]) -> tuple[GpuDevice, ...]:
-    return tuple(GpuDevice(**{**row, "compute_types": tuple(row["compute_types"])}) for row in rows)
+    return tuple(
+        GpuDevice(
+            **{**row, "compute_types": tuple(row["compute_types"]), "sharing": _sharing(row.get("sharing"))}
+        )
+        for row in rows
+    )
+
+
+def _sharing(row: dict[str, Any] | None) -> SharingFacts | None:
+    return None if row is None else SharingFacts(**{**row, "mps_signs": tuple(row["mps_signs"])})
 
 
 def _libraries(rows: list[dict[str, Any]]) -> tuple[Library, ...]:
@@ -182,7 +197,16 @@ def _libraries(rows: list[dict[str, Any]]) -> tuple[Library, ...]:
 
 
 def _ctranslate2(row: dict[str, Any]) -> CTranslate2Facts:
-    return CTranslate2Facts(**{**row, "cpu_compute_types": tuple(row.get("cpu_compute_types", ()))})
+    types, kernels = row.get("cpu_compute_types", ()), row.get("kernels", {})
+    return CTranslate2Facts(**{**row, "cpu_compute_types": tuple(types), "kernels": _kernels(kernels)})
+
+
+def _kernels(row: dict[str, Any]) -> Kernels:
+    return Kernels(
+        machine_code=tuple(row.get("machine_code", ())),
+        ptx=tuple(row.get("ptx", ())),
+        ptx_isa=row.get("ptx_isa"),
+    )
 
 
 class GpuProbe:

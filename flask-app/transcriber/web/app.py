@@ -15,6 +15,7 @@ from . import (
     health,
     job_actions,
     jobs,
+    metrics_page,
     pages,
     request_log,
     security,
@@ -54,9 +55,9 @@ def create_app(application: Application) -> Flask:
     app.extensions[EXTENSION] = application
     app.extensions[MEMORY] = Memory()
     # The log comes first: it gives the request its id, and sees every answer last.
-    for part in (request_log, security, errors, wording):
+    for part in (request_log, security, errors, wording, metrics_page):
         part.init_app(app)
-    for part in (pages, api, jobs, job_actions, stream, diagnostics_page, health, docs):
+    for part in (pages, api, jobs, job_actions, stream, diagnostics_page, health, docs, metrics_page):
         app.register_blueprint(part.bp)
     describe_static_files(app)
     app.wsgi_app = UnreadBodies(app.wsgi_app)  # type: ignore[method-assign]

@@ -1,0 +1,154 @@
+"""What the service is at one moment, for /metrics: its state, and the gauges that show it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from .domain.ports import EngineInfo
+from .gpu.readings import GpuReadings
+
+HEALTH_STATUSES = ("ok", "degraded", "failed")
+
+#: Name, meaning, and the field of GpuReadings.
+_GPU_GAUGES = (
+    ("transcriber_gpu_memory_used_bytes", "GPU memory in use, by whomever.", "memory_used_bytes"),
+    ("transcriber_gpu_memory_free_bytes", "GPU memory that is free.", "memory_free_bytes"),
+    ("transcriber_gpu_memory_total_bytes", "GPU memory in all.", "memory_total_bytes"),
+    ("transcriber_gpu_utilization_ratio", "Share of the time in which a kernel ran, 0 to 1.", "utilization"),
+    ("transcriber_gpu_temperature_celsius", "Temperature of the GPU.", "temperature_celsius"),
+)
+
+Labels = dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceState:
+    """One look at the running service."""
+
+    now: datetime
+    is_ready: bool
+    #: ok, degraded or failed, as /health/gpu and the diagnostics have it.
+    health: str
+    #: The GPU is what requests get unless they say otherwise.
+    is_gpu_wanted: bool
+    is_gpu_proven: bool
+    #: When the newest proof was made; it may be older than the engine that is up now.
+    gpu_proven_at: datetime | None
+    #: Code of what keeps a wanted GPU from serving.
+    gpu_fault: str | None
+    queue_size: int
+    queue_limit: int
+    engines: tuple[EngineInfo, ...]
+    engine_restarts: int
+    gpu: GpuReadings | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """One metric as it stands: its samples, each with its labels. Without samples it is not known now."""
+
+    name: str
+    help: str
+    samples: tuple[tuple[Labels, float], ...]
+    is_counter: bool = False
+
+
+def read_gauges(state: ServiceState) -> Iterator[Reading]:
+    """Everything of this that Prometheus is to see; always the same metrics, known or not."""
+    yield from _health_readings(state)
+    yield from _queue_readings(state)
+    yield from _engine_readings(state)
+    yield from _gpu_readings(state)
+
+
+def reading(name: str, text: str, value: float | None, labels: Labels | None = None) -> Reading:
+    """A gauge of one sample, or of none where the value is not known."""
+    return Reading(name=name, help=text, samples=() if value is None else ((labels or {}, value),))
+
+
+def _health_readings(s: ServiceState) -> Iterator[Reading]:
+    yield reading("transcriber_ready", "1 when requests can be served under the GPU policy.", s.is_ready)
+    yield Reading(
+        name="transcriber_health_status",
+        help="1 for the status that holds; degraded: the CPU stands in for a wanted GPU.",
+        samples=tuple(({"status": status}, status == s.health) for status in HEALTH_STATUSES),
+    )
+    yield reading(
+        "transcriber_gpu_wanted", "1 when requests get the GPU unless they say otherwise.", s.is_gpu_wanted
+    )
+    yield reading(
+        "transcriber_gpu_proven", "1 while an engine is up that has computed on the GPU.", s.is_gpu_proven
+    )
+    yield reading(
+        "transcriber_gpu_proof_age_seconds",
+        "Seconds since the GPU was last proven.",
+        _age(s.now, s.gpu_proven_at),
+    )
+    yield reading(
+        "transcriber_gpu_fault_info",
+        "1 for the cause that keeps a wanted GPU from serving.",
+        None if s.gpu_fault is None else 1,
+        {"code": s.gpu_fault or ""},
+    )
+
+
+def _queue_readings(s: ServiceState) -> Iterator[Reading]:
+    yield reading("transcriber_queue_size", "Jobs that wait.", s.queue_size)
+    yield reading("transcriber_queue_limit", "Jobs that may wait (WHISPER_MAX_QUEUE).", s.queue_limit)
+
+
+def _engine_readings(s: ServiceState) -> Iterator[Reading]:
+    started: dict[tuple[str, str, str], list[datetime]] = {}
+    for engine in s.engines:
+        key = (engine.device, engine.model, engine.compute_type)
+        started.setdefault(key, []).append(engine.started_at)
+    yield Reading(
+        name="transcriber_engines",
+        help="Engine children that are up.",
+        samples=_by_engine((key, len(times)) for key, times in started.items()),
+    )
+    yield Reading(
+        name="transcriber_engine_uptime_seconds",
+        help="Seconds that the newest engine of this kind has been up.",
+        samples=_by_engine((key, _age(s.now, max(times)) or 0.0) for key, times in started.items()),
+    )
+    yield Reading(
+        name="transcriber_engine_restarts",
+        help="Engines started again after the one before them died or was discarded.",
+        samples=(({}, s.engine_restarts),),
+        is_counter=True,
+    )
+
+
+def _by_engine(values: Iterable[tuple[tuple[str, str, str], float]]) -> tuple[tuple[Labels, float], ...]:
+    return tuple(
+        ({"device": device, "model": model, "compute_type": compute_type}, value)
+        for (device, model, compute_type), value in values
+    )
+
+
+def _gpu_readings(s: ServiceState) -> Iterator[Reading]:
+    gpu = s.gpu
+    labels = {"uuid": gpu.uuid, "name": gpu.name} if gpu else {}
+    for name, text, field in _GPU_GAUGES:
+        yield reading(name, text, getattr(gpu, field, None), labels)
+    yield reading(
+        "transcriber_gpu_readings_age_seconds",
+        "Seconds since the GPU was asked for these readings.",
+        _age(s.now, gpu.read_at if gpu else None),
+        labels,
+    )
+    energy = gpu.energy_joules if gpu else None
+    yield Reading(
+        name="transcriber_gpu_energy_joules",
+        help="Energy the GPU has used since its driver was loaded.",
+        samples=() if energy is None else ((labels, energy),),
+        is_counter=True,
+    )
+
+
+def _age(now: datetime, then: datetime | None) -> float | None:
+    """Seconds since then; never negative, though clocks are set back."""
+    return None if then is None else max(0.0, (now - then).total_seconds())
