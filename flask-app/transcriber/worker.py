@@ -38,7 +38,9 @@ class TranscriberWorker(GeventWorker):  # type: ignore[misc]
         error = refusal_of(exc)
         # Only the kind of fault: gunicorn's words quote the request.
         if isinstance(error, (BadRequestError, UriTooLongError, HeaderTooLargeError)):
-            logger.warning("request_refused", code=error.code, cause=type(exc).__name__, request_id=request_id)
+            logger.warning(
+                "request_refused", code=error.code, cause=type(exc).__name__, request_id=request_id
+            )
         else:
             logger.error("request_failed", request_id=request_id, exc_info=exc)
         with suppress(OSError):
@@ -70,7 +72,8 @@ def answer_bytes(error: TranscriberError, request_id: str) -> bytes:
 
     body = json.dumps(error_body(error), ensure_ascii=False).encode()
     status = HTTPStatus(status_of(error))
-    headers = FIXED_HEADERS | {
+    headers = {
+        **FIXED_HEADERS,
         "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
         "Cache-Control": "no-store",
         "Connection": "close",
@@ -78,7 +81,10 @@ def answer_bytes(error: TranscriberError, request_id: str) -> bytes:
         "Content-Length": str(len(body)),
         "X-Request-ID": request_id,
     }
-    lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 

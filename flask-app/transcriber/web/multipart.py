@@ -54,7 +54,9 @@ class StrictPartParser(MultiPartParser):
                 if isinstance(part, Field):
                     fields.append((part.name, self._text(part, cast("io.BytesIO", sink))))
                 elif isinstance(part, File):
-                    files.append((part.name, FileStorage(sink, part.filename, part.name, headers=part.headers)))
+                    files.append(
+                        (part.name, FileStorage(sink, part.filename, part.name, headers=part.headers))
+                    )
         return self.cls(fields), self.cls(files)
 
     def _check_size(self, field: IO[bytes]) -> None:
