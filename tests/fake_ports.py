@@ -94,6 +94,8 @@ class FakeEngine:
     device: str
     window_devices: tuple[str, ...]
     errors: list[TranscriberError] = field(default_factory=list)
+    #: Windows that it tells nothing of but their text.
+    untold: tuple[int, ...] = ()
     #: Before which window an error is raised.
     error_at: int = 0
     #: Before which window a run stops until `go` is set or the job is cancelled; it says so in `held`.
@@ -151,7 +153,8 @@ class FakeEngine:
             )
         for index in range(first, count):
             self._pause(job_id, index)
-            yield WindowDone(index=index, device=self.window_devices[index])
+            if index not in self.untold:
+                yield WindowDone(index=index, device=self.window_devices[index])
             self.done.append((job_id, index))
             yield SegmentReady(segment=make_segment(id=index, start=index * 3.0, end=index * 3.0 + 2))
         if self.errors and self.error_at >= count:

@@ -65,8 +65,9 @@ class FakeService:
         self.progresses: dict[str, JobProgress] = {}
         self.outbox: dict[str, tuple[Delivery, ...]] = {}
         self.feeds: dict[str, list[FeedEvent]] = {}
-        #: Raised by begin_upload, by submit, and as the job's own error.
+        #: Raised by begin_upload, by check_room, by submit, and as the job's own error.
         self.begin_error: TranscriberError | None = None
+        self.room_error: TranscriberError | None = None
         self.submit_error: TranscriberError | None = None
         self.job_error: TranscriberError | None = None
         self.answer = make_transcription(
@@ -87,6 +88,10 @@ class FakeService:
         folder = self.spool / job_id
         folder.mkdir()
         return Upload(job_id=job_id, path=folder / "upload")
+
+    def check_room(self) -> None:
+        if self.room_error is not None:
+            raise self.room_error
 
     def abandon_upload(self, upload: Upload) -> None:
         shutil.rmtree(upload.path.parent)

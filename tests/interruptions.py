@@ -25,12 +25,15 @@ MODELS = Path(__file__).resolve().parents[1] / "data" / "models"
 
 
 def make_speech(path: Path, seconds: float) -> Path:
-    """English, and once a minute a language that tiny.en does not know: it has to try that again, by sampling."""
-    gap = np.zeros(12_000, np.float32)
+    """English, and once a language that tiny.en does not know: it has to try that again, by sampling."""
+    gap, silence = np.zeros(12_000, np.float32), np.zeros(96_000, np.float32)
+    foreign = next(clip for clip in OTHER_CLIPS if clip.name == "fr-pangrama")
     parts: list[np.ndarray] = []
     while sum(map(len, parts)) < seconds * 16_000:
-        for clip in (*ENGLISH_CLIPS, *ENGLISH_CLIPS, OTHER_CLIPS[0]):
+        for clip in ENGLISH_CLIPS:
             parts += [decode_audio(str(clip.path)), gap]
+        if len(parts) == 2 * len(ENGLISH_CLIPS):
+            parts += [silence, decode_audio(str(foreign.path)), silence]
     return write_pcm(path, np.concatenate(parts)[: int(seconds * 16_000)])
 
 

@@ -128,10 +128,11 @@ class Bench:
     wakes: list[float] = field(default_factory=list)
     job_timeout_seconds: float = 0.0
     short_seconds: float = 60.0
+    disk_reserve_bytes: int = 0
 
     def __post_init__(self) -> None:
         self.pool = FakeEnginePool(engines={"cpu": self.engine})
-        self.spool = Spool(self.folder / "spool", 0)
+        self.spool = Spool(self.folder / "spool", self.disk_reserve_bytes)
         self.results = FailingResults(self.folder / "results")
         self.output = self.folder / "out"
         self.output.mkdir(exist_ok=True)

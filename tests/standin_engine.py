@@ -35,6 +35,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--windows", type=int, help="windows of each job; default: by the length of the audio"
     )
+    parser.add_argument(
+        "--untold", type=int, action="append", default=[], help="tell no device of this window"
+    )
     parser.add_argument("--crash-at", type=int, help="die before this window of a job (0: the first)")
     parser.add_argument(
         "--crash-times", type=int, default=1, help="how often to die, counted in --count-file"
@@ -56,6 +59,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--fail-start-times", type=int, default=10**9, help="only so often (needs --count-file)"
     )
+    parser.add_argument("--fail-start-on", help="only when asked for this device; default: any")
     parser.add_argument("--crash-at-start", action="store_true", help="die without an answer")
     parser.add_argument("--hang-at-start", action="store_true", help="never become ready")
     parser.add_argument("--garbage-at", type=int, help="send a broken frame before this window")
@@ -102,7 +106,8 @@ class StandIn:
             self.wait_for_end()
         if self.options.crash_at_start:
             self.die("crashing at start as told")
-        if self.options.fail_start and self.counted(self.options.fail_start_times):
+        is_hit = self.options.fail_start_on in (None, self.config["device"])
+        if self.options.fail_start and is_hit and self.counted(self.options.fail_start_times):
             self.send(
                 "start_failed",
                 code=self.options.fail_start,
@@ -152,7 +157,8 @@ class StandIn:
                 return
             history = [index] if message["options"]["condition_on_previous_text"] else None
             device = devices[index % len(devices)]
-            self.send("window", job_id=job_id, index=index, device=device, history=history)
+            if index not in self.options.untold:
+                self.send("window", job_id=job_id, index=index, device=device, history=history)
             self.send("segment", job_id=job_id, segment=self.segment(index, message))
         self.send("done", job_id=job_id, **self.totals(devices))
 

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import structlog
@@ -82,7 +82,8 @@ class Application:
         default_model: str,
         service: Service,
         parts: Parts,
-        diagnose: Callable[[GpuSituation], Diagnostics],
+        find_fault: Callable[[GpuSituation], FallbackReason | None],
+        diagnose: Callable[[GpuSituation, tuple[FallbackReason, ...]], Diagnostics],
         metrics: Metrics,
     ) -> None:
         self.settings = settings
@@ -92,12 +93,12 @@ class Application:
         metrics.watch(self.service_state)
         service.observe_jobs(metrics.observe_job_ended)
         self._parts = parts
+        self._find_fault = find_fault
         self._diagnose = diagnose
         self._closing = threading.Event()
         self._close_lock = threading.Lock()
         self._is_closed = False
         self._booted = threading.Event()
-        self._boot_error: TranscriberError | None = None
 
     @property
     def address(self) -> str:
@@ -115,7 +116,8 @@ class Application:
         self.service.start()
         self._parts.dispatcher.start()
         self._parts.engines.supervise()
-        if self.settings.engine_start == "boot":
+        if self.settings.engine_start == "boot" or self.settings.gpu_policy == "required":
+            # A required GPU is proven at start in any case, for it is not served before.
             threading.Thread(target=self._boot, name="engine-boot", daemon=True).start()
         else:
             self._booted.set()
@@ -157,7 +159,9 @@ class Application:
 
     def diagnostics(self) -> Diagnostics:
         """Facts about this installation, as page, JSON and command line show them."""
-        return self._diagnose(self.situation())
+        situation = self.situation()
+        fault = self._find_fault(situation)
+        return self._diagnose(situation, () if fault is None else (fault,))
 
     def verdict(self) -> str:
         """The state of the GPU in one sentence."""
@@ -165,12 +169,13 @@ class Application:
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether requests can be served under the policy, and why not."""
-        is_ready, body = readiness(self.situation())
+        situation = self.situation()
+        is_ready, body = readiness(situation)
         if not self._booted.is_set():
             return False, body | {"status": "starting"}
-        error = self._boot_error
-        if is_ready and error is not None and not self.engines():
-            return False, body | {"status": "failed", "error": {"code": error.code, "message": error.message}}
+        fault = self._find_fault(situation)
+        if fault is not None:
+            return False, body | {"status": "failed", "error": asdict(fault)}
         return is_ready, body
 
     def gpu_health(self) -> tuple[bool, dict[str, Any]]:
@@ -208,11 +213,9 @@ class Application:
                 self._parts.engines.ensure(device, self.default_model)
             except TranscriberError as error:
                 logger.error("engine_boot_failed", device=device, code=error.code, error=error.message)
-                self._boot_error = error
                 if self.settings.gpu_policy == "required" and isinstance(error, EngineError):
                     self._refuse_without_gpu(reason_of_engine_failure(error))
             else:
-                self._boot_error = None
                 break
         self._booted.set()
 
@@ -251,8 +254,9 @@ class Application:
                 logger.warning("retention_failed", error=str(error), kind=type(error).__name__)
 
     def _watch_gpu(self) -> None:
-        """Thread: look again at a GPU that can't serve, so that the cause shown is the present one."""
+        """Thread: look again at what can't serve, so that the cause shown is the present one."""
         while not self._closing.wait(GPU_WATCH_SECONDS):
+            self._mend()
             status = self._parts.probe.status()
             if self.settings.gpu_policy == "off" or status.usable or not status.hardware.present:
                 continue
@@ -262,6 +266,15 @@ class Application:
                 logger.warning(
                     "gpu_cause_changed", before=code, now=now.cause.code if now.cause else "usable"
                 )
+
+    def _mend(self) -> None:
+        """Try a failed start again where nobody else does: a server that says it is not ready gets no requests."""
+        if (
+            self._booted.is_set()
+            and self.settings.engine_start == "lazy"
+            and self._find_fault(self.situation())
+        ):
+            self._boot()
 
     def _gpu_failure(self) -> FallbackReason | None:
         error = self._parts.engines.last_start_error("cuda")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import random
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -31,6 +29,7 @@ from .gpu.facts import GpuStatus
 from .gpu.policy import GpuSituation, choose_compute_type
 from .gpu.snapshot import UNVERIFIED, Snapshot, take
 from .gpu.snapshot_store import SnapshotStore
+from .jobs.durable import find_folder_fault
 from .jobs.journal import boot_id
 from .jobs.output import OutputFolder
 from .jobs.results import FileResultStore
@@ -42,7 +41,9 @@ from .jobs.sqlite_store import SqliteJobStore
 from .logs import configure_logging
 from .media.decoder import SandboxedDecoder
 from .metrics import Metrics
+from .native import NativeExecutor
 from .service import Checks, Limits, Service, Storage, Webhooks
+from .serving import DefaultModel, Starts, find_fault, reason_of
 from .startup import make_probe
 from .transcribing import DevicePlan, Transcriber
 from .webhooks.dispatcher import Dispatcher
@@ -110,7 +111,7 @@ def examine(environ: Mapping[str, str]) -> Diagnostics:
     situation = GpuSituation(
         policy=settings.gpu_policy, status=composition.probe.status(), wants_gpu=settings.default_use_gpu
     )
-    return composition.diagnose(situation)
+    return composition.diagnose(situation, composition.find_faults_at_rest())
 
 
 def models_of(environ: Mapping[str, str]) -> ModelFinder:
@@ -131,17 +132,6 @@ def models_dir(home: Path) -> Path:
     return home / "models"
 
 
-def native_executor(threads: int) -> concurrent.futures.Executor:
-    """Threads of the operating system, also where gevent has replaced threading."""
-    if "gevent.monkey" in sys.modules:
-        from gevent import monkey, threadpool
-
-        if monkey.is_module_patched("threading"):
-            executor: concurrent.futures.Executor = threadpool.ThreadPoolExecutor(threads)
-            return executor
-    return concurrent.futures.ThreadPoolExecutor(threads)
-
-
 class Composition:
     """The parts of one installation, each made once. `home`: where its models and caches are, if not with its data."""
 
@@ -150,22 +140,29 @@ class Composition:
         self._home = home or settings.data_dir
         self._environ = dict(environ)
         self._clock = SystemClock()
-        self._files = native_executor(4)
+        self._files = NativeExecutor(4)
         named_path = Path(settings.model).expanduser() if "/" in settings.model else None
         is_path = named_path is not None and named_path.is_dir()
+        model_path = named_path.resolve() if named_path is not None and is_path else settings.model_path
         self.models = ModelFinder(
-            named_path.resolve() if named_path is not None and is_path else settings.model_path,
+            model_path,
             models_dir(self._home),
             settings.model_download,
             _hub_cache(environ),
             in_thread=self._in_thread,
         )
-        self.default_model = self.models.path_name or settings.model
+        self.default_model = DefaultModel(
+            self.models.path_name or settings.model,
+            self.models,
+            model_path=model_path,
+            may_download=settings.model_download,
+        )
         self.probe = make_probe(settings, environ, self._clock)
         self._snapshots = SnapshotStore(settings.data_dir / "snapshots")
         self._last_start: Snapshot | None = None
+        self.starts = Starts(self._launch, self.default_model.name)
         self.engines = ChildEnginePool(
-            launch=self._launch, max_engines=settings.max_engines, clock=self._clock
+            launch=self.starts.launch, max_engines=settings.max_engines, clock=self._clock
         )
         self.decoder = SandboxedDecoder(
             max_audio_seconds=settings.max_audio_seconds, timeout_seconds=settings.decode_timeout_seconds
@@ -174,7 +171,7 @@ class Composition:
     def application(self) -> Application:
         """The service with its store opened."""
         settings = self._settings
-        store = SqliteJobStore(settings.data_dir / "jobs.sqlite3", native_executor(1))
+        store = SqliteJobStore(settings.data_dir / "jobs.sqlite3", NativeExecutor(1))
         storage = self._storage(store)
         guard = Guard(settings.webhook_allow_cidr)
         dispatcher = Dispatcher(
@@ -212,10 +209,11 @@ class Composition:
         )
         return Application(
             settings=settings,
-            default_model=self.default_model,
+            default_model=self.default_model.name,
             service=service,
             parts=parts,
-            diagnose=lambda situation: self.diagnose(situation, service),
+            find_fault=self.find_fault,
+            diagnose=lambda situation, problems: self.diagnose(situation, problems, service),
             metrics=Metrics(version=__version__, clock=self._clock),
         )
 
@@ -243,7 +241,20 @@ class Composition:
             native=self._files,
         )
 
-    def diagnose(self, situation: GpuSituation, service: Service | None = None) -> Diagnostics:
+    def find_fault(self, situation: GpuSituation) -> FallbackReason | None:
+        """Why this service takes no work."""
+        starts = find_fault(situation, self.starts.error, self.default_model.name)
+        return starts or self.default_model.fault(verifies=True)
+
+    def find_faults_at_rest(self) -> tuple[FallbackReason, ...]:
+        """Why a service of this installation would take no work; changes nothing to find out."""
+        folder = find_folder_fault(self._settings.data_dir, "WHISPER_DATA_DIR")
+        found = (self.default_model.fault(verifies=False), reason_of(folder) if folder else None)
+        return tuple(fault for fault in found if fault is not None)
+
+    def diagnose(
+        self, situation: GpuSituation, problems: tuple[FallbackReason, ...], service: Service | None = None
+    ) -> Diagnostics:
         """Assemble the diagnostics; `service` None: of an installation that is not running here."""
         sandbox = self.decoder.sandbox_status()
         receipt = service.last_receipt if service else None
@@ -260,10 +271,10 @@ class Composition:
                 last_job_id=receipt[0] if receipt else None,
                 versions=find_versions(),
                 media_sandbox=asdict(sandbox) if sandbox else {},
-                problems=self._problems(),
+                problems=problems,
                 snapshot=snapshot,
                 changes=diff(before, snapshot) if before else (),
-                model=canonical_name(self.default_model),
+                model=canonical_name(self.default_model.name),
                 batch_size=self._settings.batch_size,
             )
         )
@@ -283,13 +294,6 @@ class Composition:
         hashes = {model.name: _hash_of(model) for model in self.models.present()}
         return take(status, find_versions(), hashes)
 
-    def _problems(self) -> tuple[FallbackReason, ...]:
-        """Why no engine runs on the CPU, if the last try to start one failed."""
-        error = self.engines.last_start_error("cpu")
-        return (
-            () if error is None else (FallbackReason(code=error.code, message=error.message, fix=error.fix),)
-        )
-
     def _transcriber(self) -> Transcriber:
         return Transcriber(
             decoder=self.decoder,
@@ -305,7 +309,7 @@ class Composition:
         )
 
     def _launch(self, device: str, model_name: str) -> ChildEngine:
-        """Start an engine child for this device and model."""
+        """Start an engine child for this device and model. Raises EngineStartError, ModelNotFoundError, ConfigError."""
         settings = self._settings
         model = self.models.find(model_name)
         status = self.probe.status()

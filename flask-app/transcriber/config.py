@@ -300,7 +300,7 @@ class Settings:
         "boot",
         "WHISPER_ENGINE_START",
         _choice("boot", "lazy"),
-        "boot: load the default model at start. lazy: at the first request, which then waits for it.",
+        "boot: load the default model at start. lazy: at the first request, which then waits for it. With WHISPER_GPU_POLICY=required the GPU's engine starts at boot in any case: that is its proof.",
     )
     engine_start_timeout_seconds: int = _setting(
         300,

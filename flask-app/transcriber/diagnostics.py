@@ -46,7 +46,7 @@ class Sources:
     #: The model that is used when a request names none, and the windows that go through it together.
     model: str | None = None
     batch_size: int = 1
-    #: Faults that other parts know of.
+    #: Why the service takes no work, whatever the GPU does.
     problems: tuple[FallbackReason, ...] = ()
 
 
@@ -123,6 +123,8 @@ def collect(sources: Sources) -> Diagnostics:
 def verdict(sources: Sources) -> str:
     """One sentence: where this server transcribes, and if not on the GPU, why not."""
     gpu = sources.gpu
+    if sources.problems:
+        return f"This server takes no work: {_continued(sources.problems[0].message)}"
     if gpu.proven is not None and gpu.policy != "off":
         return _verdict_on_gpu(gpu.proven, sources.now)
     on_cpu = f"This server transcribes on the CPU ({_cpu_compute_type(sources)})"

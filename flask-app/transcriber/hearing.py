@@ -16,7 +16,7 @@ from .domain.events import (
 from .domain.ports import Clock, EngineInfo
 from .domain.transcript import Receipt, Segment
 from .gpu.policy import DeviceDecision
-from .gpu.receipts import Evidence, Verdict, verdict
+from .gpu.receipts import NO_DEVICE, Evidence, Verdict, verdict
 from .jobs.journal import Journal
 
 
@@ -55,12 +55,14 @@ class Hearing:
                 self._segments.append(event.segment)
             case Finished():
                 self._end_window()
+                self._fill_up_to(self._planned)
                 self.finished = event
                 self._all.add_peak(event.pool_peak_bytes)
 
     @property
     def receipt(self) -> Receipt:
-        """The evidence of the whole job, with the engine that finished it."""
+        """The evidence of the whole job, beside its plan and the engine that finished it."""
+        self._all.planned = self._planned
         return replace(self._all.receipt(self.info), attempts=self._journal.state.runs)
 
     @property
@@ -69,7 +71,8 @@ class Hearing:
         receipt = self.receipt
         if self._earlier and not self._own.devices:
             # This engine had nothing left to do; what it claims of itself says nothing about the windows.
-            receipt = replace(receipt, claimed_device=self._earlier[-1].device)
+            told = [window.device for window in self._earlier if window.device != NO_DEVICE]
+            receipt = replace(receipt, claimed_device=told[-1] if told else self.info.device)
         return verdict(receipt, self._decision)
 
     @property
@@ -77,11 +80,26 @@ class Hearing:
         """Whether this engine's own windows belie what it claims."""
         return verdict(self._own.receipt(self.info), self._decision).is_lie
 
+    @property
+    def _planned(self) -> int:
+        plan = self._journal.state.plan
+        return 0 if plan is None else len(plan.windows)
+
     def _end_window(self) -> None:
         """The segments of a window are whole once the next thing is told."""
         window, self._window = self._window, None
         if window is None:
             return
-        segments, self._segments = tuple(self._segments), []
-        done = FinishedWindow(index=window.index, device=window.device, segments=segments)
+        segments, self._segments = self._segments, []
+        self._fill_up_to(min(window.index, self._planned))
+        self._keep(window, segments)
+
+    def _fill_up_to(self, end: int) -> None:
+        """Windows that the engine told nothing of: their text, if any, stays, and nothing says where they ran."""
+        for index in range(len(self._journal.state.windows), end):
+            segments, self._segments = self._segments, []
+            self._keep(WindowDone(index=index, device=NO_DEVICE), segments)
+
+    def _keep(self, window: WindowDone, segments: list[Segment]) -> None:
+        done = FinishedWindow(index=window.index, device=window.device, segments=tuple(segments))
         self._journal.add_window(done, window.history, self._clock.monotonic() - self._begun)

@@ -72,7 +72,8 @@ def answer_bytes(error: TranscriberError, request_id: str) -> bytes:
 
     body = json.dumps(error_body(error), ensure_ascii=False).encode()
     status = HTTPStatus(status_of(error))
-    headers = FIXED_HEADERS | {
+    headers = {
+        **FIXED_HEADERS,
         "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
         "Cache-Control": "no-store",
         "Connection": "close",

@@ -105,8 +105,38 @@ def test_network_address_needs_a_key() -> None:
 def test_network_address_with_a_key_or_by_explicit_setting(extra: dict[str, str]) -> None:
     config.check_listening(config.load({"WHISPER_HOST": "0.0.0.0"} | extra))
 
-    assert config.is_loopback("127.0.0.5")
-    assert not config.is_loopback("0.0.0.0")
+
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [
+        ("127.0.0.5", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("127.evil.example", False),
+        ("127.0.0.1.nip.io", False),
+        ("localhost.evil.example", False),
+        ("127.1", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_an_address_and_no_name_but_localhost(host: str, is_loopback: bool) -> None:
+    assert config.is_loopback(host) is is_loopback
+
+
+def test_name_that_looks_like_loopback_needs_a_key() -> None:
+    with pytest.raises(ConfigError):
+        config.check_listening(config.load({"WHISPER_HOST": "127.evil.example"}))
+
+
+@pytest.mark.parametrize("key", ["   ", "\t", "secret\n", "se\x00cret", "se\u200bcret"])
+def test_key_that_is_blank_or_has_unseen_characters_is_refused_unshown(key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load({"WHISPER_API_KEY": key})
+
+    assert caught.value.param == "WHISPER_API_KEY"
+    assert "cret" not in caught.value.message
 
 
 def test_settings_page_is_current() -> None:

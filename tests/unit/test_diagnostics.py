@@ -117,6 +117,17 @@ def test_fault_of_another_part_fails_the_whole() -> None:
     assert (diagnostics.status, diagnostics.problems[0]["code"]) == ("failed", "storage_full")
 
 
+@pytest.mark.parametrize(
+    "situation", [{"engines": (make_engine(),)}, {"policy": "off"}, {"policy": "required"}]
+)
+def test_verdict_says_that_no_work_is_taken(situation: dict[str, Any]) -> None:
+    fault = FallbackReason(code="model_damaged", message="The model base is damaged.", fix="Remove it.")
+
+    assert collect(_sources(situation, problems=(fault,))).verdict == (
+        "This server takes no work: the model base is damaged."
+    )
+
+
 @pytest.mark.parametrize(("value", "codes"), [("1", ["setting_without_effect"]), ("", [])])
 def test_setting_without_effect_is_noted(value: str, codes: list[str]) -> None:
     setting = {"name": "CT2_USE_CUDNN", "value": value, "source": "CT2_USE_CUDNN"}

@@ -25,6 +25,7 @@ from transcriber.domain.errors import (
     ModelNotFoundError,
     QueueFullError,
     ShuttingDownError,
+    StorageFullError,
     TranscriberError,
     UndecodableMediaError,
     UploadGoneError,
@@ -53,6 +54,15 @@ def bench(native: concurrent.futures.Executor, tmp_path: Path) -> Iterator[Bench
 
 
 # Submitting and ending
+
+
+def test_upload_on_its_way_is_told_that_the_reserve_is_reached(
+    native: concurrent.futures.Executor, tmp_path: Path
+) -> None:
+    Bench(tmp_path / "roomy", native).service.check_room()
+
+    with pytest.raises(StorageFullError):
+        Bench(tmp_path / "full", native, disk_reserve_bytes=2**60).service.check_room()
 
 
 def test_submitted_job_ends_with_its_transcription(bench: Bench) -> None:

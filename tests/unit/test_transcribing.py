@@ -183,6 +183,39 @@ def test_no_window_at_all_is_no_proof(bench: Bench) -> None:
     assert answer.gpu_used is False
 
 
+@pytest.mark.parametrize("untold", [(0,), (1,), (2,), (0, 1)])
+def test_windows_that_the_engine_does_not_tell_of_are_no_proof(bench: Bench, untold: tuple[int, ...]) -> None:
+    answer = bench.run(both(cuda=FakeEngine("cuda", ("cuda",) * 3, untold=untold)))
+
+    assert (answer.gpu_used, answer.device) == (False, "cuda")
+    assert (answer.receipt.windows_gpu, answer.receipt.windows_total) == (3 - len(untold), 3)
+    assert answer.fallback_reason is not None
+    assert answer.fallback_reason.code == "no_gpu_evidence"
+    assert [segment.id for segment in answer.segments] == [0, 1, 2], "no text is lost"
+
+
+def test_engine_that_tells_of_no_window_leaves_its_text_and_no_proof(bench: Bench) -> None:
+    answer = bench.run(both(cuda=FakeEngine("cuda", ("cuda",) * 2, untold=(0, 1))))
+
+    assert (answer.gpu_used, answer.device, len(answer.segments)) == (False, "unknown", 2)
+
+
+def test_window_untold_in_an_earlier_run_still_lacks_at_the_end(bench: Bench) -> None:
+    crash = EngineCrashedError()
+    engine = FakeEngine("cuda", ("cuda",) * 4, untold=(1,), errors=[crash], error_at=3)
+
+    answer = bench.run(both(cuda=engine))
+
+    # Window 2 was told and not yet known to be whole, so it is done again.
+    assert [window for _, window in engine.done] == [0, 1, 2, 1, 2, 3]
+    assert (answer.gpu_used, answer.receipt.windows_gpu, answer.receipt.windows_total) == (False, 3, 4)
+
+
+def test_untold_window_under_require_gpu_is_an_error(bench: Bench) -> None:
+    with pytest.raises(GpuRequiredError, match="no evidence"):
+        bench.run(both(cuda=FakeEngine("cuda", ("cuda",) * 3, untold=(1,))), make_job(require_gpu=True))
+
+
 def test_engine_that_is_killed_is_replaced_on_the_same_device(bench: Bench) -> None:
     pool = both(cuda=FakeEngine("cuda", ("cuda",), errors=[EngineCrashedError()]))
 

@@ -7,6 +7,8 @@ TranscriberError
 │   ├── MissingAudioError        no file came with the request
 │   ├── BadRequestError          the request can't be read
 │   ├── UnauthorizedError        no key, or a wrong one
+│   ├── UriTooLongError          the address is longer than gunicorn takes
+│   ├── HeaderTooLargeError      a header is larger than gunicorn takes
 │   ├── OriginNotAllowedError    a page of another site sent the request
 │   ├── HostNotAllowedError      the Host header names a host that is not ours
 │   ├── NotFoundError            there is no such page

@@ -175,7 +175,7 @@ class JobStore(Protocol):
         ...
 
     def retry(self, job_id: str) -> Job | None:
-        """failed → queued with its error, faults and kills wiped.
+        """failed → queued with its error, faults and kills wiped; nobody waits for it on a connection any more.
 
         None if it has not failed, or its upload is gone.
         """

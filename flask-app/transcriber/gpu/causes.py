@@ -245,7 +245,7 @@ CAUSES: dict[str, Cause] = {
         "Send it again for a run on the GPU alone; see /diagnostics for why the GPU engine ended.",
     ),
     "no_gpu_evidence": Cause(
-        "No window of this job left evidence of where it ran.",
+        "There is no evidence that all of this job ran on the GPU.",
         "Send it again; if it comes back, restart the service and look at the engine's log.",
     ),
     "gpu_not_used": Cause(

@@ -23,6 +23,7 @@ def engine_environment(
     """Variables for an engine on 'cuda' (the selected GPU and no other) or on 'cpu' (no GPU at all)."""
     environ = without_secrets(base_environ)
     environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would report to its maker over the network
     if device != "cuda":
         return environ | {"CUDA_VISIBLE_DEVICES": ""}
     if status.selected is not None:

@@ -11,6 +11,9 @@ from ..domain.transcript import FallbackReason, Notice, Receipt
 from . import causes
 from .policy import DeviceDecision
 
+#: In place of a window's device: its work is in the answer, and nothing was said of where it ran.
+NO_DEVICE = ""
+
 
 def is_cuda(device: str) -> bool:
     """Whether an encoder output's device ('cuda', 'cuda:0', 'cpu') is a GPU."""
@@ -21,13 +24,20 @@ class Evidence:
     """Collects the device of each window of one job, over all of its attempts."""
 
     def __init__(self) -> None:
+        #: How many windows the job's plan has, as far as it is known.
+        self.planned = 0
         self._earlier: dict[int, str] = {}
         self._current: dict[int, str] = {}
         self.attempts = 1
         self.pool_peak_bytes: int | None = None
 
     def add(self, window: WindowDone) -> None:
-        """One window is done. Reported twice in one attempt, the less flattering device counts."""
+        """One window is done. Reported twice in one attempt, the less flattering device counts.
+
+        One that is done without a word about the device is no evidence.
+        """
+        if window.device == NO_DEVICE:
+            return
         seen = self._current.get(window.index)
         if seen is None or is_cuda(seen):
             self._current[window.index] = window.device
@@ -55,20 +65,34 @@ class Evidence:
 
     def receipt(self, info: EngineInfo) -> Receipt:
         """The receipt, with the engine that finished the job."""
-        return build_receipt(info, self.devices, pool_peak_bytes=self.pool_peak_bytes, attempts=self.attempts)
+        return build_receipt(
+            info,
+            self.devices,
+            pool_peak_bytes=self.pool_peak_bytes,
+            attempts=self.attempts,
+            planned=self.planned,
+        )
 
 
 def build_receipt(
-    info: EngineInfo, window_devices: Sequence[str], *, pool_peak_bytes: int | None, attempts: int
+    info: EngineInfo,
+    window_devices: Sequence[str],
+    *,
+    pool_peak_bytes: int | None,
+    attempts: int,
+    planned: int = 0,
 ) -> Receipt:
-    """Count the windows by device, beside what the engine said of itself."""
+    """Count the windows by device, beside what the engine said of itself.
+
+    `planned`: windows that the job has by its plan; each that no device was reported of lacks in the counts.
+    """
     on_gpu = sum(is_cuda(device) for device in window_devices)
     return Receipt(
         device_name=info.device_name,
         device_uuid=info.device_uuid,
         windows_gpu=on_gpu,
         windows_cpu=len(window_devices) - on_gpu,
-        windows_total=len(window_devices),
+        windows_total=max(planned, len(window_devices)),
         claimed_device=info.device,
         compute_type=info.compute_type,
         requested_compute_type=info.requested_compute_type,
@@ -96,12 +120,13 @@ def verdict(receipt: Receipt, decision: DeviceDecision) -> Verdict:
     """What the receipt proves, beside what was decided for the job."""
     device = _device(receipt)
     is_lie = _is_lie(receipt, device)
-    reason = None if device == "cuda" else _reason(receipt, device, decision, is_lie)
+    gpu_used = device == "cuda" and _reported(receipt) == receipt.windows_total
+    reason = None if gpu_used else _reason(receipt, device, decision, is_lie)
     notices = [_notice(reason)] if reason is not None and reason != decision.fallback_reason else []
     if device == "cuda" and is_lie:
         notices.append(_notice(causes.reason("engine_device_mismatch", _counts(receipt))))
     return Verdict(
-        gpu_used=device == "cuda",
+        gpu_used=gpu_used,
         device=device,
         fallback_reason=reason,
         notices=tuple(notices),
@@ -109,10 +134,16 @@ def verdict(receipt: Receipt, decision: DeviceDecision) -> Verdict:
     )
 
 
+def _reported(receipt: Receipt) -> int:
+    return receipt.windows_gpu + receipt.windows_cpu
+
+
 def _device(receipt: Receipt) -> str:
-    if receipt.windows_total == 0:
+    """Where the windows ran that there is evidence of."""
+    reported = _reported(receipt)
+    if reported == 0:
         return "unknown"
-    if receipt.windows_gpu == receipt.windows_total:
+    if receipt.windows_gpu == reported:
         return "cuda"
     return "mixed" if receipt.windows_gpu else "cpu"
 
@@ -130,6 +161,8 @@ def _reason(receipt: Receipt, device: str, decision: DeviceDecision, is_lie: boo
     counts = _counts(receipt)
     if device == "mixed":
         return causes.reason("mixed_devices", counts)
+    if device == "cuda":
+        return causes.reason("no_gpu_evidence", counts)
     if is_lie:
         return causes.reason("engine_device_mismatch", counts)
     if decision.device != "cuda":

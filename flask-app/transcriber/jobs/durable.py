@@ -71,6 +71,17 @@ def make_folder(path: Path, setting: str, *, mode: int = PRIVATE_FOLDER) -> None
         raise unusable_folder(path, setting, error.strerror or str(error)) from error
 
 
+def find_folder_fault(path: Path, setting: str) -> ConfigError | None:
+    """Why this folder can't be used or made, as far as that shows; nothing is made to find out."""
+    absolute = path.absolute()
+    there = next(each for each in (absolute, *absolute.parents) if os.path.lexists(each))
+    if not there.is_dir():
+        return unusable_folder(path, setting, f"{there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        return unusable_folder(path, setting, f"{there} can't be written to")
+    return None
+
+
 def unusable_folder(path: Path, setting: str, cause: str) -> ConfigError:
     """The error for a folder that can't be written."""
     return ConfigError(

@@ -104,6 +104,7 @@ class MemoryJobStore:
                 error=None,
                 engine_faults=0,
                 engine_kills=0,
+                is_awaited=False,
             )
 
     def note(

@@ -93,7 +93,8 @@ def cancel_queued_job(job_id: str, now: datetime) -> Update:
 
 
 def retry_job(job_id: str) -> Update:
-    """failed → queued, as if it had never run but for its attempts; gives the row back, or nothing."""
+    """failed → queued, as if it had never run but for its attempts, and with nobody on a connection for it; gives
+    the row back, or nothing."""
     return (
         _of_status(job_id, JobStatus.FAILED)
         .where(jobs.c.has_upload)
@@ -104,6 +105,7 @@ def retry_job(job_id: str) -> Update:
             error=None,
             engine_faults=0,
             engine_kills=0,
+            is_awaited=False,
         )
         .returning(jobs)
     )

@@ -13,7 +13,7 @@ from ..domain.errors import InvalidParameterError
 from ..domain.feed import FeedEvent
 from ..domain.jobs import Job
 from .current import application
-from .forms import parse_query
+from .forms import Whole, parse_query
 from .jobs import get_job
 from .operations import EVENTS, LOOKUP_ERRORS, Answer, Operation
 from .submissions import last_values
@@ -31,7 +31,7 @@ class StreamQuery(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    last_event_id: int = Field(
+    last_event_id: Whole = Field(
         0, ge=0, le=_LARGEST, description="a whole number from 0: the id of the last event that was seen"
     )
 

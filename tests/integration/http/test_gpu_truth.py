@@ -168,3 +168,64 @@ def test_gpu_engine_that_dies_in_every_try_hands_over_to_the_cpu(
     assert (body["gpu_used"], body["device"]) == (False, "cpu")
     assert body["fallback_reason"]["code"] == "engine_crashed"
     assert len(body["segments"]) == 3
+
+
+def test_window_without_evidence_is_no_proof(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server, body = ask(serve, "--windows-on cuda --untold 1", **healthy_environment(tmp_path / "gpu"))
+
+    assert (body["gpu_used"], body["device"]) == (False, "cuda")
+    assert (body["receipt"]["windows_gpu"], body["receipt"]["windows_total"]) == (2, 3)
+    assert body["fallback_reason"]["code"] == "no_gpu_evidence"
+    assert len(body["segments"]) == 3
+    assert server.transcribe(SPEECH, require_gpu="true").status == 503
+
+
+REFUSED = "--fail-start compute_type_unsupported --fail-start-on cuda"
+
+
+def test_gpu_engine_that_can_t_start_degrades_the_server_and_is_named_everywhere(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server, body = ask(serve, REFUSED, **healthy_environment(tmp_path / "gpu"))
+
+    assert (body["gpu_used"], body["device"]) == (False, "cpu")
+    assert body["fallback_reason"]["code"] == "compute_type_unsupported"
+    ready, page = server.get("/health/ready"), diagnosed(server)
+    assert (ready.status, ready.json["status"]) == (200, "degraded")
+    assert ready.json["fallback_reason"] == body["fallback_reason"] == page["problems"][0]
+    assert server.get("/health/gpu").json["fallback_reason"] == body["fallback_reason"]
+    assert server.transcribe(SPEECH, require_gpu="true").status == 503
+
+
+def test_required_gpu_engine_that_can_t_start_ends_the_service(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    with pytest.raises(RuntimeError, match="ended with 3(?s:.)*compute_type_unsupported"):
+        serve(
+            WHISPER_ENGINE_COMMAND=f"{STAND_IN} {REFUSED}",
+            WHISPER_GPU_POLICY="required",
+            **healthy_environment(tmp_path / "gpu"),
+        )
+
+
+def test_warm_up_on_the_cpu_is_no_gpu_engine(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server, body = ask(serve, "--warmup-on cpu", **healthy_environment(tmp_path / "gpu"))
+
+    ready, gpu = server.get("/health/ready").json, server.get("/health/gpu")
+    assert (body["device"], ready["status"], gpu.status) == ("cpu", "degraded", 503)
+    reasons = [answer["fallback_reason"]["code"] for answer in (body, ready, gpu.json)]
+    assert reasons == ["engine_device_mismatch"] * 3
+
+
+def test_required_gpu_is_proven_at_start_also_where_engines_start_lazily(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = serve(
+        WHISPER_ENGINE_COMMAND=STAND_IN,
+        WHISPER_GPU_POLICY="required",
+        WHISPER_ENGINE_START="lazy",
+        **healthy_environment(tmp_path / "gpu"),
+    )
+
+    assert server.get("/health/ready").json["status"] == "ok"
+    assert [engine["device"] for engine in diagnosed(server)["engines"]] == ["cuda"]

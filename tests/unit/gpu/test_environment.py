@@ -29,6 +29,15 @@ def test_gpu_engine_sees_the_selected_gpu_and_the_chosen_libraries_first() -> No
     assert environ["CUDA_CACHE_PATH"] == "/var/cache/transcriber/cuda"
 
 
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_engine_reports_to_nobody(device: str) -> None:
+    environ = engine_environment(
+        {"ORT_DISABLE_TELEMETRY": "0"}, device=device, status=make_status(), cache_dir=CACHE
+    )
+
+    assert environ["ORT_DISABLE_TELEMETRY"] == "1"
+
+
 def test_drivers_folder_comes_last_where_the_linker_misses_it() -> None:
     status = make_status(driver=make_driver(extra_dir="/usr/lib/wsl/lib"))
 

@@ -98,6 +98,40 @@ def test_kept_window_done_again_counts_where_it_ran_last() -> None:
     assert evidence.devices == ("cpu",)
 
 
+@pytest.mark.parametrize(
+    ("windows", "device", "code"),
+    [
+        (["cuda", "cuda"], "cuda", "no_gpu_evidence"),
+        (["cuda", "cpu"], "mixed", "mixed_devices"),
+        ([], "unknown", "no_gpu_evidence"),
+    ],
+)
+def test_fewer_windows_than_planned_are_no_proof(windows: list[str], device: str, code: str) -> None:
+    receipt = build_receipt(make_engine(), windows, pool_peak_bytes=None, attempts=2, planned=3)
+
+    result = verdict(receipt, ON_GPU)
+
+    assert receipt.windows_total == 3
+    assert (result.gpu_used, result.device) == (False, device)
+    assert result.fallback_reason is not None
+    assert result.fallback_reason.code == code
+    assert [notice.code for notice in result.notices] == [code]
+
+
+def test_more_windows_than_planned_all_count() -> None:
+    receipt = build_receipt(make_engine(), ["cuda"] * 3, pool_peak_bytes=None, attempts=1, planned=2)
+
+    assert (receipt.windows_total, verdict(receipt, ON_GPU).gpu_used) == (3, True)
+
+
+def test_window_without_a_device_is_no_evidence() -> None:
+    evidence = Evidence()
+    evidence.add(WindowDone(index=0, device="cuda"))
+    evidence.add(WindowDone(index=1, device=""))
+
+    assert evidence.devices == ("cuda",)
+
+
 @pytest.mark.parametrize("order", [("cuda", "cpu"), ("cpu", "cuda")])
 def test_window_reported_twice_counts_where_it_did_not_flatter(order: tuple[str, str]) -> None:
     evidence = Evidence()

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transcriber.domain.errors import ConfigError, StorageFailedError, StorageFullError
-from transcriber.jobs.durable import storage_errors, write_whole
+from transcriber.jobs.durable import find_folder_fault, storage_errors, write_whole
 from transcriber.jobs.ids import is_job_id, new_job_id
 from transcriber.jobs.output import MAX_STEM_BYTES, OutputFolder, safe_stem
 from transcriber.jobs.results import FileResultStore
@@ -426,3 +426,34 @@ def test_no_name_leads_out_of_the_folder(file_name: str) -> None:
     assert not set(stem) & set('/\\\0<>:"|?*')
     assert stem[0] not in ".-" and len(stem.encode()) <= MAX_STEM_BYTES
     assert Path("/out", f"{stem}.txt").parent == Path("/out")
+
+
+# What can be told of a folder without making it
+
+
+def test_folder_that_is_there_or_can_be_made_has_no_fault(tmp_path: Path) -> None:
+    assert find_folder_fault(tmp_path, "WHISPER_DATA_DIR") is None
+    assert find_folder_fault(tmp_path / "a" / "b", "WHISPER_DATA_DIR") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "dangling/below"])
+def test_folder_with_something_else_in_its_place_has_one(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to("nowhere")
+
+    fault = find_folder_fault(tmp_path / name, "WHISPER_DATA_DIR")
+
+    assert fault is not None
+    assert (fault.code, fault.param) == ("data_dir_not_writable", "WHISPER_DATA_DIR")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to every folder")
+def test_folder_that_may_not_be_written_to_has_one(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+
+    fault = find_folder_fault(tmp_path / "below", "WHISPER_DATA_DIR")
+
+    tmp_path.chmod(0o700)
+    assert fault is not None
+    assert str(tmp_path) in fault.message

@@ -120,6 +120,18 @@ def test_long_jobs_never_take_the_short_slots() -> None:
         assert bench.let_all_go(3) == ["long 1", "long 2", "long 3"]
 
 
+def test_slots_are_told_with_those_who_hold_them() -> None:
+    with running(long=1, short=1) as bench:
+        bench.put("s in a long slot")
+        bench.begun(1)
+        bench.put("long", "s in a short slot")
+        bench.begun(2)
+
+        assert bench.runner.held() == {"s in a long slot": False, "s in a short slot": True}
+        bench.let_all_go(3)
+        assert eventually(lambda: bench.runner.held() == {})
+
+
 def test_free_long_slot_takes_any_job_without_looking() -> None:
     with running(long=2, short=1) as bench:
         bench.put("short", "long")

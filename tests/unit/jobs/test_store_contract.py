@@ -334,6 +334,16 @@ def test_a_failed_job_can_be_retried_and_keeps_its_attempts(store: JobStore) -> 
     assert store.finish(job.id, 1, JobStatus.SUCCEEDED, T2) is False
 
 
+def test_nobody_waits_on_a_connection_for_a_job_that_is_retried(store: JobStore) -> None:
+    job = running(store, is_awaited=True)
+    store.finish(job.id, 1, JobStatus.FAILED, T2, error=ERROR)
+
+    retried = store.retry(job.id)
+
+    assert retried is not None and not retried.is_awaited
+    assert not store.get(job.id).is_awaited
+
+
 @pytest.mark.parametrize("status", [JobStatus.SUCCEEDED, JobStatus.CANCELLED])
 def test_only_what_failed_can_be_retried(store: JobStore, status: JobStatus) -> None:
     done, waiting, busy = ended(store, 0, status), stored(store, 1), running(store, 2)

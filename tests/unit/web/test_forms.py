@@ -8,7 +8,7 @@ import pytest
 
 from transcriber.domain.errors import InvalidParameterError
 from transcriber.domain.options import RESPONSE_FORMATS, TASKS
-from transcriber.web.forms import TranscriptionForm, parse_form
+from transcriber.web.forms import JobForm, TranscriptionForm, parse_fields, parse_form, parse_jobs_query
 
 DEFAULTS: dict[str, Any] = {"model": "base", "use_gpu": True, "vad_filter": True}
 
@@ -54,6 +54,12 @@ def test_words_for_false(word: str) -> None:
         ("beam_size", "11"),
         ("beam_size", "2.5"),
         ("beam_size", "many"),
+        ("beam_size", "1_0"),
+        ("beam_size", "5.0"),
+        ("beam_size", "٥"),
+        ("temperature", "0_1"),
+        ("temperature", "0x1"),
+        ("temperature", "."),
         ("temperature", "1.01"),
         ("temperature", "-0.1"),
         ("temperature", "nan"),
@@ -117,3 +123,19 @@ def test_choices_are_those_of_the_domain() -> None:
         assert parse_form({"task": task}).task == task
     for response_format in RESPONSE_FORMATS:
         assert parse_form({"response_format": response_format}).response_format == response_format
+
+
+@pytest.mark.parametrize("given", ["0.5", ".5", "+0.5", "5e-1", "0.50", "00.5"])
+def test_decimal_numbers_as_programs_write_them(given: str) -> None:
+    assert parse_form({"temperature": given}).temperature == 0.5
+
+
+@pytest.mark.parametrize(("given", "priority"), [("-100", -100), ("+7", 7), ("007", 7)])
+def test_whole_numbers_with_a_sign(given: str, priority: int) -> None:
+    assert parse_fields(JobForm, {"priority": given}).priority == priority
+
+
+@pytest.mark.parametrize("name", ["limit", "before"])
+def test_page_of_jobs_takes_plain_digits_alone(name: str) -> None:
+    with pytest.raises(InvalidParameterError):
+        parse_jobs_query([], {name: "1_0"})

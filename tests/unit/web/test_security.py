@@ -63,6 +63,17 @@ def test_star_answers_for_all_hosts(build_client: Callable[..., FlaskClient]) ->
         ("192.168.1.2", "192.168.1.2:5000", True),
         ("192.168.1.2", "192.168.1.3:5000", False),
         ("127.0.0.1", "", True),
+        ("127.0.0.1", "127.0.0.1:", True),
+        ("127.0.0.1", "127.0.0.1:80@evil.com", False),
+        ("127.0.0.1", "[::1]evil.com", False),
+        ("127.0.0.1", "[::1]:80@evil.com", False),
+        ("127.0.0.1", "[localhost]", False),
+        ("127.0.0.1", "localhost/evil.com", False),
+        ("127.0.0.1", "localhost:80:80", False),
+        ("127.0.0.1", "localhost evil.com", False),
+        ("127.0.0.1", "localhost,evil.com", False),
+        ("::1", "[::1]:5000", True),
+        ("my_host", "my_host:5000", True),
     ],
 )
 def test_addresses_are_allowed_where_the_service_listens_on_all(

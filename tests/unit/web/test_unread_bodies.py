@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from gunicorn.http.errors import InvalidChunkSize
 
 from transcriber.web.turns import TURN_BYTES
-from transcriber.web.unread_bodies import DRAIN_BYTES, UnreadBodies
+from transcriber.web.unread_bodies import DRAIN_BYTES, CheckedInput, UnreadBodies
 
 
 class FakeServerResponse:
@@ -93,6 +94,22 @@ def test_drain_has_an_end() -> None:
 
 def test_client_that_left_is_no_error() -> None:
     assert answer("413 Too Large", BrokenBody()).closes
+
+
+class BadlyChunkedBody(io.RawIOBase):
+    """A body as gunicorn reads one with a chunk size that is no number."""
+
+    def read(self, size: int = -1) -> bytes:
+        raise InvalidChunkSize(b"zz")
+
+
+def test_broken_transfer_coding_is_no_error_while_draining() -> None:
+    assert answer("413 Too Large", BadlyChunkedBody()).closes
+
+
+def test_broken_transfer_coding_reads_as_a_lost_connection() -> None:
+    with pytest.raises(OSError, match="transfer coding"):
+        CheckedInput(BadlyChunkedBody()).read(10)
 
 
 def test_success_keeps_the_connection() -> None:

@@ -207,7 +207,7 @@ def test_no_room_is_told_with_retry_after(
 
 
 def test_full_disk_while_writing_is_storage_full() -> None:
-    file = SpooledFile(Path("/dev/full"), 10**9)
+    file = SpooledFile(Path("/dev/full"), 10**9, lambda: None)
 
     with pytest.raises(StorageFullError) as caught:
         for _ in range(100):
@@ -220,7 +220,7 @@ def test_full_disk_while_writing_is_storage_full() -> None:
 
 
 def test_spooled_file_refuses_before_it_writes(tmp_path: Path) -> None:
-    file = SpooledFile(tmp_path / "upload", 10)
+    file = SpooledFile(tmp_path / "upload", 10, lambda: None)
     file.write(b"12345")
 
     with pytest.raises(UploadTooLargeError):
@@ -228,6 +228,57 @@ def test_spooled_file_refuses_before_it_writes(tmp_path: Path) -> None:
     file.close()
 
     assert (tmp_path / "upload").read_bytes() == b"12345"
+
+
+def test_reserve_that_is_reached_on_the_way_is_507_and_leaves_nothing(
+    client: FlaskClient, service: FakeService
+) -> None:
+    service.room_error = StorageFullError()
+    body = EndlessBody()
+
+    status, text = _send_endless(client, body, content_length=None)
+
+    assert status.startswith("507")
+    assert b"storage_full" in text
+    assert body.bytes_read <= 1024 * 1024 + 200_000
+    assert list(service.spool.iterdir()) == []
+
+
+def test_small_upload_does_not_ask_for_room_again(client: FlaskClient, service: FakeService) -> None:
+    service.room_error = StorageFullError()
+
+    assert post_file(client).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["a\r\nb.wav", "a\nb.wav", "a\r\nX: b.wav", "\r\n"])
+@pytest.mark.parametrize("size", [10, 700_000])
+def test_line_break_in_a_file_name_is_400(
+    client: FlaskClient, service: FakeService, name: str, size: int
+) -> None:
+    answer = post_file(client, b"x" * size, name=name)
+
+    assert answer.status_code == 400
+    assert answer.json["error"]["code"] == "bad_request"
+    assert list(service.spool.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["a; filename=b.wav", r"C:\clips\a.wav", r"say \"hi\".wav", "été.wav", "a=b;c.wav"]
+)
+def test_odd_file_names_are_taken(client: FlaskClient, name: str) -> None:
+    assert post_file(client, name=name).status_code == 200
+
+
+def test_text_fields_keep_their_charset(client: FlaskClient, service: FakeService) -> None:
+    part = (
+        b'--b\r\nContent-Disposition: form-data; name="initial_prompt"\r\n'
+        b"Content-Type: text/plain; charset=iso-8859-1\r\n\r\n\xe9t\xe9\r\n"
+    )
+    body = part + EndlessBody.HEAD + b"RIFF\r\n--b--\r\n"
+
+    answer = client.post("/transcribe", data=body, content_type="multipart/form-data; boundary=b")
+
+    assert service.jobs[answer.json["job_id"]].request.options.initial_prompt == "été"
 
 
 def test_other_routes_take_no_files(client: FlaskClient) -> None:

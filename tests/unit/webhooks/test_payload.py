@@ -26,6 +26,20 @@ def numbered(text: str = "msg_1") -> Callable[[], str]:
     return lambda: text
 
 
+def test_error_has_the_fields_of_the_api_and_no_others() -> None:
+    error = JobError(code="driver_too_old", message="Too old.", fix="Update it.", kind="gpu_required")
+
+    delivery = make_delivery(JOB.evolve(status=JobStatus.FAILED, error=error), None, LATER, numbered())
+
+    assert delivery is not None
+    assert json.loads(delivery.payload)["data"]["error"] == {
+        "code": "driver_too_old",
+        "message": "Too old.",
+        "param": None,
+        "fix": "Update it.",
+    }
+
+
 def test_job_without_webhook_has_no_delivery() -> None:
     assert make_delivery(JOB.evolve(webhook=None), make_transcription(), LATER, numbered()) is None
 
