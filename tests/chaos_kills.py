@@ -125,7 +125,9 @@ def run_kills(
         orders, ended, killer = _under_fire(plan, files, folder / "fire", env, receiver, timeout)
         tally = count(orders, ended, untouched, folder / "fire", list(receiver.received))
     tally.kills = killer.kills
-    say(f"restarts of the master: {killer.server.restarts}, starts that failed: {len(killer.server.failed_starts)}")
+    say(
+        f"restarts of the master: {killer.server.restarts}, starts that failed: {len(killer.server.failed_starts)}"
+    )
     if killer.server.orphans:
         tally.lost.append(f"processes that outlived their master: {killer.server.orphans}")
     return tally

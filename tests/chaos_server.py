@@ -18,9 +18,7 @@ STANDIN_COMMAND = f"{sys.executable} {ROOT / 'tests' / 'standin_engine.py'}"
 ORPHAN_SECONDS = 10.0
 
 
-def settings(
-    models: Path, *, model: str = "tiny.en", standin: bool = False, **more: str
-) -> dict[str, str]:
+def settings(models: Path, *, model: str = "tiny.en", standin: bool = False, **more: str) -> dict[str, str]:
     """What chaos servers are started with."""
     chosen = {
         "WHISPER_MODEL": model,

@@ -127,7 +127,9 @@ def _count_stored(tally: Tally, orders: Sequence[Order], data_dir: Path) -> None
     keys = Counter(row["idempotency_key"] for row in rows)
     wanted = {order.key: order.job_id for order in orders}
     tally.duplicated += [f"{n} rows with the key {key}" for key, n in keys.items() if n > 1]
-    tally.duplicated += [f"a row that nobody ordered: {row['id']}" for row in rows if row["idempotency_key"] not in wanted]
+    tally.duplicated += [
+        f"a row that nobody ordered: {row['id']}" for row in rows if row["idempotency_key"] not in wanted
+    ]
     ids = {row["idempotency_key"]: row["id"] for row in rows}
     for key, job_id in wanted.items():
         if job_id is not None and ids.get(key) != job_id:
@@ -162,4 +164,3 @@ def _count_webhooks(tally: Tally, orders: Sequence[Order], received: Iterable[Re
             tally.webhooks_duplicated.append(f"{order.job_id}: {dict(ids)}")
         tally.webhooks_repeated += sum(ids.values()) - len(ids)
     tally.webhooks_duplicated += [f"for a job that nobody ordered: {job_id}" for job_id in told]
-

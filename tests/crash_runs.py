@@ -61,7 +61,9 @@ class CrashRun:
         """One job whose way leads through an armed point; seen to its end, and so that the point was reached."""
         armed = self.points / point
         armed.touch()
-        order = Order(f"{point}-{len(self.orders)}", audio, {"webhook_url": f"{self.url}&n={len(self.orders)}"})
+        order = Order(
+            f"{point}-{len(self.orders)}", audio, {"webhook_url": f"{self.url}&n={len(self.orders)}"}
+        )
         self.orders.append(order)
         submit(self.server, order, timeout=REACH_SECONDS, pause=0.05)
         job_id = str(order.job_id)

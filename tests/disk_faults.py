@@ -73,7 +73,8 @@ class PreloadedDisk:
     def __init__(self, folder: Path, under: Path) -> None:
         self._library = folder / "disk_faults.so"
         subprocess.run(
-            ["gcc", "-O1", "-w", "-shared", "-fPIC", "-o", str(self._library), str(SOURCE), "-ldl"], check=True
+            ["gcc", "-O1", "-w", "-shared", "-fPIC", "-o", str(self._library), str(SOURCE), "-ldl"],
+            check=True,
         )
         self._page = folder / "disk_faults.page"
         self._page.write_bytes(bytes(4096))
@@ -128,7 +129,9 @@ class StracedDisk:
 
     def arm(self, fault: Fault) -> None:
         self._log.write_bytes(b"")
-        names = ",".join(self.SYSCALLS[kind] for kind in Kind if kind in fault.kinds and kind in self.SYSCALLS)
+        names = ",".join(
+            self.SYSCALLS[kind] for kind in Kind if kind in fault.kinds and kind in self.SYSCALLS
+        )
         last = "+" if fault.times == FOR_EVER else f"..{fault.first + fault.times - 1}"
         inject = f"inject={names}:error={errno.errorcode[fault.error]}:when={fault.first}{last}"
         command = ["strace", "-f", "-qq", "-p", str(self._pid), "-o", str(self._log), "-e", f"trace={names}"]

@@ -30,7 +30,9 @@ REFUSED = frozenset({503, 507})
 def mounted(place: Path, size_bytes: int = SMALL_BYTES) -> Iterator[Path]:
     """A small file system of its own at `place`. For root."""
     place.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "transcriber-test", str(place)], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "transcriber-test", str(place)], check=True
+    )
     try:
         yield place
     finally:
@@ -72,7 +74,9 @@ def read_only_folder(place: Path, audio: Audio, models: Path) -> list[str]:
         orders.append(Order("meanwhile", audio))
         answer = try_once(server, orders[-1])
         if answer is None or answer.status not in REFUSED:
-            faults.append(f"a submission was answered {answer and answer.status}, {answer and answer.text[:300]}")
+            faults.append(
+                f"a submission was answered {answer and answer.status}, {answer and answer.text[:300]}"
+            )
         _expect_alive(server, faults)
         disk.disarm()
         _expect_all(server, orders, faults)
@@ -103,7 +107,9 @@ def damaged_database(place: Path, audio: Audio, models: Path) -> list[str]:
         if database.read_bytes() != damaged:
             faults.append(f"{name}: the damaged file was changed")
         if _listing(data_dir) != files:
-            faults.append(f"{name}: files were added or removed: {sorted(set(_listing(data_dir)) ^ set(files))}")
+            faults.append(
+                f"{name}: files were added or removed: {sorted(set(_listing(data_dir)) ^ set(files))}"
+            )
     database.write_bytes(whole)
     orders.append(Order("afterwards", audio))
     with _server(data_dir, models) as server:
@@ -144,7 +150,9 @@ class _UnsupervisedServer(SupervisedServer):
 def _server(data_dir: Path, models: Path, **env: str) -> _UnsupervisedServer:
     # The log is elsewhere: what a full disk does to it is not in question here.
     log_folder = data_dir.parents[1] / f"log-{time.time_ns()}"
-    return _UnsupervisedServer(log_folder, settings(models, standin=True, WHISPER_DATA_DIR=str(data_dir), **env))
+    return _UnsupervisedServer(
+        log_folder, settings(models, standin=True, WHISPER_DATA_DIR=str(data_dir), **env)
+    )
 
 
 def _expect_refusal_or_job(server: Server, order: Order, faults: list[str]) -> None:
@@ -164,7 +172,7 @@ def _expect_all(server: Server, orders: list[Order], faults: list[str]) -> None:
     for order in orders:
         try:
             submit(server, order, timeout=60)
-            job = wait_for_end(server, str(order.job_id), timeout=40)
+            job = wait_for_end(server, str(order.job_id), timeout=150)
         except (TimeoutError, RuntimeError) as error:
             faults.append(f"{order.key}: {str(error)[:1500]}")
             continue

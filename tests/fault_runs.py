@@ -128,7 +128,11 @@ def failing_service(
             server.wait_ready()
             worker = server.pids(Role.WORKER)[0]
             run = FaultRun(server, audio, receiver.url, worker)
-            yield run, disk, lambda: count(run.orders, run.ended, untouched, data_dir, list(receiver.received))
+            yield (
+                run,
+                disk,
+                lambda: count(run.orders, run.ended, untouched, data_dir, list(receiver.received)),
+            )
 
 
 def plan_of(to: int, *, kinds: Sequence[Kind] = (DATA,), step: int = 1) -> list[Fault]:
