@@ -172,7 +172,7 @@ def _expect_all(server: Server, orders: list[Order], faults: list[str]) -> None:
     for order in orders:
         try:
             submit(server, order, timeout=60)
-            job = wait_for_end(server, str(order.job_id), timeout=40)
+            job = wait_for_end(server, str(order.job_id), timeout=150)
         except (TimeoutError, RuntimeError) as error:
             faults.append(f"{order.key}: {str(error)[:1500]}")
             continue

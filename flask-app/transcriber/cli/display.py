@@ -12,7 +12,7 @@ from tqdm import tqdm
 #: A plain line comes when the stage changes, and after each so many percent.
 _LINE_PERCENT = 10
 
-_BAR = "{desc} {percentage:3.0f}%|{bar}| {postfix}"
+_BAR = "{desc} {percentage:3.0f}%|{bar}| "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,10 +63,18 @@ class Bar:
         tqdm.monitor_interval = 0  # or tqdm would start a thread to watch over slow bars
 
     def show(self, name: str, standing: Standing) -> None:
+        words = standing.words.replace("{", "{{").replace("}", "}}")
         if self._bar is None:
-            self._bar = tqdm(total=100.0, file=self._stream, leave=False, bar_format=_BAR, dynamic_ncols=True)
+            self._bar = tqdm(
+                total=100.0,
+                desc=name,
+                file=self._stream,
+                leave=False,
+                bar_format=_BAR + words,
+                dynamic_ncols=True,
+            )
         self._bar.set_description_str(name, refresh=False)
-        self._bar.set_postfix_str(standing.words, refresh=False)
+        self._bar.bar_format = _BAR + words
         self._bar.n = round(min(standing.percent, 100.0), 1)
         self._bar.refresh()
 

@@ -1,0 +1,41 @@
+"""Short forms of scripts/chaos-kills, crash-points and resume-equal: 120 s together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chaos_audio import Audio, long_file, short_files
+from chaos_kills import Plan, run_kills
+from crash_runs import CRASH_POINTS, run_crashes
+from resume_runs import run_resumptions
+
+pytestmark = pytest.mark.model
+
+
+def test_jobs_survive_kills_of_every_role_exactly_once(models: Path, tmp_path: Path) -> None:
+    files = [*short_files(), long_file(tmp_path, 40)]
+
+    tally = run_kills(Plan(jobs=10, kills=8, seed=1, most_pause=1.0), files, models, tmp_path)
+
+    assert tally.faults == []
+    assert (tally.succeeded, tally.kills.total()) == (10, 8)
+
+
+def test_no_crash_point_loses_or_doubles_a_job(models: Path, tmp_path: Path, speech: Audio) -> None:
+    plan = [(point, 1) for point in CRASH_POINTS]
+
+    tally, not_reached = run_crashes(plan, speech, models, tmp_path, standin=True)
+
+    assert tally.faults + not_reached == []
+    assert tally.kills.total() == len(CRASH_POINTS)
+
+
+def test_resumed_jobs_equal_untouched_ones(models: Path, tmp_path: Path) -> None:
+    audio = long_file(tmp_path, 80)
+
+    result = run_resumptions(2, audio, models, tmp_path)
+
+    assert result.faults == []
+    assert result.equal == 2
