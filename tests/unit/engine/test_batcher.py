@@ -171,7 +171,11 @@ def test_messages_come_in_the_order_of_the_protocol(long: Path) -> None:
     desk.submit("a", long)
     messages = desk.messages_of("a")
 
-    assert [m["type"] for m in messages] == ["language", "plan", *["window", "segment"] * 5, "done"]
+    # How many plans it takes to tell all windows depends on how fast VAD was; the rest has one order.
+    told = [m["type"] for m in messages if m["type"] != "plan"]
+    plans = [m for m in messages if m["type"] == "plan"]
+    assert told == ["language", *["window", "segment"] * 5, "done"]
+    assert (len(sum((m["windows"] for m in plans), [])), [m["is_complete"] for m in plans][-1]) == (5, True)
     assert [m["index"] for m in messages if m["type"] == "window"] == list(range(5))
     assert [m["segment"]["id"] for m in messages if m["type"] == "segment"] == list(range(5))
     assert messages[0] == {"type": "language", "job_id": "a", "language": "de", "language_probability": 0.75}
