@@ -6,21 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import structlog
+
 from .domain.errors import (
     IdempotencyConflictError,
     InvalidParameterError,
     JobNotFailedError,
+    JobNotFoundError,
     QueueFullError,
     UploadGoneError,
 )
 from .domain.jobs import Job, JobStatus, SubmissionTerms, Webhook
 from .domain.options import TranscriptionRequest
 from .domain.ports import Clock
-from .endings import Storage
+from .endings import STORAGE_ERRORS, Storage
 from .engine.models import LocalModel, ModelFinder
 from .estimates import Estimates, read_head
 from .jobs.runner import Runner, Waiting
 from .jobs.spool import new_job_id
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +58,8 @@ class Submission:
         self._runner = runner
         self._estimates = estimates
         self._clock = clock
+        #: Jobs whose row may or may not be in the store; their clients were told that they are not.
+        self._doubtful: set[str] = set()
 
     def begin_upload(self, expected_bytes: int) -> Upload:
         """Reserve a place for one file. Raises QueueFullError, StorageFullError, ShuttingDownError."""
@@ -107,6 +114,9 @@ class Submission:
     def find_submitted(self, idempotency_key: str, fingerprint: str | None) -> Job | None:
         """The job that was submitted with this key. Raises IdempotencyConflictError."""
         job = self._storage.jobs.find_by_key(idempotency_key)
+        if job is not None and job.id in self._doubtful:
+            self._discard_doubtful(job)
+            return None
         return None if job is None else _checked(job, fingerprint)
 
     def check(self, request: TranscriptionRequest) -> TranscriptionRequest:
@@ -136,7 +146,12 @@ class Submission:
 
     def queue(self, job: Job) -> None:
         """Have a job that is stored run, full or not."""
-        head = self._storage.run(read_head, self._storage.spool.upload_path(job.id))
+        try:
+            head = self._storage.run(read_head, self._storage.spool.upload_path(job.id))
+        except (OSError, *STORAGE_ERRORS) as error:
+            # It serves an estimate only; the job itself is on disk and may not be lost for that.
+            logger.info("head_not_read", job_id=job.id, error=str(error))
+            head = b""
         self._estimates.expect(job, head)
         self._runner.put(Waiting(job_id=job.id, number=job.number, priority=job.priority))
 
@@ -147,10 +162,34 @@ class Submission:
 
     def _store(self, job: Job) -> Job:
         self._storage.run(self._storage.spool.commit, job.id)
-        stored = self._storage.jobs.add(job)
+        try:
+            stored = self._storage.jobs.add(job)
+        except STORAGE_ERRORS:
+            found = self._stored_after_all(job)
+            if found is None:
+                raise
+            stored = found
         if stored.id == job.id:
             self.queue(stored)
         return stored
+
+    def _stored_after_all(self, job: Job) -> Job | None:
+        """The row of a job whose writing failed, if it got through. Where even that can't be told, it is doubtful."""
+        try:
+            return self._storage.jobs.get(job.id)
+        except JobNotFoundError:
+            return None
+        except STORAGE_ERRORS:
+            self._doubtful.add(job.id)
+            return None
+
+    def _discard_doubtful(self, job: Job) -> None:
+        """Remove a row that nobody was told of and whose file is gone, so that its key is free again."""
+        claimed = self._storage.jobs.claim(job.id, self._clock.now())
+        if claimed is not None:
+            self._storage.jobs.finish(job.id, claimed.attempts, JobStatus.FAILED, self._clock.now())
+            self._storage.jobs.purge(job.id)
+        self._doubtful.discard(job.id)
 
     def _make(
         self,

@@ -42,7 +42,14 @@ def test_the_speech_is_hard_enough_for_sampling(untouched: Answer) -> None:
     assert len(untouched.of("window")) >= 6
 
 
-@pytest.mark.parametrize(("seed", "with_plan"), [(1, True), (2, True), (3, False)])
+@pytest.mark.parametrize(
+    ("seed", "with_plan"),
+    [
+        (1, True),
+        pytest.param(2, True, marks=pytest.mark.slow),
+        pytest.param(3, False, marks=pytest.mark.slow),
+    ],
+)
 def test_ten_interruptions_at_random_windows_change_nothing(
     find_model: FindModel, speech: Path, untouched: Answer, seed: int, with_plan: bool
 ) -> None:

@@ -288,12 +288,14 @@ def _merged(plan: Planned | None, record: Record) -> Planned:
     windows = (*known, *((start, end) for start, end in record["windows"]))
     if len(windows) != first + len(record["windows"]):
         raise ValueError(f"a plan from window {first} on, and those before are missing")
+    chunks = tuple(tuple((start, end) for start, end in window) for window in record.get("speech", ()))
     return Planned(
         first_index=0,
         windows=windows,
         is_complete=record["is_complete"],
         duration_after_vad=record["duration_after_vad"],
         vad_seconds=record["vad_seconds"],
+        speech=(*(plan.speech[:first] if plan is not None else ()), *chunks),
     )
 
 

@@ -41,6 +41,7 @@ def test_full_disk_under_the_log_as_well_stops_no_job(
     assert run.faults + tally.faults == []
 
 
+@pytest.mark.slow
 def test_failing_calls_by_strace(models: Path, tmp_path: Path, speech: Audio, require_tools: Require) -> None:
     require_tools("gcc", "strace")
     kinds = (Kind.WRITE, Kind.SYNC, Kind.OPEN, Kind.NAME)

@@ -33,7 +33,7 @@ def test_no_crash_point_loses_or_doubles_a_job(models: Path, tmp_path: Path, spe
 
 
 def test_resumed_jobs_equal_untouched_ones(models: Path, tmp_path: Path) -> None:
-    audio = long_file(tmp_path, 80)
+    audio = long_file(tmp_path, 180)
 
     result = run_resumptions(2, audio, models, tmp_path)
 
