@@ -65,7 +65,8 @@ class FaultRun:
         finally:
             disk.disarm()
         first = "no answer" if answer is None else str(answer.status)
-        self.outcomes[f"{first}, then {self._heal(order, fault)}" if hits else "not hit"] += 1
+        healed = self._heal(order, fault)
+        self.outcomes[f"{first}, then {healed}" if hits else "not hit"] += 1
         self.hit += bool(hits)
         return bool(hits)
 

@@ -17,25 +17,25 @@ pytestmark = pytest.mark.model
 def test_jobs_survive_kills_of_every_role_exactly_once(models: Path, tmp_path: Path) -> None:
     files = [*short_files(), long_file(tmp_path, 40)]
 
-    tally = run_kills(Plan(jobs=10, kills=8, seed=1, most_pause=1.0), files, models, tmp_path)
+    tally = run_kills(Plan(jobs=8, kills=6, seed=1, most_pause=0.7), files, models, tmp_path)
 
     assert tally.faults == []
-    assert (tally.succeeded, tally.kills.total()) == (10, 8)
+    assert (tally.succeeded, tally.kills.total()) == (8, 6)
 
 
 def test_no_crash_point_loses_or_doubles_a_job(models: Path, tmp_path: Path, speech: Audio) -> None:
-    plan = [(point, 1) for point in CRASH_POINTS]
+    plan = [(point, 1) for point in CRASH_POINTS[1::2]]
 
     tally, not_reached = run_crashes(plan, speech, models, tmp_path, standin=True)
 
     assert tally.faults + not_reached == []
-    assert tally.kills.total() == len(CRASH_POINTS)
+    assert tally.kills.total() == len(plan)
 
 
-def test_resumed_jobs_equal_untouched_ones(models: Path, tmp_path: Path) -> None:
-    audio = long_file(tmp_path, 180)
+def test_resumed_job_equals_an_untouched_one(models: Path, tmp_path: Path) -> None:
+    audio = long_file(tmp_path, 80)
 
-    result = run_resumptions(2, audio, models, tmp_path)
+    result = run_resumptions(1, audio, models, tmp_path)
 
     assert result.faults == []
-    assert result.equal == 2
+    assert result.equal == 1
