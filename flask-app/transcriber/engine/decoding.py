@@ -113,9 +113,7 @@ class Decoder:
         failed = self._climb(self._model, encoded, works, [one for one in temperatures if one == 0])
         warm = [one for one in temperatures if one > 0]
         if warm and self._model.can_sample_afresh:
-            failed = [
-                work for each in failed for work in self._climb(self._model.afresh(), encoded, [each], warm)
-            ]
+            failed = [work for each in failed for work in self._climb_afresh(encoded, each, warm)]
         elif warm:
             failed = self._climb(self._model, encoded, failed, warm)
         hopeless = {work.position for work in failed}
@@ -123,6 +121,10 @@ class Decoder:
             if work.attempts:
                 is_hopeless = work.position in hopeless
                 work.final = best_of_failed(work.attempts) if is_hopeless else work.attempts[-1]
+
+    def _climb_afresh(self, encoded: Encoded, work: _Work, temperatures: Sequence[float]) -> list[_Work]:
+        with self._model.afresh() as fresh:
+            return self._climb(fresh, encoded, [work], temperatures)
 
     def _climb(
         self, model: WhisperModel, encoded: Encoded, works: Sequence[_Work], temperatures: Sequence[float]

@@ -8,7 +8,9 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -120,6 +122,7 @@ class WhisperModel:
         self._extractor = FeatureExtractor(
             feature_size=self._model.n_mels, sampling_rate=16000, hop_length=160, chunk_length=30, n_fft=400
         )
+        self._fresh_lock = threading.Lock()
         self.compute_type: str = self._model.compute_type
         self.is_multilingual: bool = self._model.is_multilingual
         self._tokenizer = lru_cache(maxsize=256)(self._build_tokenizer)
@@ -135,11 +138,13 @@ class WhisperModel:
         """Whether a window gives the same numbers in any batch. Measured: int8 on the CPU does, float32 does not."""
         return self._spec.device == "cpu" and self.compute_type.startswith("int8")
 
-    def afresh(self) -> WhisperModel:
-        """The same weights on a new thread, whose random numbers start from the seed. For a short while."""
-        other = copy.copy(self)
-        other._model = _load(replace(self._spec, num_workers=1))
-        return other
+    @contextmanager
+    def afresh(self) -> Iterator[WhisperModel]:
+        """The same weights on a new thread, whose random numbers start from the seed; one such copy at a time."""
+        with self._fresh_lock:
+            other = copy.copy(self)
+            other._model = _load(replace(self._spec, num_workers=1))
+            yield other
 
     @property
     def n_mels(self) -> int:

@@ -22,6 +22,8 @@ def engine_environment(
 ) -> dict[str, str]:
     """Variables for an engine on 'cuda' (the selected GPU and no other) or on 'cpu' (no GPU at all)."""
     environ = without_secrets(base_environ)
+    # Each arena of the C library keeps what was freed in it; a child with many threads would hold on to a lot.
+    environ.setdefault("MALLOC_ARENA_MAX", "2")
     environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would report to its maker over the network
     if device != "cuda":
