@@ -198,6 +198,10 @@ def test_mig_slice_that_is_not_there_is_named(look: Look, with_nvml: Path, gpu_d
 
 
 def test_doctor_tells_memory_and_company(with_nvml: Path, tmp_path: Path) -> None:
+    model = tmp_path / "models" / "large-v3"
+    model.mkdir(parents=True)
+    for name in ("model.bin", "config.json", "tokenizer.json", "vocabulary.txt"):
+        (model / name).write_text("{}")
     found = _doctor(
         with_nvml, tmp_path, FAKE_NVML_FREE_MB="2400", FAKE_NVML_PIDS="1", WHISPER_MODEL="large-v3"
     )
@@ -249,11 +253,11 @@ def test_start_stores_a_snapshot_and_the_next_look_shows_what_changed(tmp_path: 
 
     Composition(settings, {}).record_start(old)
     second = Composition(settings, {})
-    shown = second.diagnose(GpuSituation(policy="preferred", status=new))
+    shown = second.diagnose(GpuSituation(policy="preferred", status=new), ())
 
     assert [(c["name"], c["after"]) for c in shown.changes] == [("gpu_uuid", "GPU-2222")]
     second.record_start(new)
-    third = Composition(settings, {}).diagnose(GpuSituation(policy="preferred", status=new))
+    third = Composition(settings, {}).diagnose(GpuSituation(policy="preferred", status=new), ())
     assert third.changes == []
     assert len(SnapshotStore(tmp_path / "snapshots")) == 2
 
