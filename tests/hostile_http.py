@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from hostile_media import HostileFile
 from server import Server, tree_memory_bytes
@@ -27,18 +26,9 @@ class Outcome:
     slowest_health_seconds: float = 0.0
 
 
-def warm_up(server: Server, speech: Path) -> None:
-    """Bring the engine to its working size with ordinary uploads, as many at once as hostile ones will come.
-
-    What transcribing itself takes is no growth that a hostile file could be blamed for.
-    """
-    with concurrent.futures.ThreadPoolExecutor(2 * CLIENTS) as pool:
-        list(pool.map(lambda _: server.transcribe(speech, temperature="0.6"), range(4 * CLIENTS)))
-
-
 def send_all(server: Server, files: Sequence[HostileFile]) -> Outcome:
     """POST each file to /transcribe; each has to end in 200 or a 4xx with a code."""
-    outcome = Outcome(base_bytes=tree_memory_bytes(server.pid))
+    outcome = Outcome(base_bytes=_base_bytes(server))
     before = server.children()
     done = threading.Event()
     watcher = threading.Thread(target=_watch, args=(server, outcome, done), daemon=True)
@@ -55,6 +45,15 @@ def send_all(server: Server, files: Sequence[HostileFile]) -> Outcome:
     lost = [command for pid, command in before.items() if pid not in server.children()]
     outcome.faults += [f"a process was lost: {command}" for command in lost]
     return outcome
+
+
+def _base_bytes(server: Server) -> int:
+    """The least in two seconds: an engine gives the memory of its last batch back when it is idle."""
+    least = tree_memory_bytes(server.pid)
+    for _ in range(20):
+        time.sleep(0.1)
+        least = min(least, tree_memory_bytes(server.pid))
+    return least
 
 
 def _send(server: Server, file: HostileFile) -> tuple[int, str]:

@@ -286,7 +286,8 @@ def test_sigint_is_the_services_affair(start_engine: StartEngine, jfk: Path) -> 
 
 
 def test_shutdown_and_nonsense_end_it(start_engine: StartEngine) -> None:
-    polite, rude = start_engine(), start_engine()
+    polite, rude, hasty = start_engine(), start_engine(), start_engine()
+    hasty.send({"type": "dance"})  # while it loads
     polite.start()
     rude.start()
 
@@ -295,6 +296,7 @@ def test_shutdown_and_nonsense_end_it(start_engine: StartEngine) -> None:
 
     assert polite.process.wait(5) == 0
     assert rude.process.wait(5) == 76
+    assert hasty.process.wait(30) == 76
 
 
 def test_no_engine_outlives_a_service_killed_outright(find_model: FindModel) -> None:

@@ -117,7 +117,7 @@ class Reader:
         with self._lock:
             self._batcher = batcher
             for message in self._early:
-                batcher.post(_command_of(message))
+                batcher.post(_obeyed(message))
             self._early.clear()
 
     def run(self) -> NoReturn:
@@ -139,12 +139,7 @@ class Reader:
             if self._batcher is None:
                 self._early.append(message)
                 return
-        try:
-            command = _command_of(message)
-        except (KeyError, TypeError, ValueError):
-            _LOGGER.exception("unknown_message")
-            end_process(EXIT_PROTOCOL)
-        self._batcher.post(command)
+        self._batcher.post(_obeyed(message))
 
 
 def end_process(status: int) -> NoReturn:
@@ -219,6 +214,15 @@ def _load(config: ChildConfig, outbox: Outbox, started: float) -> tuple[Batcher,
 
 def _tell_start_failed(outbox: Outbox, fault: Fault) -> None:
     outbox.send({"type": "start_failed", "code": fault.code, "message": fault.message, "fix": fault.fix})
+
+
+def _obeyed(message: Message) -> Any:
+    """The batcher's command for a message; a wrong one ends the process."""
+    try:
+        return _command_of(message)
+    except (KeyError, TypeError, ValueError):
+        _LOGGER.exception("unknown_message")
+        end_process(EXIT_PROTOCOL)
 
 
 def _command_of(message: Message) -> Any:

@@ -11,10 +11,14 @@ from .arrays import Features, Samples
 from .decoding import DecodedWindow, Row
 from .faults import Fault, FaultError, fault_of
 from .job import Entry, Job
+from .memory import give_back
 from .pcm import Pcm
 from .windows import Window
 
 _LOGGER = logging.getLogger("transcriber.engine")
+
+#: So long without a batch, and the work is over for now.
+_IDLE_SECONDS = 0.5
 
 #: Rows of several jobs through the model.
 DecodeBatch = Callable[[Sequence[Row]], list[DecodedWindow]]
@@ -76,9 +80,17 @@ class Lane:
         """Thread: work until the process ends."""
         try:
             while True:
-                self._post(BatchEnded(lane=self, outcomes=tuple(self._decode(self._batches.get()))))
+                self._post(BatchEnded(lane=self, outcomes=tuple(self._decode(self._next_batch()))))
         except Exception as error:  # noqa: BLE001 - the thread's boundary; the batcher ends the process
             self._post(LaneBroke(error=error))
+
+    def _next_batch(self) -> list[Taken]:
+        """The next one. A lane that has nothing to do for a moment gives the memory of the last one back."""
+        try:
+            return self._batches.get(timeout=_IDLE_SECONDS)
+        except queue.Empty:
+            give_back()
+            return self._batches.get()
 
     def _decode(self, batch: list[Taken]) -> list[Outcome]:
         """Decode; after a failure in halves, so that one bad window, or too little memory, costs one job."""

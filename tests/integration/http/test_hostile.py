@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hostile_http import send_all, warm_up
+from hostile_http import send_all
 from hostile_media import hostile_corpus
 from server import Server
 
@@ -18,7 +18,7 @@ def test_hostile_uploads_end_in_an_answer_and_the_service_holds(
 ) -> None:
     files = hostile_corpus(tmp_path / "corpus", mutations=20, suffixes=("mp3",))
     server = serve(WHISPER_MAX_AUDIO_SECONDS="3600")
-    warm_up(server, speech)
+    server.transcribe(speech)
 
     outcome = send_all(server, files)
 
