@@ -65,6 +65,12 @@ class FailingStore(MemoryJobStore):
         #: Writes that get through although they report a failure.
         self.lies: set[str] = set()
 
+    def add(self, job: Job) -> Job:
+        return self._tried("add", lambda: super(FailingStore, self).add(job))
+
+    def get(self, job_id: str) -> Job:
+        return self._tried("get", lambda: super(FailingStore, self).get(job_id))
+
     def claim(self, job_id: str, now: datetime) -> Job | None:
         return self._tried("claim", lambda: super(FailingStore, self).claim(job_id, now))
 

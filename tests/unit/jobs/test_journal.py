@@ -21,9 +21,19 @@ LANGUAGE = LanguageDetected(language="en", language_probability=0.12345678901234
 WORDS = (Word(start=0.1, end=0.30000000000000004, word=" a", probability=1 / 3),)
 
 
-def planned(first: int, *windows: tuple[int, int], is_complete: bool = True) -> Planned:
+def planned(
+    first: int,
+    *windows: tuple[int, int],
+    is_complete: bool = True,
+    speech: tuple[tuple[tuple[int, int], ...], ...] = (),
+) -> Planned:
     return Planned(
-        first_index=first, windows=windows, is_complete=is_complete, duration_after_vad=9.5, vad_seconds=0.25
+        first_index=first,
+        windows=windows,
+        is_complete=is_complete,
+        duration_after_vad=9.5,
+        vad_seconds=0.25,
+        speech=speech,
     )
 
 
@@ -113,6 +123,23 @@ def test_lines_after_a_torn_one_are_read(path: Path, native: concurrent.futures.
 
     assert [w.device for w in state.windows] == ["cpu", "cpu", "cuda"]
     assert state.history is None
+
+
+def test_speech_of_the_windows_is_kept_with_the_plan_so_that_it_is_not_sought_again(
+    path: Path, native: concurrent.futures.Executor
+) -> None:
+    journal = Journal.open(path, native)
+    journal.add_language(LANGUAGE)
+    journal.add_plan(planned(0, (0, 10), (10, 20), is_complete=False, speech=(((1, 4), (6, 9)), ((11, 19),))))
+    journal.add_plan(planned(1, (10, 15), (15, 20), speech=(((11, 15),), ((15, 19),))))
+    journal.sync()
+    journal.close()
+
+    resumption = read(path).resumption
+
+    assert resumption is not None and resumption.plan is not None
+    assert resumption.plan.windows == ((0, 10), (10, 15), (15, 20))
+    assert resumption.plan.speech == (((1, 4), (6, 9)), ((11, 15),), ((15, 19),))
 
 
 def test_unfinished_plan_is_not_handed_on(path: Path, native: concurrent.futures.Executor) -> None:
