@@ -7,6 +7,7 @@ import os
 import resource
 import stat
 import string
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -448,12 +449,26 @@ def test_folder_with_something_else_in_its_place_has_one(tmp_path: Path, name: s
     assert (fault.code, fault.param) == ("data_dir_not_writable", "WHISPER_DATA_DIR")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to every folder")
-def test_folder_that_may_not_be_written_to_has_one(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
+@contextmanager
+def _as_nobody() -> Iterator[None]:
+    """Without root's rights, who may write to every folder."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
-    fault = find_folder_fault(tmp_path / "below", "WHISPER_DATA_DIR")
 
-    tmp_path.chmod(0o700)
+def test_folder_that_may_not_be_written_to_has_one() -> None:
+    # Not in tmp_path, whose parents are closed to others.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        with _as_nobody():
+            fault = find_folder_fault(folder / "below", "WHISPER_DATA_DIR")
+
     assert fault is not None
-    assert str(tmp_path) in fault.message
+    assert str(folder) in fault.message

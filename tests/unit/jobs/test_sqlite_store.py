@@ -208,8 +208,8 @@ other = sqlite3.connect(path, isolation_level=None)
 other.execute("BEGIN IMMEDIATE")
 blocked = [gevent.spawn(store.add, job(number)) for number in range(50)]
 ticks = 0
-until = time.monotonic() + 0.5
-while time.monotonic() < until:
+until = time.monotonic() + 10
+while ticks < 10 and time.monotonic() < until:
     gevent.sleep(0.005)
     ticks += 1
 waiting = sum(not greenlet.ready() for greenlet in blocked)
