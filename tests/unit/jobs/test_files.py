@@ -451,15 +451,15 @@ def test_folder_with_something_else_in_its_place_has_one(tmp_path: Path, name: s
 
 @contextmanager
 def _as_nobody() -> Iterator[None]:
-    """Without root's rights, who may write to every folder."""
-    if os.geteuid() != 0:
+    """Without root's rights, who may write to every folder; access(2) asks for the real user's."""
+    if os.getuid() != 0:
         yield
         return
-    os.seteuid(65534)
+    os.setreuid(65534, -1)
     try:
         yield
     finally:
-        os.seteuid(0)
+        os.setreuid(0, -1)
 
 
 def test_folder_that_may_not_be_written_to_has_one() -> None:
