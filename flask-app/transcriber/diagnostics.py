@@ -46,6 +46,7 @@ class Sources:
     #: The model that is used when a request names none, and the windows that go through it together.
     model: str | None = None
     batch_size: int = 1
+    selftests: Sequence[Mapping[str, Any]] = ()
     #: Why the service takes no work, whatever the GPU does.
     problems: tuple[FallbackReason, ...] = ()
 
@@ -81,6 +82,7 @@ class Diagnostics:
     #: How the selected GPU is shared, and its memory against what the default model needs.
     sharing: dict[str, Any] | None = None
     memory: dict[str, Any] | None = None
+    selftests: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -117,6 +119,7 @@ def collect(sources: Sources) -> Diagnostics:
         compatibility=_compatibility(sources.snapshot),
         sharing=_sharing(status.selected),
         memory=asdict(fit) if (fit := _fit(sources)) else None,
+        selftests=[dict(test) for test in sources.selftests],
     )
 
 
@@ -144,7 +147,7 @@ def verdict(sources: Sources) -> str:
 
 def _verdict_on_gpu(engine: EngineInfo, now: datetime) -> str:
     name = engine.device_name or "the GPU"
-    ago = _duration((now - engine.started_at).total_seconds())
+    ago = _duration((now - (engine.proven_at or engine.started_at)).total_seconds())
     return f"This server transcribes on {name} ({engine.compute_type}), proven {ago} ago."
 
 
@@ -246,6 +249,7 @@ def _engine(engine: EngineInfo, now: datetime) -> dict[str, Any]:
         "warmup_seconds": engine.warmup_seconds,
         "supported_compute_types": list(engine.supported_compute_types),
         "started_at": engine.started_at.isoformat(),
+        "proven_at": engine.proven_at and engine.proven_at.isoformat(),
     }
 
 
