@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -68,7 +67,7 @@ class DeviceChecks:
             _open(library)
         cublas = _open("libcublas.so.12")
         version = cublas_version(cublas)
-        path = mapped_path("libcublas.so", Path("/proc/self/maps").read_text())
+        path = path_of(cublas)
         numbers |= {"cublas": ".".join(map(str, version)), "path": path}
         if version[0] != _CUBLAS_MAJOR:
             raise _library_fault("cublas_wrong_version", f"libcublas.so.12 is version {numbers['cublas']}.")
@@ -97,10 +96,23 @@ def cublas_version(library: Any) -> tuple[int, int, int]:
     return major, minor, patch
 
 
-def mapped_path(prefix: str, maps: str) -> str | None:
-    """The file whose name begins like this in a process's table of mapped files."""
-    found = re.search(rf"(/\S*/{re.escape(prefix)}\S*)", maps)
-    return found.group(1) if found else None
+def path_of(library: Any) -> str | None:
+    """The file that a loaded cuBLAS came from, by the dynamic linker's word on one of its functions."""
+    about = _SymbolInfo()
+    address = ctypes.cast(library.cublasGetProperty, ctypes.c_void_p)
+    found = ctypes.CDLL(None).dladdr(address, ctypes.byref(about))
+    return about.file.decode(errors="replace") if found and about.file else None
+
+
+class _SymbolInfo(ctypes.Structure):
+    """Dl_info of dladdr(3)."""
+
+    _fields_ = (
+        ("file", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("name", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+    )
 
 
 def _property(library: Any, which: int) -> int:
