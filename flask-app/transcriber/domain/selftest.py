@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -81,3 +81,17 @@ class SelfTestReport:
     def outcome(self) -> str:
         """passed or failed."""
         return PASSED if self.passed else FAILED
+
+    def held_to(self, device: str) -> SelfTestReport:
+        """The same, but a failure if the engine was to compute on another device than it did, whatever it says itself."""
+        if not self.passed or self.device == device:
+            return self
+        message = f"The engine was to compute on {device}, and its self-test ran on {self.device}."
+        code = "engine_device_mismatch"
+        steps = tuple(
+            replace(step, outcome=FAILED, code=code, message=message, fix=FIXES[code])
+            if step.name == "computed"
+            else step
+            for step in self.steps
+        )
+        return replace(self, steps=steps)

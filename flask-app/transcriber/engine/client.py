@@ -199,7 +199,7 @@ class ChildEngine:
 
         Raises EngineFailedError (selftest_timeout, engine_protocol_error) and EngineCrashedError.
         """
-        report = self._tests.run(timeout)
+        report = self._tests.run(timeout).held_to(self.info.device)
         if report.passed:
             self._info = replace(self.info, selftest=report, proven_at=self._clock.now())
         return report
