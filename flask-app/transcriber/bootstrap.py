@@ -163,7 +163,7 @@ class Composition:
         self._last_start: Snapshot | None = None
         self._metrics = Metrics(version=__version__, clock=self._clock)
         self.proofs = Proofs(
-            folder=settings.data_dir / "selftest",
+            folder=self._home / "selftest",
             write=lambda path, data: self._in_thread(lambda: write_small(path, data)),
             clock=self._clock,
             limits=SelfTestLimits(

@@ -13,9 +13,10 @@ import structlog
 from .domain.errors import EngineCrashedError, EngineError, EngineStartError, TranscriberError
 from .domain.ports import Clock, EngineInfo
 from .domain.selftest import FAILED, PASSED, SKIPPED, SelfTestReport
+from .engine.greeting import unfit
 from .engine.slots import PooledEngine
 from .engine.speed_book import SpeedBook, is_only_slow
-from .gpu import causes
+from .gpu.policy import reason_of_engine_failure
 
 logger = structlog.get_logger(__name__)
 
@@ -147,6 +148,7 @@ class Canary:
         report = error.selftest
         if report is None:
             return
+        reason = reason_of_engine_failure(error)
         finding = Finding(
             outcome=FAILED,
             device=report.device,
@@ -156,9 +158,9 @@ class Canary:
             tested_at=self._clock.now(),
             seconds=report.seconds,
             report=report,
-            code=error.code,
-            message=error.message,
-            fix=error.fix,
+            code=reason.code,
+            message=reason.message,
+            fix=reason.fix,
         )
         self._keep((device, model), finding)
 
@@ -247,11 +249,8 @@ class Canary:
         report: SelfTestReport | None = None,
         error: EngineError | None = None,
     ) -> Finding:
-        step = report.failure if report else None
-        code = (step and step.code) or (error and error.code) or None
-        fix = (step and step.fix) or (error and error.fix) or None
-        if code in causes.CAUSES:
-            fix = fix or causes.CAUSES[code].fix
+        failure = unfit(report) if report is not None and report.failure is not None else error
+        reason = reason_of_engine_failure(failure) if failure is not None else None
         return Finding(
             outcome=outcome,
             device=report.device if report else info.device,
@@ -261,9 +260,9 @@ class Canary:
             tested_at=self._clock.now(),
             seconds=round(self._clock.monotonic() - begun, 3),
             report=report,
-            code=code,
-            message=(step and step.message) or (error and error.message) or None,
-            fix=fix,
+            code=reason.code if reason else None,
+            message=reason.message if reason else None,
+            fix=reason.fix if reason else None,
             proven_at=info.proven_at,
         )
 

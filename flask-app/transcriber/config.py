@@ -318,7 +318,7 @@ class Settings:
         60,
         "WHISPER_SELFTEST_TIMEOUT_SECONDS",
         _integer(1, 3600),
-        "How long an engine without other work may be silent when it is to test itself; then it is ended and started again. A large model on a slow CPU needs more.",
+        "How long an engine without other work may be silent when it is to test itself; then it is ended and started again. An engine whose first test took long has ten times that.",
     )
     gpu_watch_seconds: int = _setting(
         60,

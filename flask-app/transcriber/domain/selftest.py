@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+#: A test may take so many times what the one at the engine's start took, whatever the limit for silence is.
+PATIENCE = 10.0
+
 #: In this order; the first that fails ends the test.
 STEPS = ("visible", "usable", "computed", "fast")
 

@@ -78,8 +78,8 @@ def after_engine_failure(decision: DeviceDecision, error: EngineError) -> Device
 
 
 def reason_of_engine_failure(error: EngineError) -> FallbackReason:
-    """Why a GPU engine failed: the cause its text names, else its own code and words."""
-    if error.code in causes.CAUSES:
+    """Why a GPU engine failed: its own code where it names a cause, else the cause that its text names, else its words."""
+    if error.code in causes.CAUSES and error.code != "cuda_error":
         return FallbackReason(
             code=error.code, message=error.message, fix=error.fix or causes.CAUSES[error.code].fix
         )

@@ -19,6 +19,7 @@ from transcriber.gpu.policy import (
     find_proven,
     gpu_health,
     readiness,
+    reason_of_engine_failure,
 )
 
 GOOD = make_status()
@@ -219,3 +220,13 @@ def test_engine_at_rest_leaves_its_proof_standing_while_nothing_is_wrong() -> No
     assert readiness(good)[0]
     assert not gpu_health(failed)[0] and not readiness(failed)[0]
     assert not gpu_health(gone)[0] and not readiness(gone)[0]
+
+
+def test_cause_in_the_words_of_cuda_beats_the_engines_code_for_any_error_of_cuda() -> None:
+    words = "CUDA failed with error no kernel image is available for execution on the device"
+
+    found = reason_of_engine_failure(EngineStartError(words, code="cuda_error", fix="See nvidia-smi."))
+    unnamed = reason_of_engine_failure(EngineStartError("CUDA failed with error x", code="cuda_error"))
+
+    assert found.code == "cuda_no_kernel_image"
+    assert (unnamed.code, bool(unnamed.fix)) == ("cuda_error", True)
