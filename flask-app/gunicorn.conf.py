@@ -15,7 +15,9 @@ from gunicorn.glogging import Logger  # noqa: E402
 from transcriber import process  # noqa: E402
 from transcriber.config import check_listening, load  # noqa: E402
 from transcriber.domain.errors import ConfigError  # noqa: E402
+from transcriber.last_word import LastWord  # noqa: E402
 from transcriber.logs import configure_logging  # noqa: E402
+from transcriber.startup import EXIT_GPU_REQUIRED, say_refused  # noqa: E402
 
 try:
     settings = load(os.environ)
@@ -23,6 +25,9 @@ try:
 except ConfigError as error:
     sys.stderr.write(f"transcriber: {error.message} {error.fix}\n")
     sys.exit(2)
+
+# Why the worker ended for want of a GPU; made here, so that it is shared with the worker.
+last_word = LastWord()
 
 chdir = str(HERE)
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
@@ -91,6 +96,7 @@ def post_fork(server, worker):
 def post_worker_init(worker):
     """Start the children, and say in one line where the service listens and what the GPU's state is."""
     application = worker.app.callable.extensions["transcriber"]
+    application.on_refusal = last_word.keep
     application.start()
     application.stop_when(lambda: not worker.alive)
     sys.stdout.write(f"Transcriber listens on {application.address}. {application.verdict()}\n")
@@ -102,3 +108,10 @@ def worker_exit(server, worker):
     app = getattr(worker.app, "callable", None)
     if app is not None:
         app.extensions["transcriber"].close()
+
+
+def on_exit(server):
+    """Let the last line of the log be one to act on, after gunicorn's own."""
+    cause = last_word.find()
+    if cause is not None:
+        say_refused(cause.code, cause.message, cause.fix, EXIT_GPU_REQUIRED)

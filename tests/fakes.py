@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from transcriber import config
+from transcriber.canary import Finding
 from transcriber.clock import SystemClock
 from transcriber.diagnostics import Diagnostics
 from transcriber.domain.answer import segment_to_dict
@@ -38,6 +39,7 @@ from transcriber.domain.jobs import (
 from transcriber.domain.kept_errors import kept, restored
 from transcriber.domain.options import TranscriptionRequest
 from transcriber.domain.ports import JobPage
+from transcriber.domain.selftest import SelfTestReport, Step
 from transcriber.domain.transcript import Notice, Segment, Transcription
 from transcriber.engine.models import LocalModel
 from transcriber.jobs.ids import new_job_id
@@ -321,6 +323,9 @@ class FakeApplication:
     is_gpu_proven: bool = False
     details: dict[str, Any] = field(default_factory=lambda: {"status": "degraded", "gpu_policy": "preferred"})
     metrics: Metrics = field(default_factory=lambda: Metrics(version="0", clock=SystemClock()))
+    #: What a self-test finds, where it differs from make_finding's; and what those so far have found.
+    finding: dict[str, Any] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def default_model(self) -> str:
@@ -333,7 +338,11 @@ class FakeApplication:
         return self.is_gpu_proven, self.details
 
     def diagnostics(self) -> Diagnostics:
-        return make_diagnostics(self.settings)
+        return make_diagnostics(self.settings, self.findings)
+
+    def selftest(self, device: str | None = None) -> Finding:
+        self.findings.append(make_finding(**self.finding, **({"device": device} if device else {})))
+        return self.findings[-1]
 
 
 def make_application(spool: Path, **environ: str) -> FakeApplication:
@@ -342,7 +351,32 @@ def make_application(spool: Path, **environ: str) -> FakeApplication:
     return FakeApplication(service=FakeService(spool), settings=config.load(environ))
 
 
-def make_diagnostics(settings: config.Settings) -> Diagnostics:
+def make_finding(**changes: Any) -> Finding:
+    """A CPU engine that passed its self-test, unless changed."""
+    steps = (
+        Step(name="visible", outcome="not_applicable"),
+        Step(name="usable", outcome="not_applicable"),
+        Step(name="computed", outcome="passed", seconds=0.4, numbers={"difference": 0.04}),
+        Step(name="fast", outcome="not_applicable", numbers={"seconds": 0.4}),
+    )
+    report = SelfTestReport(
+        device="cpu", compute_type="int8_float32", steps=steps, seconds=0.5, run_seconds=0.4, cold_seconds=0.4
+    )
+    values: dict[str, Any] = {
+        "outcome": "passed",
+        "device": "cpu",
+        "model": "base",
+        "compute_type": "int8_float32",
+        "engine_pid": 4711,
+        "tested_at": NOW,
+        "seconds": 0.5,
+        "report": report,
+        "proven_at": NOW,
+    }
+    return Finding(**(values | changes))
+
+
+def make_diagnostics(settings: config.Settings, findings: Sequence[Finding] = ()) -> Diagnostics:
     """A machine without a GPU, as the probe describes it."""
     reason = {
         "code": "no_nvidia_gpu",
@@ -391,6 +425,7 @@ def make_diagnostics(settings: config.Settings) -> Diagnostics:
         generated_at=NOW.isoformat(),
         gpu_checked_at=NOW.isoformat(),
         probe_seconds=0.2,
+        selftests=[finding.to_dict() for finding in findings],
     )
 
 

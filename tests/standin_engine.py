@@ -18,6 +18,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from standin_selftest import SELFTESTS, report_of
 from transcriber.engine.protocol import Message, receive_message, send_message
 
 WINDOW_SAMPLES = 30 * 16_000
@@ -62,6 +63,13 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--fail-start-on", help="only when asked for this device; default: any")
     parser.add_argument("--crash-at-start", action="store_true", help="die without an answer")
     parser.add_argument("--hang-at-start", action="store_true", help="never become ready")
+    parser.add_argument(
+        "--selftest", default="pass", choices=SELFTESTS, help="what its self-tests find, the first at start"
+    )
+    parser.add_argument(
+        "--selftest-file", type=Path, help="where a test finds that word, so that it can change; once there"
+    )
+    parser.add_argument("--selftest-on", help="only when asked for this device; default: any")
     parser.add_argument("--garbage-at", type=int, help="send a broken frame before this window")
     parser.add_argument("--language", default="en")
     parser.add_argument(
@@ -92,6 +100,8 @@ class StandIn:
                 threading.Thread(target=self.transcribe, args=(message,), daemon=True).start()
             elif message["type"] == "cancel" and not self.options.ignore_cancel:
                 self.cancelled.setdefault(message["job_id"], threading.Event()).set()
+            elif message["type"] == "selftest":
+                threading.Thread(target=self.test, args=(message["test_id"],), daemon=True).start()
             elif message["type"] == "shutdown" and not self.options.ignore_shutdown:
                 break
         os._exit(0)
@@ -115,9 +125,39 @@ class StandIn:
                 fix="Tell it otherwise.",
             )
             os._exit(1)
-        self.send("ready", **self.facts())
+        self.admit()
 
-    def facts(self) -> dict[str, Any]:
+    def admit(self) -> None:
+        """The self-test at the start."""
+        report = report_of(self.finding(), self.claim, self.config["compute_type"])
+        step = next((step for step in report["steps"] if step["outcome"] == "failed"), None)
+        if step is None:
+            self.send("ready", **self.facts(report))
+            return
+        self.send(
+            "start_failed", code=step["code"], message=step["message"], fix=step["fix"], selftest=report
+        )
+        os._exit(1)
+
+    def test(self, test_id: int) -> None:
+        """A self-test on the live engine."""
+        self.send("selftest_started", test_id=test_id)
+        report = report_of(self.finding(), self.claim, self.config["compute_type"])
+        self.send("selftest_ended", test_id=test_id, report=report)
+
+    def finding(self) -> str:
+        """What a self-test is to find now; some finds come to no report."""
+        path = self.options.selftest_file
+        word = path.read_text().strip() if path is not None and path.exists() else self.options.selftest
+        if self.options.selftest_on not in (None, self.config["device"]):
+            return "pass"
+        if word == "hang":
+            self.wait_for_ever()
+        if word == "die":
+            self.die("dying in the self-test as told")
+        return word
+
+    def facts(self, report: dict[str, Any]) -> dict[str, Any]:
         on_gpu = self.claim == "cuda"
         return {
             "pid": os.getpid(),
@@ -132,6 +172,8 @@ class StandIn:
             "load_seconds": 0.01,
             "warmup_seconds": 0.01,
             "warmup_device": self.options.warmup_on or self.claim,
+            "selftest": report,
+            "reference": None,
         }
 
     def transcribe(self, message: Message) -> None:

@@ -90,7 +90,10 @@ def _handle(connection: socket.socket, receiver: Receiver, tls: ssl.SSLContext |
             while header := stream.readline().decode().rstrip():
                 name, _, value = header.partition(": ")
                 headers[name] = value
-            body = stream.read(int(headers.get("Content-Length", 0)))
+            length = int(headers.get("Content-Length", 0))
+            body = stream.read(length)
+        if len(body) < length:
+            return  # the sender was killed in the middle: nothing was delivered
         data = receiver.replies.pop(0) if len(receiver.replies) > 1 else receiver.replies[0]
         receiver.received.append(Received(line, headers, body))
         receiver.answer(connection, data)

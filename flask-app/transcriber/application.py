@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from .canary import Canary, Finding
 from .config import Settings
 from .diagnostics import Diagnostics
 from .domain.errors import DecoderUnavailableError, EngineError, TranscriberError
@@ -19,9 +20,11 @@ from .domain.transcript import FallbackReason
 from .engine.pool import ChildEnginePool
 from .gauges import ServiceState
 from .gpu.facts import GpuStatus
+from .gpu.hardware import find_hardware
 from .gpu.policy import GpuSituation, gpu_health, readiness, reason_of_engine_failure
 from .gpu.probing import GpuProbe
 from .gpu.readings import ReadGpu, read_nothing
+from .gpu_watch import GpuWatch
 from .jobs.retention import Retention
 from .media.decoder import SandboxedDecoder
 from .metrics import Metrics
@@ -31,8 +34,8 @@ from .webhooks.dispatcher import Dispatcher
 
 logger = structlog.get_logger(__name__)
 
-#: How often a GPU that can't serve is looked at again, in seconds.
-GPU_WATCH_SECONDS = 60.0
+#: How often a failed start is tried again where nobody else does, in seconds.
+MEND_SECONDS = 60.0
 
 #: When the service stops: how long requests in flight may still be answered, in seconds, and how long jobs then
 #: have to let go of their engines.
@@ -69,6 +72,7 @@ class Parts:
     #: Keeps what this start computes with.
     record_start: Callable[[GpuStatus], None]
     clock: Clock
+    canary: Canary
     read_gpu: ReadGpu = read_nothing
 
 
@@ -99,6 +103,15 @@ class Application:
         self._close_lock = threading.Lock()
         self._is_closed = False
         self._booted = threading.Event()
+        #: Is told why the process ends for want of a GPU, before it does.
+        self.on_refusal: Callable[[FallbackReason], None] = lambda cause: None
+        self._gpu_watch = GpuWatch(
+            probe=parts.probe,
+            interval=settings.gpu_watch_seconds,
+            situation=self.situation,
+            find_hardware=find_hardware,
+            take_back=self._take_gpu_back,
+        )
 
     @property
     def address(self) -> str:
@@ -121,7 +134,9 @@ class Application:
             threading.Thread(target=self._boot, name="engine-boot", daemon=True).start()
         else:
             self._booted.set()
-        threading.Thread(target=self._watch_gpu, name="gpu-watch", daemon=True).start()
+        for name, watch in (("gpu-watch", self._gpu_watch.run), ("canary", self._parts.canary.watch)):
+            threading.Thread(target=watch, args=(self._closing,), name=name, daemon=True).start()
+        threading.Thread(target=self._mend, name="mender", daemon=True).start()
         threading.Thread(target=self._keep_house, name="housekeeping", daemon=True).start()
 
     def stop_when(self, is_ending: Callable[[], bool]) -> None:
@@ -151,6 +166,7 @@ class Application:
             engines=self.engines(),
             wants_gpu=self.settings.default_use_gpu,
             failure=self._gpu_failure(),
+            at_rest=self._parts.engines.at_rest("cuda"),
         )
 
     def engines(self) -> tuple[EngineInfo, ...]:
@@ -182,6 +198,10 @@ class Application:
         """Whether the GPU is proven, or not wanted."""
         return gpu_health(self.situation())
 
+    def selftest(self, device: str | None = None) -> Finding:
+        """Test an engine that is up now, between two of its batches; none is started for it."""
+        return self._parts.canary.test_now(device)
+
     def service_state(self) -> ServiceState:
         """One look at everything that /metrics shows as a gauge."""
         situation = self.situation()
@@ -192,9 +212,9 @@ class Application:
             now=self._parts.clock.now(),
             is_ready=is_ready,
             health=situation.health,
-            is_gpu_wanted=not is_off and (situation.wants_gpu or situation.policy == "required"),
+            is_gpu_wanted=self._wants_gpu,
             is_gpu_proven=proven is not None,
-            gpu_proven_at=proven.started_at if proven else None,
+            gpu_proven_at=self._parts.canary.last_proof,
             gpu_fault=fault.code if fault and not is_off else None,
             queue_size=self.service.queue_size,
             queue_limit=self.settings.max_queue,
@@ -205,9 +225,7 @@ class Application:
 
     def _boot(self) -> None:
         """Thread: have the default engine up before the first request asks for it."""
-        wants_gpu = self.settings.gpu_policy != "off" and self.settings.default_use_gpu
-        wants_gpu = wants_gpu or self.settings.gpu_policy == "required"
-        devices = ["cuda", "cpu"] if wants_gpu and self._parts.probe.status().usable else ["cpu"]
+        devices = ["cuda", "cpu"] if self._wants_gpu and self._parts.probe.status().usable else ["cpu"]
         for device in devices:
             try:
                 self._parts.engines.ensure(device, self.default_model)
@@ -218,6 +236,12 @@ class Application:
             else:
                 break
         self._booted.set()
+
+    @property
+    def _wants_gpu(self) -> bool:
+        """Whether requests without wishes get the GPU."""
+        policy = self.settings.gpu_policy
+        return policy == "required" or (policy != "off" and self.settings.default_use_gpu)
 
     def _start_decoder(self) -> None:
         """Have the decode server warm. One that dies meanwhile is no reason not to serve: the next job starts another."""
@@ -253,28 +277,23 @@ class Application:
             except Exception as error:  # noqa: BLE001  the thread's boundary: the disk may be back for the next round
                 logger.warning("retention_failed", error=str(error), kind=type(error).__name__)
 
-    def _watch_gpu(self) -> None:
-        """Thread: look again at what can't serve, so that the cause shown is the present one."""
-        while not self._closing.wait(GPU_WATCH_SECONDS):
-            self._mend()
-            status = self._parts.probe.status()
-            if self.settings.gpu_policy == "off" or status.usable or not status.hardware.present:
-                continue
-            code = status.cause.code if status.cause else None
-            now = self._parts.probe.status(max_age=GPU_WATCH_SECONDS / 2)
-            if (now.cause.code if now.cause else None) != code:
-                logger.warning(
-                    "gpu_cause_changed", before=code, now=now.cause.code if now.cause else "usable"
-                )
+    def _take_gpu_back(self) -> None:
+        """The GPU looks usable again: have it proven, where engines start without being asked for."""
+        if self.settings.engine_start == "lazy" or not self._wants_gpu:
+            return
+        try:
+            self._parts.engines.ensure("cuda", self.default_model)
+        except TranscriberError as error:
+            logger.warning("gpu_not_taken_back", code=error.code, error=error.message)
+        else:
+            logger.info("gpu_taken_back", model=self.default_model)
 
     def _mend(self) -> None:
-        """Try a failed start again where nobody else does: a server that says it is not ready gets no requests."""
-        if (
-            self._booted.is_set()
-            and self.settings.engine_start == "lazy"
-            and self._find_fault(self.situation())
-        ):
-            self._boot()
+        """Thread: try a failed start again where nobody else does, as a server that is not ready gets no requests."""
+        while not self._closing.wait(MEND_SECONDS):
+            is_lazy = self._booted.is_set() and self.settings.engine_start == "lazy"
+            if is_lazy and self._find_fault(self.situation()):
+                self._boot()
 
     def _gpu_failure(self) -> FallbackReason | None:
         error = self._parts.engines.last_start_error("cuda")
@@ -282,5 +301,6 @@ class Application:
 
     def _refuse_without_gpu(self, cause: FallbackReason) -> None:
         logger.critical("gpu_required", code=cause.code, error=cause.message, fix=cause.fix)
+        self.on_refusal(cause)
         self._parts.engines.close()
         os._exit(EXIT_GPU_REQUIRED)

@@ -29,7 +29,7 @@ from .gpu.facts import GpuStatus
 from .gpu.policy import GpuSituation, choose_compute_type
 from .gpu.snapshot import UNVERIFIED, Snapshot, take
 from .gpu.snapshot_store import SnapshotStore
-from .jobs.durable import find_folder_fault
+from .jobs.durable import find_folder_fault, write_small
 from .jobs.journal import boot_id
 from .jobs.output import OutputFolder
 from .jobs.results import FileResultStore
@@ -42,6 +42,7 @@ from .logs import configure_logging
 from .media.decoder import SandboxedDecoder
 from .metrics import Metrics
 from .native import NativeExecutor
+from .proofs import Proofs, SelfTestLimits
 from .service import Checks, Limits, Service, Storage, Webhooks
 from .serving import DefaultModel, Starts, find_fault, reason_of
 from .startup import make_probe
@@ -160,10 +161,21 @@ class Composition:
         self.probe = make_probe(settings, environ, self._clock)
         self._snapshots = SnapshotStore(settings.data_dir / "snapshots")
         self._last_start: Snapshot | None = None
-        self.starts = Starts(self._launch, self.default_model.name)
+        self._metrics = Metrics(version=__version__, clock=self._clock)
+        self.proofs = Proofs(
+            folder=self._home / "selftest",
+            write=lambda path, data: self._in_thread(lambda: write_small(path, data)),
+            clock=self._clock,
+            limits=SelfTestLimits(
+                interval=settings.selftest_interval_seconds, timeout=settings.selftest_timeout_seconds
+            ),
+            metrics=self._metrics,
+        )
+        self.starts = Starts(self.proofs.admitting(self._launch), self.default_model.name)
         self.engines = ChildEnginePool(
             launch=self.starts.launch, max_engines=settings.max_engines, clock=self._clock
         )
+        self.canary = self.proofs.canary(self.engines, self.starts)
         self.decoder = SandboxedDecoder(
             max_audio_seconds=settings.max_audio_seconds, timeout_seconds=settings.decode_timeout_seconds
         )
@@ -206,6 +218,7 @@ class Composition:
             stores=(store,),
             record_start=self.record_start,
             clock=self._clock,
+            canary=self.canary,
         )
         return Application(
             settings=settings,
@@ -214,7 +227,7 @@ class Composition:
             parts=parts,
             find_fault=self.find_fault,
             diagnose=lambda situation, problems: self.diagnose(situation, problems, service),
-            metrics=Metrics(version=__version__, clock=self._clock),
+            metrics=self._metrics,
         )
 
     def _storage(self, store: SqliteJobStore) -> Storage:
@@ -276,6 +289,7 @@ class Composition:
                 changes=diff(before, snapshot) if before else (),
                 model=canonical_name(self.default_model.name),
                 batch_size=self._settings.batch_size,
+                selftests=self.canary.facts(),
             )
         )
 
@@ -315,7 +329,7 @@ class Composition:
         status = self.probe.status()
         selected = status.selected if device == "cuda" else None
         wanted = settings.gpu_compute_type if device == "cuda" else settings.cpu_compute_type
-        return ChildEngine.start(
+        engine = ChildEngine.start(
             EngineConfig(
                 model=model.name,
                 model_path=model.path,
@@ -329,6 +343,9 @@ class Composition:
                 cpu_threads=settings.cpu_threads,
                 num_workers=1,
                 batch_size=settings.batch_size,
+                libraries=status.cublas_paths if device == "cuda" else (),
+                reference_path=self.proofs.references.find(model),
+                knows_clip=find_model(model.name) is not None,
             ),
             engine_environment(self._environ, device=device, status=status, cache_dir=self._home / "cache"),
             clock=self._clock,
@@ -336,6 +353,8 @@ class Composition:
             command=settings.engine_command,
             stall_timeout=ENGINE_STALL_SECONDS,
         )
+        self.proofs.keep_reference(model, engine.reference)
+        return engine
 
     def _in_thread(self, work: Callable[[], T], /) -> T:
         return self._files.submit(work).result()

@@ -308,6 +308,24 @@ class Settings:
         _integer(1, 3600),
         "Time an engine has to become ready. The first start on a new GPU can compile kernels for a minute.",
     )
+    selftest_interval_seconds: int = _setting(
+        300,
+        "WHISPER_SELFTEST_INTERVAL_SECONDS",
+        _integer(0, 86400),
+        "How often an engine that is up is tested anew, between two batches: numbers, words, device and speed. A test takes what one short clip takes, three times on a GPU, and never more than 2 % of the time. 0: only at the engine's start and on demand.",
+    )
+    selftest_timeout_seconds: int = _setting(
+        60,
+        "WHISPER_SELFTEST_TIMEOUT_SECONDS",
+        _integer(1, 3600),
+        "How long an engine without other work may be silent when it is to test itself; then it is ended and started again. An engine whose first test took long has ten times that.",
+    )
+    gpu_watch_seconds: int = _setting(
+        60,
+        "WHISPER_GPU_WATCH_SECONDS",
+        _integer(1, 3600),
+        "How often a GPU that can't serve is looked at again, in a child. Where there is no sign of a GPU, the wait grows to ten times this.",
+    )
     max_engines: int = _setting(
         3,
         "WHISPER_MAX_ENGINES",

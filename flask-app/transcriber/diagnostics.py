@@ -40,12 +40,12 @@ class Sources:
     last_job_id: str | None = None
     versions: Mapping[str, Any] = field(default_factory=dict)
     media_sandbox: Mapping[str, Any] = field(default_factory=dict)
-    #: What it computes with now, and what changed since the last start.
+    #: What it computes with now; what changed since the last start; the default model, and its windows at once.
     snapshot: Snapshot | None = None
     changes: tuple[Change, ...] = ()
-    #: The model that is used when a request names none, and the windows that go through it together.
     model: str | None = None
     batch_size: int = 1
+    selftests: Sequence[Mapping[str, Any]] = ()
     #: Why the service takes no work, whatever the GPU does.
     problems: tuple[FallbackReason, ...] = ()
 
@@ -74,13 +74,13 @@ class Diagnostics:
     generated_at: str
     gpu_checked_at: str
     probe_seconds: float
-    #: What it computes with, with its hash; what changed since the last start; what the pinned table says of it.
+    #: What it computes with, hashed; what changed since the last start; what the pinned table says; how the GPU is shared.
     snapshot: dict[str, Any] | None = None
     changes: list[dict[str, Any]] = field(default_factory=list)
     compatibility: dict[str, Any] | None = None
-    #: How the selected GPU is shared, and its memory against what the default model needs.
     sharing: dict[str, Any] | None = None
     memory: dict[str, Any] | None = None
+    selftests: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -95,8 +95,8 @@ def collect(sources: Sources) -> Diagnostics:
         verdict=verdict(sources),
         status="failed" if sources.problems else gpu.health,
         gpu_policy=gpu.policy,
-        problems=[_reason(reason) for reason in _problems(sources)],
-        notes=[_reason(reason) for reason in _notes(sources)],
+        problems=[asdict(reason) for reason in _problems(sources)],
+        notes=[asdict(reason) for reason in _notes(sources)],
         hardware=asdict(status.hardware),
         driver=asdict(status.driver),
         devices=[_device(device) for device in status.devices],
@@ -117,6 +117,7 @@ def collect(sources: Sources) -> Diagnostics:
         compatibility=_compatibility(sources.snapshot),
         sharing=_sharing(status.selected),
         memory=asdict(fit) if (fit := _fit(sources)) else None,
+        selftests=[dict(test) for test in sources.selftests],
     )
 
 
@@ -144,7 +145,7 @@ def verdict(sources: Sources) -> str:
 
 def _verdict_on_gpu(engine: EngineInfo, now: datetime) -> str:
     name = engine.device_name or "the GPU"
-    ago = _duration((now - engine.started_at).total_seconds())
+    ago = _duration((now - (engine.proven_at or engine.started_at)).total_seconds())
     return f"This server transcribes on {name} ({engine.compute_type}), proven {ago} ago."
 
 
@@ -178,10 +179,6 @@ def _notes(sources: Sources) -> list[FallbackReason]:
         detail = "is needed by this version and always used" if needed else "is not used by this version"
         notes.append(causes.reason("setting_without_effect", detail))
     return notes
-
-
-def _reason(reason: FallbackReason) -> dict[str, str]:
-    return asdict(reason)
 
 
 def _device(device: GpuDevice) -> dict[str, Any]:
@@ -246,6 +243,7 @@ def _engine(engine: EngineInfo, now: datetime) -> dict[str, Any]:
         "warmup_seconds": engine.warmup_seconds,
         "supported_compute_types": list(engine.supported_compute_types),
         "started_at": engine.started_at.isoformat(),
+        "proven_at": engine.proven_at and engine.proven_at.isoformat(),
     }
 
 

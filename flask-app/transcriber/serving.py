@@ -46,6 +46,10 @@ class Starts:
         """Why the newest start on this device failed; None if it succeeded or there was none."""
         return self._errors.get(device)
 
+    def condemn(self, engine: EngineInfo, error: TranscriberError) -> None:
+        """An engine that was up is unfit; until another one starts, this is the error of its device."""
+        self._note(engine.device, error, canonical_name(engine.model) == self._model)
+
     def _note(self, device: str, error: TranscriberError | None, is_default: bool) -> None:
         if not is_default:
             return

@@ -29,8 +29,13 @@ EXIT_START_FAILED = 4
 
 def refusal(error: TranscriberError, status: int) -> SystemExit:
     """Log the cause and the fix, and give back what ends the process."""
-    logger.critical("start_refused", code=error.code, error=error.message, fix=error.fix, exit_status=status)
+    say_refused(error.code, error.message, error.fix, status)
     return SystemExit(status)
+
+
+def say_refused(code: str, message: str, fix: str, status: int) -> None:
+    """The last line of the log: why this start is refused, and what to do."""
+    logger.critical("start_refused", code=code, error=message, fix=fix, exit_status=status)
 
 
 def check_start(environ: Mapping[str, str]) -> None:

@@ -10,13 +10,31 @@
 //                          stand-in passes, "integrity checks failed", which names no known cause)
 //   FAKE_TOUCH=<path>      cuInit makes this file, so that a test knows it was reached
 //   FAKE_LOG=1             calls to standard error
+//   FAKE_FILE=<path>       a file of lines NAME=number, read at each question: it beats the environment, and can be
+//                          changed while a service runs
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 typedef int R;
-static int envi(const char *n, int d) { const char *e = getenv(n); return e && *e ? atoi(e) : d; }
+static int in_file(const char *n, int *v) {
+    const char *path = getenv("FAKE_FILE");
+    FILE *f = path ? fopen(path, "r") : NULL;
+    char line[256];
+    int found = 0;
+    size_t length = strlen(n);
+    while (f && fgets(line, sizeof line, f))
+        if (!strncmp(line, n, length) && line[length] == '=') { *v = atoi(line + length + 1); found = 1; }
+    if (f) fclose(f);
+    return found;
+}
+static int envi(const char *n, int d) {
+    int v;
+    if (in_file(n, &v)) return v;
+    const char *e = getenv(n);
+    return e && *e ? atoi(e) : d;
+}
 static int log_on(void) { return envi("FAKE_LOG", 0); }
 static int count(void) { return envi("FAKE_COUNT", 0); }
 

@@ -76,6 +76,15 @@ def test_failed_start_of_the_default_model_is_remembered_for_its_device() -> Non
     assert (starts.error("cpu"), starts.error("cuda")) == (CRASH, None)
 
 
+def test_engine_that_was_found_unfit_is_the_error_of_its_device() -> None:
+    starts = failing(CRASH)
+
+    starts.condemn(ON_CPU, DAMAGED)
+    starts.condemn(make_engine(model="tiny.en"), CRASH)
+
+    assert (starts.error("cpu"), starts.error("cuda")) == (DAMAGED, None)
+
+
 def test_failed_start_of_another_model_is_not_the_server_s_fault() -> None:
     starts = failing(CRASH)
 

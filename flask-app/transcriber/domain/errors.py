@@ -51,6 +51,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from .selftest import SelfTestReport
+
 
 class TranscriberError(Exception):
     """Something failed in a way the service knows how to explain."""
@@ -374,6 +376,8 @@ class EngineStartError(EngineError):
     """The engine child did not become ready."""
 
     code = "engine_start_failed"
+    #: What its self-test found, if it came so far.
+    selftest: SelfTestReport | None = None
 
 
 class EngineCrashedError(EngineError):

@@ -12,6 +12,7 @@ from typing import Protocol
 from .events import EngineEvent, Resumption
 from .jobs import Delivery, Job, JobError, JobStatus
 from .options import TranscriptionOptions
+from .selftest import SelfTestReport
 from .transcript import Notice, Transcription
 
 #: The rate of all decoded audio, in samples a second; samples are int16, one channel.
@@ -64,11 +65,14 @@ class EngineInfo:
     requested_compute_type: str
     supported_compute_types: tuple[str, ...]
     started_at: datetime
-    #: Seconds from start to ready, and those of the warm-up window in it.
+    #: Seconds from start to ready, and those of one warm pass of the self-test in it.
     load_seconds: float
     warmup_seconds: float
-    #: Device of the warm-up's encoder output; the proof that the engine computes there.
+    #: Device of the self-test's encoder output; the proof that the engine computes there.
     warmup_device: str
+    #: The newest self-test that it passed, and when.
+    selftest: SelfTestReport | None = None
+    proven_at: datetime | None = None
 
 
 class Engine(Protocol):

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from ..domain.transcript import Notice
 from .arrays import Features, Samples
-from .batching import LANES, Candidate, select_batch
+from .batching import LANES, LONG, Candidate, select_batch
 from .evidence import CudaDriver
 from .faults import Fault, fault_of
 from .front_end import FrontEnd, FrontEndFailed, FrontEndMessage, Offered, Planned
 from .job import Entry, Grouping, Job, JobSpec, PromptParts
-from .lane import BatchEnded, DecodeBatch, Lane, LaneBroke, Outcome, Taken
+from .lane import BatchEnded, Lane, LaneBroke, LaneWork, Outcome, SelfTestEnded, Taken
 from .prompts import MAX_PREVIOUS_TOKENS
 from .protocol import Message
 from .vad import VadSession
@@ -36,6 +37,13 @@ class Submitted:
     """To the batcher: a new job."""
 
     spec: JobSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelfTestOrdered:
+    """To the batcher: test the engine as soon as its lane is free."""
+
+    test_id: int
 
 
 class Model(Protocol):
@@ -59,7 +67,7 @@ class Model(Protocol):
     def log_mel(self, samples: Samples) -> Features: ...
 
 
-Command = Submitted | Cancelled | FrontEndMessage | BatchEnded | LaneBroke
+Command = Submitted | Cancelled | SelfTestOrdered | FrontEndMessage | BatchEnded | SelfTestEnded | LaneBroke
 
 
 class Batcher:
@@ -72,7 +80,7 @@ class Batcher:
         self,
         *,
         model: Model,
-        decode: DecodeBatch,
+        work: LaneWork,
         vad: VadSession,
         driver: CudaDriver | None,
         batch_size: int,
@@ -88,7 +96,9 @@ class Batcher:
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._jobs: dict[str, Job] = {}
         self._turn = 0
-        lanes = [Lane(decode, model.log_mel, self.post) for _ in range(2 if has_short_lane else 1)]
+        #: Self-tests that wait for the long lane; on a GPU that is the only one, so no batch runs beside them.
+        self._tests: deque[int] = deque()
+        lanes = [Lane(work, model.log_mel, self.post) for _ in range(2 if has_short_lane else 1)]
         #: The lane of each name; both are the same where there is one.
         self._lanes = dict(zip(LANES, (lanes[0], lanes[-1]), strict=True))
 
@@ -105,12 +115,23 @@ class Batcher:
             self._obey(self._commands.get())
             while not self._commands.empty():
                 self._obey(self._commands.get())
+            self._start_test(self._lanes[LONG])
             for lane in self._lanes.values():
                 self._start_batch(lane)
 
+    def _start_test(self, lane: Lane) -> None:
+        """Between two batches: a test goes first, so that it does not wait for all the work there is."""
+        if lane.is_free and self._tests:
+            lane.start_test(self._tests.popleft())
+            self._send({"type": "selftest_started", "test_id": lane.test_id})
+
+    def _end_test(self, ended: SelfTestEnded) -> None:
+        ended.lane.test_id = None
+        self._send({"type": "selftest_ended", "test_id": ended.test_id, "report": asdict(ended.report)})
+
     def _start_batch(self, lane: Lane) -> None:
         """Give the lane its next batch, if it is free and a window is ready."""
-        if lane.batch is not None:
+        if not lane.is_free:
             return
         sot_length = self._model.sot_length
         ready = [job.candidate(sot_length) for job in self._jobs.values() if self._lane_of(job) is lane]
@@ -193,6 +214,10 @@ class Batcher:
                     self._end(job, {"type": "cancelled", "job_id": command.job_id})
             case BatchEnded():
                 self._end_batch(command)
+            case SelfTestOrdered():
+                self._tests.append(command.test_id)
+            case SelfTestEnded():
+                self._end_test(command)
             case LaneBroke():
                 raise command.error
             case _:

@@ -15,11 +15,11 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .faults import Fault, FaultError, load_fault_of
+from .faults import FaultError, load_fault_of
 from .protocol import Message, ProtocolError, receive_message, send_message
 
 if TYPE_CHECKING:
@@ -37,7 +37,11 @@ EXIT_PROTOCOL = 76
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChildConfig:
-    """CONFIG_JSON. cpu_threads 0: one for each core this process may use."""
+    """CONFIG_JSON. cpu_threads 0: one for each core this process may use.
+
+    libraries: files that are loaded first, by these absolute paths. reference_path: what a CPU made of the self-test's
+    clip with this model; knows_clip: the model is one that writes down the clip's words.
+    """
 
     model: str
     model_path: Path
@@ -49,6 +53,9 @@ class ChildConfig:
     cpu_threads: int = 0
     num_workers: int = 1
     batch_size: int = 8
+    libraries: tuple[str, ...] = ()
+    reference_path: Path | None = None
+    knows_clip: bool = True
 
     @classmethod
     def from_json(cls, text: str) -> ChildConfig:
@@ -56,7 +63,13 @@ class ChildConfig:
         given = json.loads(text)
         if given.get("device") not in ("cpu", "cuda"):
             raise ValueError(f"device must be cpu or cuda, never {given.get('device')!r}")
-        return cls(**{**given, "model_path": Path(given["model_path"])})
+        reference = given.get("reference_path")
+        paths = {
+            "model_path": Path(given["model_path"]),
+            "libraries": tuple(map(str, given.get("libraries", ()))),
+            "reference_path": None if reference is None else Path(reference),
+        }
+        return cls(**{**given, **paths})
 
 
 class Outbox:
@@ -87,7 +100,7 @@ def main(arguments: list[str]) -> NoReturn:
         batcher, ready = _load(config, outbox, started)
     except Exception as error:  # noqa: BLE001 - the process's boundary; every cause is told to the service
         _LOGGER.exception("engine_start_failed model=%s device=%s", config.model, config.device)
-        _tell_start_failed(outbox, load_fault_of(error))
+        _tell_start_failed(outbox, error)
         end_process(EXIT_START_FAILED)
     # The kernel's signal follows the *thread* that started this child, and would kill a healthy engine when
     # that thread ends. It guards the loading, when the reader may wait for its turn; then the reader does.
@@ -167,24 +180,14 @@ def _load(config: ChildConfig, outbox: Outbox, started: float) -> tuple[Batcher,
     # Imported here: after the guards and the environment, and so that a broken library is a start_failed.
     from .batcher import Batcher
     from .decoding import Decoder
-    from .evidence import open_driver
-    from .warm_up import warm_up
-    from .whisper import ModelSpec, WhisperModel, load_vad_session, supported_compute_types
+    from .lane import LaneWork
+    from .proving import prove
+    from .whisper import load_vad_session, supported_compute_types
 
     # On a CPU two batches at once share the cores; a GPU is done with each so soon that they take turns.
     has_short_lane = config.device == "cpu"
-    model = WhisperModel(
-        ModelSpec(
-            path=config.model_path,
-            device=config.device,
-            device_index=config.device_index,
-            compute_type=config.compute_type,
-            cpu_threads=config.cpu_threads or len(os.sched_getaffinity(0)),
-            num_workers=max(config.num_workers, 2 if has_short_lane else 1),
-        )
-    )
-    proof = warm_up(model)
-    driver = open_driver(config.device, config.device_index)
+    proven = prove(config, max(config.num_workers, 2 if has_short_lane else 1))
+    model, driver, report = proven.model, proven.driver, proven.report
     ready: dict[str, Any] = {
         "type": "ready",
         "pid": os.getpid(),
@@ -196,12 +199,14 @@ def _load(config: ChildConfig, outbox: Outbox, started: float) -> tuple[Batcher,
         "compute_type": model.compute_type,
         "requested_compute_type": config.compute_type,
         "supported_compute_types": list(supported_compute_types(config.device, config.device_index)),
-        "warmup_seconds": proof.seconds,
-        "warmup_device": proof.device,
+        "warmup_seconds": report.run_seconds,
+        "warmup_device": report.device,
+        "selftest": asdict(report),
+        "reference": None if proven.reference is None else proven.reference.to_dict(),
     }
     batcher = Batcher(
         model=model,
-        decode=Decoder(model).decode,
+        work=LaneWork(decode=Decoder(model).decode, selftest=proven.test.run),
         vad=load_vad_session(),
         driver=driver,
         batch_size=config.batch_size,
@@ -212,8 +217,17 @@ def _load(config: ChildConfig, outbox: Outbox, started: float) -> tuple[Batcher,
     return batcher, ready
 
 
-def _tell_start_failed(outbox: Outbox, fault: Fault) -> None:
-    outbox.send({"type": "start_failed", "code": fault.code, "message": fault.message, "fix": fault.fix})
+def _tell_start_failed(outbox: Outbox, error: Exception) -> None:
+    fault, report = load_fault_of(error), getattr(error, "report", None)
+    outbox.send(
+        {
+            "type": "start_failed",
+            "code": fault.code,
+            "message": fault.message,
+            "fix": fault.fix,
+            "selftest": None if report is None else asdict(report),
+        }
+    )
 
 
 def _obeyed(message: Message) -> Any:
@@ -227,9 +241,11 @@ def _obeyed(message: Message) -> Any:
 
 def _command_of(message: Message) -> Any:
     """The batcher's command for a message. Raises KeyError, TypeError or ValueError for a wrong one."""
-    from .batcher import Cancelled, Submitted
+    from .batcher import Cancelled, SelfTestOrdered, Submitted
     from .intake import job_spec
 
+    if message["type"] == "selftest":
+        return SelfTestOrdered(test_id=int(message["test_id"]))
     if message["type"] == "cancel":
         return Cancelled(job_id=str(message["job_id"]))
     if message["type"] != "transcribe":

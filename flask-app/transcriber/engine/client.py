@@ -8,20 +8,23 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 
-from ..domain.errors import EngineCrashedError, EngineFailedError, EngineStartError, JobCancelledError
+from ..domain.errors import EngineCrashedError, EngineFailedError, EngineStartError
 from ..domain.events import EngineEvent, Finished, Resumption
 from ..domain.options import TranscriptionOptions
 from ..domain.ports import Clock, EngineInfo
+from ..domain.selftest import PATIENCE, SelfTestReport
 from .greeting import died_early, greeting_of, never_ready, not_started
 from .process import EngineProcess
 from .protocol import Message, ProtocolError, receive_message, send_message
+from .selftest_desk import SelfTestDesk
 from .waste import WasteWatch
-from .wire import MALFORMED, Order, engine_event, transcribe_message
+from .wire import Order, event_or_error, transcribe_message
 
 _log = structlog.get_logger()
 
@@ -53,10 +56,14 @@ class EngineConfig:
     cpu_threads: int
     num_workers: int
     batch_size: int
+    #: Of the self-test: libraries to load by these paths, what a CPU made of the clip, and whether its words are known.
+    libraries: tuple[str, ...] = ()
+    reference_path: Path | None = None
+    knows_clip: bool = True
 
     def to_json(self) -> str:
         """The form the child reads."""
-        return json.dumps({**asdict(self), "model_path": str(self.model_path)})
+        return json.dumps(asdict(self), default=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,9 @@ class ChildEngine:
         self._jobs: dict[str, _Inbox] = {}
         self._draining: set[str] = set()
         self._batches: set[int] = set()
+        self._tests = SelfTestDesk(self._tell, lambda: bool(self._batches))
+        #: What a CPU made of the self-test's clip, if the child had to find out: worth keeping for its model.
+        self.reference: dict[str, Any] | None = None
         self._waste = WasteWatch(clock)
         self._obituary: str | None = None
         self._ending_by_us = False
@@ -184,6 +194,17 @@ class ChildEngine:
             self._tell({"type": "cancel", "job_id": wire_id})
             inbox.messages.put(_CANCEL_SENT)
 
+    def selftest(self, timeout: float) -> SelfTestReport:
+        """Test it, between two of its batches. timeout: seconds that it may be silent while it has nothing else to do.
+
+        A slow engine may take longer, by what its newest test took. Raises EngineFailedError, EngineCrashedError.
+        """
+        known = self.info.selftest.seconds if self.info.selftest else 0.0
+        report = self._tests.run(max(timeout, PATIENCE * known)).held_to(self.info.device)
+        if report.passed:
+            self._info = replace(self.info, selftest=report, proven_at=self._clock.now())
+        return report
+
     def close(self, grace: float = 2.0) -> None:
         """End the child: politely, and after `grace` seconds with SIGKILL. Its jobs end as crashed."""
         self._ending_by_us = True
@@ -205,7 +226,8 @@ class ChildEngine:
             raise never_ready(timeout, self._process.last_words.brief()) from None
         if message is None:
             raise died_early(self._obituary)
-        self._info = greeting_of(message, self._started_at, wanted)
+        self._info = greeting_of(message, self._started_at, self._clock.now(), wanted)
+        self.reference = message.get("reference")
         _log.info("engine_ready", engine_pid=self._info.pid, device=self._info.device, model=self._info.model)
 
     # One job, in the caller's thread
@@ -235,7 +257,7 @@ class ChildEngine:
 
     def _events(self, inbox: _Inbox) -> Iterator[EngineEvent]:
         while True:
-            event = _event_or_error(self._next(inbox))
+            event = event_or_error(self._next(inbox))
             if event is not None:
                 yield event
             if isinstance(event, Finished):
@@ -336,6 +358,8 @@ class ChildEngine:
         if message["type"] in ("batch_started", "batch_ended"):
             self._note_batch(message)
             return
+        if self._tests.deliver(message):
+            return
         wire_id = message.get("job_id")
         if not isinstance(wire_id, str):
             return
@@ -371,21 +395,6 @@ class ChildEngine:
         level = _log.info if self._ending_by_us else _log.error
         level("engine_ended", engine_pid=self._process.pid, how=obituary, jobs=len(waiting))
         self._startup.put(None)
+        self._tests.bury()
         for inbox in waiting:
             inbox.messages.put(None)
-
-
-def _event_or_error(message: Message) -> EngineEvent | None:
-    """The message's event; raises what the message says went wrong."""
-    try:
-        if message["type"] == "cancelled":
-            raise JobCancelledError()
-        if message["type"] == "error":
-            raise EngineFailedError(
-                str(message["message"]), code=str(message["code"]), fix=str(message.get("fix", ""))
-            )
-        return engine_event(message)
-    except MALFORMED as error:
-        raise EngineFailedError(
-            f"The engine child sent a message that can't be read: {error!r}.", code="engine_protocol_error"
-        ) from error

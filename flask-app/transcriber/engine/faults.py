@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..domain.selftest import FIXES
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
@@ -115,5 +117,5 @@ def not_finite(where: str) -> Fault:
     return Fault(
         code="numbers_not_finite",
         message=f"The device computed numbers that are not finite ({where}).",
-        fix="Use another compute type: float32 or int8_float32 in place of float16 (cards such as GTX 16xx need it).",
+        fix=FIXES["numbers_not_finite"],
     )

@@ -7,6 +7,7 @@ import queue
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..domain.selftest import SelfTestReport
 from .arrays import Features, Samples
 from .decoding import DecodedWindow, Row
 from .faults import Fault, FaultError, fault_of
@@ -22,6 +23,14 @@ _IDLE_SECONDS = 0.5
 
 #: Rows of several jobs through the model.
 DecodeBatch = Callable[[Sequence[Row]], list[DecodedWindow]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaneWork:
+    """What a lane can do: decode a batch, and test the engine."""
+
+    decode: DecodeBatch
+    selftest: Callable[[], SelfTestReport]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +60,15 @@ class BatchEnded:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SelfTestEnded:
+    """To the batcher: a self-test is over, and this lane is free again."""
+
+    lane: Lane
+    test_id: int
+    report: SelfTestReport
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LaneBroke:
     """To the batcher: the process can't go on."""
 
@@ -58,39 +76,60 @@ class LaneBroke:
 
 
 class Lane:
-    """Decodes one batch at a time. `batch` is the number of the one in work; the batcher's thread keeps it."""
+    """Decodes one batch at a time, or tests the engine between two.
+
+    `batch` is the number of the one in work, `test_id` that of the test; the batcher's thread keeps both.
+    """
 
     def __init__(
         self,
-        decode: DecodeBatch,
+        work: LaneWork,
         log_mel: Callable[[Samples], Features],
-        post: Callable[[BatchEnded | LaneBroke], None],
+        post: Callable[[BatchEnded | SelfTestEnded | LaneBroke], None],
     ) -> None:
         self.batch: int | None = None
-        self._decode_batch = decode
+        self.test_id: int | None = None
+        self._work = work
         self._log_mel = log_mel
         self._post = post
-        self._batches: queue.SimpleQueue[list[Taken]] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[list[Taken] | None] = queue.SimpleQueue()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it can be given work."""
+        return self.batch is None and self.test_id is None
 
     def start(self, batch: list[Taken]) -> None:
         """Decode this next; BatchEnded tells the rest."""
         self._batches.put(batch)
 
+    def start_test(self, test_id: int) -> None:
+        """Test the engine next; SelfTestEnded tells the rest."""
+        self.test_id = test_id
+        self._batches.put(None)
+
     def run(self) -> None:
         """Thread: work until the process ends."""
         try:
             while True:
-                self._post(BatchEnded(lane=self, outcomes=tuple(self._decode(self._next_batch()))))
+                batch = self._next_batch()
+                self._post(self._ended(batch) if batch is not None else self._tested())
         except Exception as error:  # noqa: BLE001 - the thread's boundary; the batcher ends the process
             self._post(LaneBroke(error=error))
 
-    def _next_batch(self) -> list[Taken]:
-        """The next one. A lane that has nothing to do for a moment gives the memory of the last one back."""
+    def _next_batch(self) -> list[Taken] | None:
+        """The next one; None for a self-test. A lane without work for a moment gives its last memory back."""
         try:
             return self._batches.get(timeout=_IDLE_SECONDS)
         except queue.Empty:
             give_back()
             return self._batches.get()
+
+    def _ended(self, batch: list[Taken]) -> BatchEnded:
+        return BatchEnded(lane=self, outcomes=tuple(self._decode(batch)))
+
+    def _tested(self) -> SelfTestEnded:
+        return SelfTestEnded(lane=self, test_id=self.test_id or 0, report=self._work.selftest())
 
     def _decode(self, batch: list[Taken]) -> list[Outcome]:
         """Decode; after a failure in halves, so that one bad window, or too little memory, costs one job."""
@@ -98,7 +137,7 @@ class Lane:
         if not batch:
             return []
         try:
-            decoded = self._decode_batch([taken.row for taken in batch])
+            decoded = self._work.decode([taken.row for taken in batch])
         except Exception as error:  # noqa: BLE001 - the boundary between jobs; a fault is told, or ends the process
             return self._decode_halves(batch, fault_of(error))
         return [self._outcome(taken, result) for taken, result in zip(batch, decoded, strict=True)]

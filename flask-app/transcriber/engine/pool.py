@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Protocol
 
 import structlog
 
 from ..domain.errors import EngineStartError, ModelNotFoundError, ShuttingDownError, TranscriberError
 from ..domain.ports import Clock, Engine, EngineInfo
 from .catalogue import canonical_name
+from .slots import Launch, PooledEngine, Running, Slot
+
+__all__ = ["ChildEnginePool", "Launch", "PooledEngine"]
 
 _log = structlog.get_logger()
 
@@ -27,57 +28,7 @@ _WASTE_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
 
 
-class PooledEngine(Engine, Protocol):
-    """What the pool needs of an engine, besides lending it."""
-
-    @property
-    def alive(self) -> bool: ...
-
-    @property
-    def wasted_seconds(self) -> float:
-        """For how long it has computed for nobody; 0: it does not."""
-        ...
-
-    def close(self, grace: float = ...) -> None: ...
-
-
-#: Starts the engine for a device and a model; raises EngineStartError, ModelNotFoundError.
-Launch = Callable[[str, str], PooledEngine]
-
 _Key = tuple[str, str]
-
-
-@dataclass(eq=False, slots=True)
-class _Running:
-    """An engine, since when it is up, how many borrowers it has, and when it was last given back."""
-
-    engine: PooledEngine
-    started: float
-    last_used: float
-    lent: int = 0
-
-
-@dataclass(eq=False, slots=True)
-class _Slot:
-    """The place of one device and model, with or without an engine in it."""
-
-    running: _Running | None = None
-    starting: bool = False
-    #: Engines taken out of other slots to make room; they end before this one's starts.
-    evicted: list[PooledEngine] = field(default_factory=list)
-    #: Started at boot, and to be started again whenever it dies.
-    keep: bool = False
-    #: Its engine died or was discarded, so the next start is a restart.
-    lost: bool = False
-    #: Failures in a row: starts that failed, and engines that died young.
-    failures: int = 0
-    next_try: float = 0.0
-    #: Why the newest start failed; None if it succeeded.
-    error: TranscriberError | None = None
-
-    @property
-    def is_occupied(self) -> bool:
-        return self.starting or self.running is not None
 
 
 class ChildEnginePool:
@@ -102,10 +53,12 @@ class ChildEnginePool:
         self._clock = clock
         self._busy_timeout = busy_timeout
         self._changed = threading.Condition()
-        self._slots: dict[_Key, _Slot] = {}
+        self._slots: dict[_Key, Slot] = {}
         #: Taken out of their slots, still to be cleaned up after.
         self._dead: deque[PooledEngine] = deque()
         self._start_errors: dict[str, TranscriberError] = {}
+        #: By device: what was ended with nothing wrong.
+        self._rested: dict[str, EngineInfo] = {}
         self._stopped = threading.Event()
         #: Engines started again after the one before them died or was discarded.
         self.restarts = 0
@@ -127,20 +80,37 @@ class ChildEnginePool:
     def running(self) -> tuple[EngineInfo, ...]:
         """The children that are up now."""
         with self._changed:
+            return tuple(engine.info for engine in self.engines())
+
+    def engines(self) -> tuple[PooledEngine, ...]:
+        """The same, as engines that nobody borrows: for looking at them without keeping them."""
+        with self._changed:
             engines = [slot.running.engine for slot in self._slots.values() if slot.running]
-        return tuple(engine.info for engine in engines if engine.alive)
+        return tuple(engine for engine in engines if engine.alive)
+
+    def at_rest(self, device: str) -> EngineInfo | None:
+        """The engine of this device that was ended to make room, with nothing wrong and none started since."""
+        with self._changed:
+            return self._rested.get(device)
 
     def last_start_error(self, device: str) -> TranscriberError | None:
         """Why the newest start on this device failed; None if it succeeded or there was none."""
         with self._changed:
             return self._start_errors.get(device)
 
-    def discard(self, engine: Engine) -> None:
-        """End this child; the next lend starts a fresh one. Jobs of others in it end as crashed."""
+    def discard(self, engine: Engine, error: TranscriberError | None = None) -> None:
+        """End this child; the next lend starts a fresh one. Jobs of others in it end as crashed.
+
+        error: what it is unfit for. The supervisor then starts a fresh one, and until one is up this is its error.
+        """
         with self._changed:
-            for slot in self._slots.values():
-                if slot.running is not None and slot.running.engine is engine:
-                    self._lose(slot, slot.running)
+            for (device, _), slot in self._slots.items():
+                if slot.running is None or slot.running.engine is not engine:
+                    continue
+                self._lose(slot, slot.running)
+                if error is not None:
+                    slot.error, slot.revive = error, True
+                    self._start_errors[device] = error
         self._end_dead()
 
     def ensure(self, device: str, model: str) -> None:
@@ -150,7 +120,7 @@ class ChildEnginePool:
         """
         key = (device, canonical_name(model))
         with self._changed:
-            self._slots.setdefault(key, _Slot()).keep = True
+            self._slots.setdefault(key, Slot()).keep = True
         self._give_back(self._borrow(key))
 
     def tend(self) -> None:
@@ -192,20 +162,20 @@ class ChildEnginePool:
 
     # Borrowing
 
-    def _borrow(self, key: _Key) -> _Running:
+    def _borrow(self, key: _Key) -> Running:
         with self._changed:
             running = self._take(key)
         self._end_dead()
         return running or self._start(key)
 
-    def _take(self, key: _Key) -> _Running | None:
+    def _take(self, key: _Key) -> Running | None:
         """Under the lock: the engine, once it is there; None when the caller is to start it."""
         deadline: float | None = None
         while True:
             if self._stopped.is_set():
                 raise ShuttingDownError()
             self._lose_dead()
-            slot = self._slots.setdefault(key, _Slot())
+            slot = self._slots.setdefault(key, Slot())
             if slot.running is not None:
                 slot.running.lent += 1
                 return slot.running
@@ -219,14 +189,14 @@ class ChildEnginePool:
                 deadline = deadline or self._clock.monotonic() + self._busy_timeout
                 self._wait_for_room(deadline)
 
-    def _wait_for_start(self, slot: _Slot) -> None:
+    def _wait_for_start(self, slot: Slot) -> None:
         """Wait for somebody else's start; its failure is ours too."""
         while slot.starting and not self._stopped.is_set():
             self._changed.wait()
         if slot.error is not None:
             raise _again(slot)
 
-    def _failed_just_now(self, slot: _Slot) -> bool:
+    def _failed_just_now(self, slot: Slot) -> bool:
         """Whether the last start failed, and it is too early to try again. A missing model may come any time."""
         if slot.error is None or isinstance(slot.error, ModelNotFoundError):
             return False
@@ -242,7 +212,7 @@ class ChildEnginePool:
             )
         self._changed.wait(left)
 
-    def _give_back(self, running: _Running) -> None:
+    def _give_back(self, running: Running) -> None:
         with self._changed:
             running.lent -= 1
             running.last_used = self._clock.monotonic()
@@ -250,12 +220,14 @@ class ChildEnginePool:
 
     # Room
 
-    def _reserve(self, slot: _Slot) -> bool:
+    def _reserve(self, slot: Slot) -> bool:
         """Under the lock: make the slot the caller's to start, ending the engine idle longest if need be."""
         if self._room() <= 0:
             victim = self._idle_longest()
             if victim is None or victim.running is None:
                 return False
+            info = victim.running.engine.info
+            self._rested[info.device] = info
             slot.evicted.append(victim.running.engine)
             victim.running = None
         slot.starting = True
@@ -264,7 +236,7 @@ class ChildEnginePool:
     def _room(self) -> int:
         return self._max_engines - sum(slot.is_occupied for slot in self._slots.values())
 
-    def _idle_longest(self) -> _Slot | None:
+    def _idle_longest(self) -> Slot | None:
         """The slot to evict: nobody works there; one that is to be kept up comes last."""
         idle = [
             (slot.keep, slot.running.last_used, slot)
@@ -281,14 +253,14 @@ class ChildEnginePool:
                 return None
             now = self._clock.monotonic()
             for key, slot in self._slots.items():
-                if slot.keep and not slot.is_occupied and now >= slot.next_try:
+                if (slot.keep or slot.revive) and not slot.is_occupied and now >= slot.next_try:
                     slot.starting = True
                     return key
         return None
 
     # Starting
 
-    def _start(self, key: _Key) -> _Running:
+    def _start(self, key: _Key) -> Running:
         """Start the engine of a reserved slot and lend it to the caller."""
         device, model = key
         with self._changed:
@@ -307,7 +279,7 @@ class ChildEnginePool:
             raise ShuttingDownError()
         return running
 
-    def _note_start(self, key: _Key, engine: PooledEngine) -> _Running | None:
+    def _note_start(self, key: _Key, engine: PooledEngine) -> Running | None:
         """Put the engine into its slot, lent to the caller; None when the pool was closed meanwhile."""
         now = self._clock.monotonic()
         with self._changed:
@@ -315,8 +287,9 @@ class ChildEnginePool:
             if self._stopped.is_set():
                 return None
             slot = self._slots[key]
-            slot.starting, slot.error = False, None
-            slot.running = _Running(engine=engine, started=now, last_used=now, lent=1)
+            slot.starting, slot.error, slot.revive = False, None, False
+            self._rested.pop(key[0], None)
+            slot.running = Running(engine=engine, started=now, last_used=now, lent=1)
             self.restarts += slot.lost
             slot.lost = False
             self._start_errors.pop(key[0], None)
@@ -335,11 +308,12 @@ class ChildEnginePool:
             slot.error = error if isinstance(error, TranscriberError) else EngineStartError(repr(error))
             self._put_off(slot)
             self._start_errors[key[0]] = slot.error
+            self._rested.pop(key[0], None)
             if isinstance(error, ModelNotFoundError) and not slot.keep:
                 # Names come from requests: they must not pile up here.
                 del self._slots[key]
 
-    def _put_off(self, slot: _Slot) -> None:
+    def _put_off(self, slot: Slot) -> None:
         slot.failures += 1
         delay = min(_LONGEST_BACKOFF_SECONDS, 2.0 ** min(slot.failures - 1, 10))
         slot.next_try = self._clock.monotonic() + delay
@@ -362,9 +336,10 @@ class ChildEnginePool:
                 _log.warning("engine_abandoned", engine_pid=running.engine.info.pid)
                 self._lose(slot, running)
 
-    def _lose(self, slot: _Slot, running: _Running) -> None:
+    def _lose(self, slot: Slot, running: Running) -> None:
         """Under the lock: the slot's engine is no more. One that died young puts the supervisor off."""
         self._dead.append(running.engine)
+        self._rested.pop(running.engine.info.device, None)
         slot.running, slot.lost = None, True
         if self._clock.monotonic() - running.started >= _LONGEST_BACKOFF_SECONDS:
             slot.failures = 0
@@ -388,7 +363,7 @@ class ChildEnginePool:
                 _log.exception("engine_supervisor_failed")
 
 
-def _again(slot: _Slot) -> TranscriberError:
+def _again(slot: Slot) -> TranscriberError:
     """The slot's error, to be raised in another thread than the one it came from."""
     error = slot.error or EngineStartError()
     return error.with_traceback(None)

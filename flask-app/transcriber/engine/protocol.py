@@ -8,13 +8,17 @@ to the child
               segments (in them), last_end (of their last one, s), history[token]|null,
               plan|null{windows[[start, end]], speech[[[start, end]]], duration_after_vad, vad_seconds}}
   cancel      job_id
+  selftest    test_id          test the engine between two batches
   shutdown    (a closed socket means the same)
 
 from the child
   ready          pid, device, device_index, device_name|null, device_uuid|null, model, compute_type,
                  requested_compute_type, supported_compute_types[], load_seconds, warmup_seconds,
-                 warmup_device
-  start_failed   code, message, fix                     then the child exits
+                 warmup_device, selftest{SelfTestReport's fields}, which has passed,
+                 reference|null{what a CPU made of the clip, to be kept: reference.py}
+  start_failed   code, message, fix, selftest|null      then the child exits
+  selftest_started  test_id
+  selftest_ended    test_id, report{SelfTestReport's fields}
   language       job_id, language, language_probability
   plan           job_id, first_index, windows[[start, end]], speech[[[start, end]]] (chunks of each window;
                  all in samples), is_complete, duration_after_vad, vad_seconds     as windows are found

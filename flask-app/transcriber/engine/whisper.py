@@ -86,6 +86,7 @@ class Encoded:
 
     def __init__(self, view: ctranslate2.StorageView, device: str | None = None) -> None:
         self._view = view
+        self._wide: ctranslate2.StorageView | None = None
         self._host: Features | None = None
         self.device: str = device or str(view.device)
 
@@ -100,6 +101,19 @@ class Encoded:
     @property
     def rows(self) -> int:
         return int(self._view.shape[0])
+
+    @property
+    def address(self) -> int | None:
+        """Where it begins in the GPU's memory; None in the host's."""
+        if self.device == "cpu":
+            return None
+        try:
+            interface = self._view.__cuda_array_interface__
+        except (AttributeError, RuntimeError, TypeError, ValueError):
+            # bfloat16 has no place in the interface. The copy lies where the original does, and is kept as long.
+            self._wide = self._view.to(ctranslate2.DataType.float32)
+            interface = self._wide.__cuda_array_interface__
+        return int(interface["data"][0])
 
     def select(self, rows: Sequence[int]) -> ctranslate2.StorageView:
         """These rows. All of them stay where they are; some go through the host, as there is no slicing."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..domain.errors import EngineFailedError, JobCancelledError
 from ..domain.events import (
     EngineEvent,
     Finished,
@@ -18,6 +19,7 @@ from ..domain.events import (
 )
 from ..domain.options import TranscriptionOptions
 from ..domain.ports import EngineInfo
+from ..domain.selftest import SelfTestReport, Step
 from ..domain.transcript import Notice, Segment, Word
 from .protocol import Message
 
@@ -49,7 +51,7 @@ def transcribe_message(job_id: str, order: Order) -> Message:
     }
 
 
-def engine_info(message: Message, started_at: datetime) -> EngineInfo:
+def engine_info(message: Message, started_at: datetime, proven_at: datetime) -> EngineInfo:
     """What the child said of itself when it became ready. Raises one of MALFORMED."""
     return EngineInfo(
         pid=int(message["pid"]),
@@ -65,7 +67,37 @@ def engine_info(message: Message, started_at: datetime) -> EngineInfo:
         load_seconds=float(message["load_seconds"]),
         warmup_seconds=float(message["warmup_seconds"]),
         warmup_device=str(message["warmup_device"]),
+        selftest=selftest_report(message["selftest"]),
+        proven_at=proven_at,
     )
+
+
+def selftest_report(fields: dict[str, Any]) -> SelfTestReport:
+    """What a child found when it tested itself. Raises one of MALFORMED."""
+    return SelfTestReport(
+        device=str(fields["device"]),
+        compute_type=str(fields["compute_type"]),
+        steps=tuple(_step(step) for step in fields["steps"]),
+        seconds=float(fields["seconds"]),
+        run_seconds=_number_or_none(fields["run_seconds"]),
+        cold_seconds=_number_or_none(fields["cold_seconds"]),
+    )
+
+
+def event_or_error(message: Message) -> EngineEvent | None:
+    """The message's event; raises what the message says went wrong: EngineFailedError, JobCancelledError."""
+    try:
+        if message["type"] == "cancelled":
+            raise JobCancelledError()
+        if message["type"] == "error":
+            raise EngineFailedError(
+                str(message["message"]), code=str(message["code"]), fix=str(message.get("fix", ""))
+            )
+        return engine_event(message)
+    except MALFORMED as error:
+        raise EngineFailedError(
+            f"The engine child sent a message that can't be read: {error!r}.", code="engine_protocol_error"
+        ) from error
 
 
 def engine_event(message: Message) -> EngineEvent | None:
@@ -176,6 +208,22 @@ def _notice(fields: dict[str, Any]) -> Notice:
         message=str(fields["message"]),
         param=_text_or_none(fields.get("param")),
     )
+
+
+def _step(fields: dict[str, Any]) -> Step:
+    return Step(
+        name=str(fields["name"]),
+        outcome=str(fields["outcome"]),
+        seconds=float(fields["seconds"]),
+        numbers=dict(fields["numbers"]),
+        code=_text_or_none(fields["code"]),
+        message=_text_or_none(fields["message"]),
+        fix=_text_or_none(fields["fix"]),
+    )
+
+
+def _number_or_none(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _text_or_none(value: object) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..domain.selftest import FIXES
 from ..domain.transcript import FallbackReason
 
 
@@ -238,8 +239,31 @@ CAUSES: dict[str, Cause] = {
     # What the work itself showed.
     "engine_device_mismatch": Cause(
         "The engine said it ran on one device, and its windows ran on another: {detail}.",
-        "Nothing to do at once: the engine is replaced. If it comes back, unset WHISPER_ENGINE_COMMAND and restart.",
+        FIXES["engine_device_mismatch"],
     ),
+    # What the self-test showed.
+    "numbers_not_finite": Cause(
+        "The device computed numbers that are not finite: {detail}.", FIXES["numbers_not_finite"]
+    ),
+    "numbers_differ": Cause(
+        "The engine's numbers are not those that a CPU computes: {detail}.", FIXES["numbers_differ"]
+    ),
+    "words_differ": Cause(
+        "The engine did not hear the words of the self-test's clip: {detail}.", FIXES["words_differ"]
+    ),
+    "engine_too_slow": Cause(
+        "The engine is more than three times as slow as it was on this GPU: {detail}.",
+        FIXES["engine_too_slow"],
+    ),
+    "selftest_timeout": Cause(
+        "The engine did not answer when it was to test itself: {detail}.", FIXES["selftest_timeout"]
+    ),
+    "cublas_not_the_chosen": Cause(
+        "Another libcublas.so.12 was loaded than the one that was chosen: {detail}.",
+        "Run '.venv/bin/python -m pip install --force-reinstall nvidia-cublas-cu12', take other folders with a libcublas "
+        "out of LD_LIBRARY_PATH, and restart.",
+    ),
+    # What a job showed.
     "mixed_devices": Cause(
         "Only a part of this job ran on the GPU: {detail}.",
         "Send it again for a run on the GPU alone; see /diagnostics for why the GPU engine ended.",

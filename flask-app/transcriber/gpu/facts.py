@@ -148,3 +148,12 @@ class GpuStatus(ProbeReport):
         """Folders of the chosen libraries that are needed, each once, in order."""
         chosen = [library.chosen for library in self.libraries if library.needed]
         return tuple(dict.fromkeys(str(Path(c.path).parent) for c in chosen if c is not None))
+
+    @property
+    def cublas_paths(self) -> tuple[str, ...]:
+        """The chosen files of cuBLAS in the order to load them: the one that needs nothing first."""
+        names = ("libcublasLt.so.", "libcublas.so.")
+        chosen = [
+            library.chosen for name in names for library in self.libraries if library.name.startswith(name)
+        ]
+        return tuple(candidate.path for candidate in chosen if candidate is not None)

@@ -78,8 +78,8 @@ def after_engine_failure(decision: DeviceDecision, error: EngineError) -> Device
 
 
 def reason_of_engine_failure(error: EngineError) -> FallbackReason:
-    """Why a GPU engine failed: the cause its text names, else its own code and words."""
-    if error.code in causes.CAUSES:
+    """Why a GPU engine failed: its own code where it names a cause, else the cause that its text names, else its words."""
+    if error.code in causes.CAUSES and error.code != "cuda_error":
         return FallbackReason(
             code=error.code, message=error.message, fix=error.fix or causes.CAUSES[error.code].fix
         )
@@ -130,7 +130,7 @@ def _unsupported(name: str, setting: str, supported: tuple[str, ...], device: st
 
 
 def find_proven(engines: tuple[EngineInfo, ...]) -> EngineInfo | None:
-    """An engine whose own warm-up ran on the GPU. A claim without that is no proof."""
+    """An engine whose own self-test ran on the GPU. A claim without that is no proof."""
     return next(
         (e for e in engines if e.device == "cuda" and e.warmup_device.partition(":")[0] == "cuda"), None
     )
@@ -140,8 +140,9 @@ def find_proven(engines: tuple[EngineInfo, ...]) -> EngineInfo | None:
 class GpuSituation:
     """All that bears on whether the GPU serves: the policy, the probe, the engines.
 
-    `wants_gpu`: WHISPER_DEFAULT_USE_GPU. `failure`: how the last start of a GPU engine failed, if no
-    start has succeeded since.
+    `wants_gpu`: WHISPER_DEFAULT_USE_GPU. `failure`: how the last start of a GPU engine failed, or why the last one was
+    ended as unfit, if no start has succeeded since. `at_rest`: a GPU engine that was ended to make room, with nothing
+    wrong: its proof stands, with its date.
     """
 
     policy: str
@@ -149,11 +150,17 @@ class GpuSituation:
     engines: tuple[EngineInfo, ...] = ()
     wants_gpu: bool = True
     failure: FallbackReason | None = None
+    at_rest: EngineInfo | None = None
 
     @property
     def proven(self) -> EngineInfo | None:
-        """The engine that has proven the GPU."""
-        return find_proven(self.engines)
+        """The engine that has proven the GPU; if none is loaded, the one that had proven it until it was put to rest."""
+        return find_proven(self.engines) or self._proven_at_rest
+
+    @property
+    def _proven_at_rest(self) -> EngineInfo | None:
+        is_well = self.status.usable and self.failure is None
+        return find_proven((self.at_rest,)) if self.at_rest is not None and is_well else None
 
     @property
     def cause(self) -> FallbackReason | None:
@@ -187,7 +194,14 @@ def gpu_health(situation: GpuSituation) -> tuple[bool, dict[str, Any]]:
     if proven is None:
         cause = situation.cause or causes.reason("gpu_not_proven")
         return False, {**_body("failed", situation.policy, cause), "gpu_proven": False}
-    facts = {"device_name": proven.device_name, "device_uuid": proven.device_uuid, "engine_pid": proven.pid}
+    proven_at = proven.proven_at or proven.started_at
+    facts = {
+        "device_name": proven.device_name,
+        "device_uuid": proven.device_uuid,
+        "engine_pid": proven.pid,
+        "is_loaded": proven in situation.engines,
+        "proven_at": proven_at.isoformat(),
+    }
     return True, {**_body("ok", situation.policy, None), "gpu_proven": True, **facts}
 
 

@@ -43,6 +43,13 @@ def write_whole(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
         sync_path(path.parent)
 
 
+def write_small(path: Path, data: bytes) -> None:
+    """The same, in a folder that is made if it is not there."""
+    with storage_errors():
+        path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    write_whole(path, data)
+
+
 def sync_path(path: Path) -> None:
     """fsync one file or folder."""
     descriptor = os.open(path, os.O_RDONLY)

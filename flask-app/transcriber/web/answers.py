@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -157,6 +157,45 @@ class HealthAnswer(BaseModel):
     """The state, and what it rests on; without a key the status alone."""
 
     status: str
+
+
+class StepAnswer(BaseModel):
+    """One step of a self-test; `code`, `message` and `fix` of one that failed."""
+
+    name: str = Field(description="visible, usable, computed, fast")
+    outcome: str = Field(description="passed, failed, not_applicable, skipped")
+    seconds: float
+    numbers: dict[str, Any]
+    code: str | None
+    message: str | None
+    fix: str | None
+
+
+class SelfTestQuery(BaseModel):
+    """Which engine to test."""
+
+    device: Literal["cuda", "cpu"] | None = Field(
+        default=None, description="absent: the engine that serves requests without wishes"
+    )
+
+
+class SelfTestAnswer(BaseModel):
+    """What a self-test found."""
+
+    outcome: str = Field(description="passed, failed, slow (once; twice in a row is failed), skipped")
+    device: str = Field(description="where the encoder's output lay")
+    compute_type: str
+    model: str
+    engine_pid: int | None
+    tested_at: datetime
+    proven_at: datetime | None = Field(description="when it last passed")
+    seconds: float = Field(description="until the answer, with the wait for the batch in work")
+    run_seconds: float | None = Field(description="one warm pass over the clip; the median of three on a GPU")
+    cold_seconds: float | None = Field(description="the first pass of a new engine")
+    steps: list[StepAnswer]
+    code: str | None
+    message: str | None
+    fix: str | None
 
 
 class DiagnosticsAnswer(BaseModel):

@@ -7,9 +7,11 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, make_response, render_template
+from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as Answered
 
-from .answers import DiagnosticsAnswer
+from ..domain import errors as e
+from .answers import DiagnosticsAnswer, SelfTestAnswer, SelfTestQuery
 from .current import application
 from .negotiation import wants_html
 from .operations import HTML, JSON, Answer, Operation
@@ -32,6 +34,35 @@ def show() -> Response:
     response = _page(facts) if wants_html() else jsonify(facts)
     response.vary.add("Accept")
     return response
+
+
+@bp.post("/diagnostics/selftest")
+@Operation(
+    "Test an engine now",
+    tag="Health",
+    answers={
+        200: Answer("It passed; or none is loaded, and `outcome` is `skipped`.", {JSON: SelfTestAnswer}),
+        303: Answer("To the page that shows it, for browsers.", headers=("Location",)),
+        503: Answer("It failed, or was too slow.", {JSON: SelfTestAnswer}),
+    },
+    query=SelfTestQuery,
+    raises=(e.InvalidParameterError,),
+)
+def selftest() -> Answered | tuple[Response, int]:
+    """The engine that serves requests without wishes, between two of its batches; none is started for it."""
+    device = _given_device()
+    finding = application().selftest(device)
+    if wants_html():
+        return redirect(url_for("diagnostics.show", _anchor="selftests"), 303)
+    return jsonify(finding.to_dict()), 200 if finding.outcome in ("passed", "skipped") else 503
+
+
+def _given_device() -> str | None:
+    """Raises InvalidParameterError."""
+    device = request.args.get("device", "")
+    if device not in ("", "cuda", "cpu"):
+        raise e.InvalidParameterError("device", device, "cuda or cpu")
+    return device or None
 
 
 def _page(facts: dict[str, Any]) -> Response:

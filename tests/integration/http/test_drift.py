@@ -25,6 +25,8 @@ def test_changed_driver_is_shown_after_the_next_start(tmp_path: Path, environmen
     with Server(tmp_path / "data", env=environment | {"FAKE_DRVVER": "13000"}) as server:
         second = server.get("/diagnostics").json
         page = server.get("/diagnostics", headers={"Accept": "text/html"}).text
+        tested = server.request("POST", "/diagnostics/selftest")
+        engines = server.get("/diagnostics").json["engines"]
         log = server.log_text()
 
     assert first["changes"] == []
@@ -32,5 +34,7 @@ def test_changed_driver_is_shown_after_the_next_start(tmp_path: Path, environmen
     assert first["snapshot"]["sha256"] != second["snapshot"]["sha256"]
     assert second["changes"][0]["effect"] in html.unescape(page.partition("<textarea")[0])
     assert "capability_changed" in log
+    # Nobody has asked for an engine yet, and a self-test does not either.
+    assert (tested.status, tested.json["outcome"], engines) == (200, "skipped", [])
     stored = sorted((tmp_path / "data/snapshots").iterdir())
     assert [json.loads(path.read_bytes())["cuda"] for path in stored] == ["12.8", "13.0"]

@@ -12,12 +12,14 @@ import pytest
 
 from engine_driver import write_pcm
 from transcriber.domain.options import TranscriptionOptions
+from transcriber.domain.selftest import SelfTestReport, Step
 from transcriber.domain.transcript import Segment
 from transcriber.engine.arrays import Features, Samples
-from transcriber.engine.batcher import Batcher, Cancelled, Submitted
+from transcriber.engine.batcher import Batcher, Cancelled, SelfTestOrdered, Submitted
 from transcriber.engine.decoding import DecodedWindow, Row
 from transcriber.engine.faults import FaultError
 from transcriber.engine.job import JobSpec, Resumed
+from transcriber.engine.lane import LaneWork
 from transcriber.engine.telling import PlanTotals, Told
 from transcriber.engine.windows import SpeechChunk, Window, rest_of
 
@@ -49,6 +51,11 @@ class FakeVad:
         return [np.ones(len(inputs["input"]), np.float32), inputs["h"], inputs["c"]]
 
 
+def passing() -> SelfTestReport:
+    steps = (Step(name="computed", outcome="passed"),)
+    return SelfTestReport(device="cpu", compute_type="int8_float32", steps=steps, seconds=0.1)
+
+
 class Desk:
     """A batcher on its own thread, with a decoder that the test gives, and the messages it sent."""
 
@@ -60,13 +67,14 @@ class Desk:
         model: FakeModel | None = None,
         has_short_lane: bool = False,
         vad: FakeVad | None = None,
+        selftest: Callable[[], SelfTestReport] = passing,
     ) -> None:
         self.messages: list[dict[str, Any]] = []
         self.fault: FaultError | None = None
         self._changed = threading.Condition()
         self.batcher = Batcher(
             model=model or FakeModel(),
-            decode=decode,
+            work=LaneWork(decode=decode, selftest=selftest),
             vad=vad or FakeVad(),
             driver=None,
             batch_size=batch_size,
@@ -631,3 +639,65 @@ def test_audio_that_is_not_there_fails_its_job(tmp_path: Path, short: Path) -> N
 
     assert desk.messages_of("gone")[-1]["code"] == "engine_failed"
     assert desk.messages_of("next")[-1]["type"] == "done"
+
+
+def of_test(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [message for message in messages if message["type"].startswith("selftest")]
+
+
+def test_a_self_test_waits_for_the_batch_in_work_and_goes_before_the_next(long: Path) -> None:
+    events: list[str] = []
+    in_batch, ordered = threading.Event(), threading.Event()
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        events.append("batch begins")
+        in_batch.set()
+        assert ordered.wait(20)
+        events.append("batch ends")
+        return decode_all(rows)
+
+    def selftest() -> SelfTestReport:
+        events.append("test")
+        return passing()
+
+    desk = Desk(decode, selftest=selftest)
+    desk.submit("a", long, language="en")
+    assert in_batch.wait(20)
+    desk.batcher.post(SelfTestOrdered(test_id=7))
+    ordered.set()
+    desk.messages_of("a")
+
+    assert events[:4] == ["batch begins", "batch ends", "test", "batch begins"]
+    assert [(m["type"], m["test_id"]) for m in of_test(desk.messages)] == [
+        ("selftest_started", 7),
+        ("selftest_ended", 7),
+    ]
+    assert of_test(desk.messages)[1]["report"]["steps"][0]["name"] == "computed"
+
+
+def test_an_idle_engine_is_tested_at_once() -> None:
+    desk = Desk(decode_all)
+
+    desk.batcher.post(SelfTestOrdered(test_id=1))
+    desk.wait_for("selftest_ended")
+
+    assert len(of_test(desk.messages)) == 2
+
+
+def test_with_two_lanes_the_short_one_goes_on_while_the_engine_is_tested(short: Path) -> None:
+    release = threading.Event()
+
+    def selftest() -> SelfTestReport:
+        assert release.wait(20)
+        return passing()
+
+    desk = Desk(decode_all, has_short_lane=True, selftest=selftest)
+    desk.batcher.post(SelfTestOrdered(test_id=1))
+    desk.wait_for("selftest_started")
+    desk.submit("clip", short, lane="short")
+    desk.messages_of("clip")
+    is_tested_meanwhile = any(m["type"] == "selftest_ended" for m in desk.messages)
+    release.set()
+    desk.wait_for("selftest_ended")
+
+    assert not is_tested_meanwhile

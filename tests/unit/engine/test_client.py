@@ -483,3 +483,78 @@ def test_works_under_gevent() -> None:
 
     assert done.stdout.splitlines()[-1:] == ["all well"], done.stderr
     assert done.returncode == 0
+
+
+def test_live_child_tests_itself_and_its_proof_is_renewed(start: Start) -> None:
+    engine = start(device="cuda")
+    before = engine.info.proven_at
+
+    report = engine.selftest(10)
+
+    assert report.passed and report.device == "cuda"
+    assert before is not None and engine.info.proven_at is not None
+    assert engine.info.proven_at > before
+    assert engine.info.selftest == report
+
+
+@pytest.mark.parametrize(
+    ("word", "code"),
+    [
+        ("nan", "numbers_not_finite"),
+        ("differ", "numbers_differ"),
+        ("words", "words_differ"),
+        ("cpu", "engine_device_mismatch"),
+    ],
+)
+def test_child_that_fails_its_first_test_does_not_become_ready(start: Start, word: str, code: str) -> None:
+    with pytest.raises(EngineStartError) as caught:
+        start("--selftest", word, device="cuda")
+
+    assert (caught.value.code, bool(caught.value.fix)) == (code, True)
+
+
+def test_refusal_carries_what_the_test_found(start: Start) -> None:
+    with pytest.raises(EngineStartError) as caught:
+        start("--selftest", "differ", device="cuda")
+
+    assert caught.value.selftest is not None
+    assert [step.outcome for step in caught.value.selftest.steps] == [
+        "passed",
+        "passed",
+        "failed",
+        "skipped",
+    ]
+
+
+@pytest.mark.parametrize(("word", "code"), [("nan", "numbers_not_finite"), ("cpu", "engine_device_mismatch")])
+def test_child_that_drifts_is_found_out_and_keeps_its_old_proof(
+    start: Start, tmp_path: Path, word: str, code: str
+) -> None:
+    engine = start("--selftest-file", str(tmp_path / "word"), device="cuda")
+    before = engine.info.proven_at
+    (tmp_path / "word").write_text(word)
+
+    report = engine.selftest(10)
+
+    assert report.failure is not None and report.failure.code == code
+    assert engine.info.proven_at == before
+
+
+def test_child_that_is_silent_in_its_test_is_named(start: Start, tmp_path: Path) -> None:
+    engine = start("--selftest-file", str(tmp_path / "word"))
+    (tmp_path / "word").write_text("hang")
+
+    with pytest.raises(EngineFailedError) as caught:
+        engine.selftest(0.2)
+
+    assert caught.value.code == "selftest_timeout"
+
+
+def test_child_that_dies_in_its_test_is_a_crash(start: Start, tmp_path: Path) -> None:
+    engine = start("--selftest-file", str(tmp_path / "word"))
+    (tmp_path / "word").write_text("die")
+
+    with pytest.raises(EngineCrashedError):
+        engine.selftest(10)
+    with pytest.raises(EngineCrashedError):
+        engine.selftest(10)

@@ -415,3 +415,64 @@ def test_engine_that_comes_up_after_the_close_is_ended(pool: ChildEnginePool, la
             starter.result(20)
 
     assert launch.engines[0].closed == 1
+
+
+def test_unfit_engine_is_the_error_of_its_device_until_a_fresh_one_is_up(
+    pool: ChildEnginePool, launch: Launcher, clock: HeldClock
+) -> None:
+    unfit = EngineStartError("It computes wrongly.", code="numbers_differ")
+
+    pool.discard(borrow(pool, "cuda"), unfit)
+
+    assert (pool.last_start_error("cuda"), pool.running()) == (unfit, ())
+    with pytest.raises(EngineStartError, match="wrongly"):
+        borrow(pool, "cuda")
+    pool.tend()
+    assert launch.tries == 1
+    clock.seconds += 1.1
+    pool.tend()
+    assert launch.tries == 2
+    assert pool.last_start_error("cuda") is None
+    assert len(pool.running()) == 1
+
+
+def test_engine_that_is_only_discarded_is_not_started_again_by_itself(
+    pool: ChildEnginePool, launch: Launcher, clock: HeldClock
+) -> None:
+    pool.discard(borrow(pool, "cuda"))
+    clock.seconds += 100
+    pool.tend()
+
+    assert launch.tries == 1
+
+
+def test_engine_that_made_room_rests_until_another_starts_or_is_lost(
+    pool: ChildEnginePool, clock: HeldClock
+) -> None:
+    first = borrow(pool, "cuda")
+    clock.seconds += 1
+    borrow(pool, "cpu")
+    clock.seconds += 1
+    borrow(pool, "cpu", "tiny")
+
+    assert pool.at_rest("cuda") is first.info
+    borrow(pool, "cuda")
+    assert pool.at_rest("cuda") is None
+
+
+def test_engine_that_died_does_not_rest(pool: ChildEnginePool) -> None:
+    borrow(pool, "cuda").alive = False
+    pool.tend()
+
+    assert pool.at_rest("cuda") is None
+
+
+def test_looking_at_engines_neither_borrows_nor_keeps_them(pool: ChildEnginePool, clock: HeldClock) -> None:
+    first = borrow(pool, "cuda")
+    clock.seconds += 1
+    second = borrow(pool, "cpu")
+    clock.seconds += 1
+
+    assert pool.engines() == (first, second)
+    borrow(pool, "cpu", "tiny")
+    assert pool.engines()[0] is second

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from fake_gpu import make_device, make_engine, make_status, make_status_without_driver
+from fake_gpu import NOW, make_device, make_engine, make_status, make_status_without_driver
 from transcriber.domain.errors import ConfigError, EngineCrashedError, EngineStartError, GpuRequiredError
+from transcriber.domain.transcript import FallbackReason
 from transcriber.gpu.policy import (
     DeviceDecision,
     GpuSituation,
@@ -18,6 +19,7 @@ from transcriber.gpu.policy import (
     find_proven,
     gpu_health,
     readiness,
+    reason_of_engine_failure,
 )
 
 GOOD = make_status()
@@ -201,3 +203,30 @@ def test_failed_engine_start_degrades_a_usable_gpu() -> None:
 
     assert ready
     assert (body["status"], body["fallback_reason"]["code"]) == ("degraded", "cuda_out_of_memory")
+
+
+SLOW = FallbackReason(code="engine_too_slow", message="It is slow.", fix="Mend it.")
+
+
+def test_engine_at_rest_leaves_its_proof_standing_while_nothing_is_wrong() -> None:
+    rested = make_engine(proven_at=NOW)
+    good = GpuSituation(policy="required", status=make_status(), at_rest=rested)
+    failed = GpuSituation(policy="required", status=make_status(), at_rest=rested, failure=SLOW)
+    gone = GpuSituation(policy="required", status=make_status_without_driver(), at_rest=rested)
+
+    is_proven, body = gpu_health(good)
+
+    assert (is_proven, body["is_loaded"], body["proven_at"]) == (True, False, NOW.isoformat())
+    assert readiness(good)[0]
+    assert not gpu_health(failed)[0] and not readiness(failed)[0]
+    assert not gpu_health(gone)[0] and not readiness(gone)[0]
+
+
+def test_cause_in_the_words_of_cuda_beats_the_engines_code_for_any_error_of_cuda() -> None:
+    words = "CUDA failed with error no kernel image is available for execution on the device"
+
+    found = reason_of_engine_failure(EngineStartError(words, code="cuda_error", fix="See nvidia-smi."))
+    unnamed = reason_of_engine_failure(EngineStartError("CUDA failed with error x", code="cuda_error"))
+
+    assert found.code == "cuda_no_kernel_image"
+    assert (unnamed.code, bool(unnamed.fix)) == ("cuda_error", True)

@@ -1,0 +1,83 @@
+"""The last part of an engine's admission: its speed beside that of earlier days. Only then is it lent to anybody."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import structlog
+
+from ..domain.errors import EngineError, EngineStartError, TranscriberError
+from ..domain.ports import EngineInfo
+from ..domain.selftest import SelfTestReport
+from .catalogue import canonical_name
+from .greeting import unfit
+from .pool import Launch, PooledEngine
+from .speed_book import SpeedBook
+
+_log = structlog.get_logger()
+
+
+class Register(Protocol):
+    """Is told how admissions go."""
+
+    def admitted(self, info: EngineInfo, report: SelfTestReport) -> None: ...
+
+    def refused(self, device: str, model: str, error: EngineStartError) -> None: ...
+
+
+class Admission:
+    """Starts engines, and lets none in that is more than three times too slow twice in a row."""
+
+    def __init__(self, launch: Launch, speeds: SpeedBook, register: Register, timeout: float) -> None:
+        """timeout: seconds that an engine may be silent while it tests itself."""
+        self._launch = launch
+        self._register = register
+        self._speeds = speeds
+        self._timeout = timeout
+
+    def launch(self, device: str, model: str) -> PooledEngine:
+        """An engine that passed. Raises EngineStartError, ModelNotFoundError."""
+        try:
+            return self._start(device, model)
+        except EngineStartError as error:
+            self._register.refused(device, canonical_name(model), error)
+            raise
+
+    def _start(self, device: str, model: str) -> PooledEngine:
+        engine = self._launch(device, model)
+        try:
+            self._admit(engine)
+        except BaseException as error:
+            engine.close(0)
+            if isinstance(error, EngineError) and not isinstance(error, EngineStartError):
+                raise EngineStartError(error.message, code=error.code, fix=error.fix) from error
+            raise
+        return engine
+
+    def _admit(self, engine: PooledEngine) -> None:
+        info = engine.info
+        report = self._judged(engine, info.selftest)
+        if report is None:
+            return
+        if not report.passed:
+            _log.warning("selftest_slow", device=info.device, model=info.model, seconds=report.run_seconds)
+            report = self._judged(engine, engine.selftest(self._timeout))
+        if report is None or not report.passed:
+            raise unfit(report)
+        _log.info(
+            "engine_admitted",
+            device=info.device,
+            model=info.model,
+            compute_type=info.compute_type,
+            seconds=report.seconds,
+            run_seconds=report.run_seconds,
+            cold_seconds=report.cold_seconds,
+        )
+        self._register.admitted(engine.info, report)
+        try:
+            self._speeds.learn(info, report)
+        except TranscriberError as error:
+            _log.warning("selftest_speed_not_kept", error=error.message)
+
+    def _judged(self, engine: PooledEngine, report: SelfTestReport | None) -> SelfTestReport | None:
+        return None if report is None else self._speeds.judge(engine.info, report)

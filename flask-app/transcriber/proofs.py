@@ -1,0 +1,86 @@
+"""The proof of engines, put together: their admission, their canary, and the small files that both go by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from .canary import Canary, Engines, Finding
+from .domain.errors import EngineStartError, TranscriberError
+from .domain.ports import Clock, EngineInfo
+from .domain.selftest import SelfTestReport
+from .engine.admission import Admission
+from .engine.models import LocalModel
+from .engine.reference_book import ReferenceBook
+from .engine.slots import Launch
+from .engine.speed_book import SpeedBook, Write
+from .metrics import Metrics
+from .serving import Starts
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelfTestLimits:
+    """Seconds between two self-tests of an engine (0: none), and of silence in one."""
+
+    interval: float
+    timeout: float
+
+
+class Proofs:
+    """One installation's self-tests."""
+
+    def __init__(
+        self, *, folder: Path, write: Write, clock: Clock, limits: SelfTestLimits, metrics: Metrics
+    ) -> None:
+        """folder: for speeds and references; `write` puts a file there, whole."""
+        self.references = ReferenceBook(folder, write)
+        self._speeds = SpeedBook(folder / "speeds.json", write)
+        self._clock = clock
+        self._limits = limits
+        self._metrics = metrics
+        self._canary: Canary | None = None
+
+    def admitting(self, launch: Launch) -> Launch:
+        """The same launch, but for engines that do not pass."""
+        return Admission(launch, self._speeds, self, self._limits.timeout).launch
+
+    def canary(self, engines: Engines, starts: Starts) -> Canary:
+        """The canary of these engines; admissions are told to it from now on."""
+        self._canary = Canary(
+            engines=engines,
+            speeds=self._speeds,
+            clock=self._clock,
+            interval=self._limits.interval,
+            timeout=self._limits.timeout,
+            observe=self._observe,
+            condemned=starts.condemn,
+        )
+        return self._canary
+
+    def admitted(self, info: EngineInfo, report: SelfTestReport) -> None:
+        """An engine passed at its start."""
+        if self._canary is not None:
+            self._canary.admitted(info, report)
+
+    def refused(self, device: str, model: str, error: EngineStartError) -> None:
+        """An engine did not pass at its start."""
+        if self._canary is not None:
+            self._canary.refused(device, model, error)
+
+    def keep_reference(self, model: LocalModel, reference: Mapping[str, Any] | None) -> None:
+        """Store what a CPU made of the clip, if an engine had to find out; else the next start finds out anew."""
+        if reference is None:
+            return
+        try:
+            self.references.keep(model, reference)
+        except TranscriberError as error:
+            logger.warning("selftest_reference_not_kept", model=model.name, error=error.message)
+
+    def _observe(self, device: str, finding: Finding) -> None:
+        self._metrics.set_canary(finding.outcome, finding.seconds, device=device)

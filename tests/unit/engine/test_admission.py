@@ -1,0 +1,131 @@
+"""Admission: what a new engine must show before it is lent to anybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tested_engines import TestableEngine, engine_of
+from transcriber.domain.errors import (
+    EngineCrashedError,
+    EngineFailedError,
+    EngineStartError,
+    ModelNotFoundError,
+    StorageFullError,
+    TranscriberError,
+)
+from transcriber.engine.admission import Admission
+from transcriber.engine.pool import PooledEngine
+from transcriber.engine.speed_book import SpeedBook
+from transcriber.jobs.durable import write_small
+
+
+@dataclass
+class Register:
+    admissions: list[Any] = field(default_factory=list)
+    refusals: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def admitted(self, info: Any, report: Any) -> None:
+        self.admissions.append((info, report))
+
+    def refused(self, device: str, model: str, error: EngineStartError) -> None:
+        self.refusals.append((device, model, error.code))
+
+
+@pytest.fixture
+def register() -> Register:
+    return Register()
+
+
+@pytest.fixture
+def speeds(tmp_path: Path) -> SpeedBook:
+    return SpeedBook(tmp_path / "speeds.json", write_small)
+
+
+def admit(engine: TestableEngine | TranscriberError, speeds: SpeedBook, register: Register) -> PooledEngine:
+    def launch(device: str, model: str) -> Any:
+        if isinstance(engine, TranscriberError):
+            raise engine
+        return engine
+
+    return Admission(launch, speeds, register, timeout=1.0).launch("cuda", "Systran/faster-whisper-base")
+
+
+def slow(engine: TestableEngine) -> TestableEngine:
+    """The same, whose test at the start was slow."""
+    assert engine.info.selftest is not None
+    engine.info = replace(engine.info, selftest=replace(engine.info.selftest, run_seconds=1.0))
+    return engine
+
+
+def test_first_engine_sets_the_speed_and_is_registered(speeds: SpeedBook, register: Register) -> None:
+    engine = engine_of()
+
+    assert admit(engine, speeds, register) is engine
+    assert speeds.find(engine.info) == 0.05
+    assert [info for info, _ in register.admissions] == [engine.info]
+    assert (engine.tests, engine.closed) == (0, 0)
+
+
+def test_slow_engine_is_tested_again_and_admitted_if_that_was_better(
+    speeds: SpeedBook, register: Register
+) -> None:
+    admit(engine_of(), speeds, register)
+    engine = slow(engine_of())
+
+    assert admit(engine, speeds, register) is engine
+    assert (engine.tests, engine.closed) == (1, 0)
+
+
+def test_engine_that_is_slow_twice_is_ended_and_refused(speeds: SpeedBook, register: Register) -> None:
+    admit(engine_of(), speeds, register)
+    engine = slow(engine_of("cuda", "slow"))
+
+    with pytest.raises(EngineStartError) as caught:
+        admit(engine, speeds, register)
+
+    assert (caught.value.code, bool(caught.value.fix)) == ("engine_too_slow", True)
+    assert (engine.tests, engine.closed) == (1, 1)
+    assert register.refusals == [("cuda", "base", "engine_too_slow")]
+    assert caught.value.selftest is not None
+    assert speeds.find(engine.info) == 0.05
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EngineFailedError("Silent.", code="selftest_timeout", fix="Look."),
+        EngineCrashedError("It died."),
+    ],
+)
+def test_engine_that_breaks_in_its_second_test_did_not_start(
+    speeds: SpeedBook, register: Register, error: TranscriberError
+) -> None:
+    admit(engine_of(), speeds, register)
+    engine = slow(engine_of("cuda", error))
+
+    with pytest.raises(EngineStartError) as caught:
+        admit(engine, speeds, register)
+
+    assert (caught.value.code, engine.closed) == (error.code, 1)
+
+
+def test_start_that_failed_is_registered_and_passed_on(speeds: SpeedBook, register: Register) -> None:
+    with pytest.raises(EngineStartError):
+        admit(EngineStartError("Numbers.", code="numbers_differ"), speeds, register)
+    with pytest.raises(ModelNotFoundError):
+        admit(ModelNotFoundError(), speeds, register)
+
+    assert register.refusals == [("cuda", "base", "numbers_differ")]
+
+
+def test_disk_that_is_full_keeps_no_speed_and_no_engine_out(tmp_path: Path, register: Register) -> None:
+    def refuse(path: Path, data: bytes) -> None:
+        raise StorageFullError()
+
+    engine = engine_of()
+
+    assert admit(engine, SpeedBook(tmp_path / "speeds.json", refuse), register) is engine
