@@ -308,6 +308,12 @@ class Settings:
         _integer(1, 3600),
         "Time an engine has to become ready. The first start on a new GPU can compile kernels for a minute.",
     )
+    engine_stall_seconds: int = _setting(
+        900,
+        "WHISPER_ENGINE_STALL_SECONDS",
+        _integer(1, 86400),
+        "Time an engine with work may say nothing before it is taken for stuck and ended. Longer than its slowest batch takes.",
+    )
     max_engines: int = _setting(
         3,
         "WHISPER_MAX_ENGINES",
