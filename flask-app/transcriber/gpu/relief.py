@@ -68,8 +68,10 @@ class Relief:
         """What to start an engine for this model with, in place of `first`."""
         with self._lock:
             lesson = self._find(model)
-        if lesson is None:
-            return first
+            if lesson is None:
+                # What holds no more is not needed either: this engine is not started by it.
+                self._lessons.pop(model, None)
+                return first
         # Whoever asks for the GPU though it was given up gets the lightest engine there is.
         return lesson.rung or _lightest(lesson)
 
