@@ -1,7 +1,8 @@
 """A stand-in engine child: speaks the real protocol, and does as its options say instead of transcribing.
 
 Started in the place of the real one (WHISPER_ENGINE_COMMAND="python tests/standin_engine.py --windows-on cpu"),
-with the socket's number and the configuration as last arguments. More options may come in STANDIN_OPTIONS.
+with the socket's number and the configuration as last arguments. More options may come in STANDIN_OPTIONS, and
+in the file that STANDIN_FILE names, so that each engine of one service can be another.
 """
 
 from __future__ import annotations
@@ -58,7 +59,10 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--error-at", type=int, help="answer with an error before this window")
     parser.add_argument("--error-code", default="out_of_gpu_memory")
     parser.add_argument("--error-message", default="Told to fail.", help="of --error-at and --fail-start")
-    parser.add_argument("--error-on", help="only when asked for this device; default: any")
+    parser.add_argument("--last-words", help="said on standard error before dying")
+    parser.add_argument(
+        "--faults-on", help="do what is to be done at windows only when asked for this device; default: any"
+    )
     parser.add_argument(
         "--room",
         metavar="TYPE=WINDOWS",
@@ -67,7 +71,6 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         help="on a GPU: so many windows of this compute type fit at once, 0: none, -1: nor the model",
     )
     parser.add_argument("--nan-at", type=int, help="give no numbers with the text of this window")
-    parser.add_argument("--nan-on", help="only when asked for this device; default: any")
     parser.add_argument("--fail-start", metavar="CODE", help="answer start_failed with this code")
     parser.add_argument(
         "--fail-start-times", type=int, default=10**9, help="only so often (needs --count-file)"
@@ -84,7 +87,10 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--ignore-cancel", action="store_true")
     parser.add_argument("descriptor", type=int)
     parser.add_argument("config", type=json.loads)
-    return parser.parse_args(shlex.split(os.environ.get("STANDIN_OPTIONS", "")) + arguments)
+    given = os.environ.get("STANDIN_OPTIONS", "")
+    if path := os.environ.get("STANDIN_FILE"):
+        given += " " + Path(path).read_text()
+    return parser.parse_args(shlex.split(given) + arguments)
 
 
 class StandIn:
@@ -181,6 +187,10 @@ class StandIn:
         self.send("done", job_id=job_id, **self.totals(devices))
 
     @property
+    def is_faulty(self) -> bool:
+        return self.options.faults_on in (None, self.config["device"])
+
+    @property
     def room(self) -> int | None:
         """How many windows fit at once; None: any number."""
         rooms = dict(each.split("=") for each in self.options.room)
@@ -221,6 +231,8 @@ class StandIn:
     def go_on(self, job_id: str, index: int) -> bool:
         """Do before window `index` what the options say; whether the job continues."""
         options, cancelled = self.options, self.cancelled[job_id]
+        if not self.is_faulty:
+            return True
         if index == options.crash_at and self.counted(options.crash_times):
             self.die(f"crashing before window {index} as told")
         if index == options.garbage_at:
@@ -235,7 +247,7 @@ class StandIn:
         if index == options.compute_on_at and cancelled.wait(60):
             self.send("cancelled", job_id=job_id)
             self.wait_for_ever()
-        if index == options.error_at and options.error_on in (None, self.config["device"]):
+        if index == options.error_at:
             self.send(
                 "error",
                 job_id=job_id,
@@ -253,7 +265,7 @@ class StandIn:
         end = min((index + 1) * 30.0, max(message["samples"] / 16_000, index * 30.0 + 1.0))
         text = " " + self.options.text.format(index=index)
         words = [{"start": index * 30.0, "end": end, "word": text, "probability": 0.9}]
-        is_nan = index == self.options.nan_at and self.options.nan_on in (None, self.config["device"])
+        is_nan = index == self.options.nan_at and self.is_faulty
         return {
             "id": index,
             "seek": index * 3000,
@@ -289,7 +301,7 @@ class StandIn:
         return happened < times
 
     def die(self, words: str) -> None:
-        print(words, file=sys.stderr, flush=True)
+        print(self.options.last_words or words, file=sys.stderr, flush=True)
         if self.options.crash_with.isdigit():
             os._exit(int(self.options.crash_with))
         os.kill(os.getpid(), signal.Signals[f"SIG{self.options.crash_with}"])

@@ -236,8 +236,8 @@ class Transcriber:
             return
         reason = judged.fallback_reason
         raise GpuRequiredError(
-            f"The GPU was required, and the work ran on {judged.device}."
-            + (f" {reason.message}" if reason else ""),
+            f"The GPU was required, and the work ran on {judged.device}"
+            + (f" ({reason.code}): {reason.message}" if reason else "."),
             fix=reason.fix if reason else "",
             param="require_gpu",
         )
