@@ -54,6 +54,9 @@ def test_no_failure_is_a_gpu_claim_or_a_silent_cpu_run(host: Host, row: FailureR
         assert body["receipt"]["windows_gpu"] == 0
         assert page["problems"][0]["code"] == row.code
         assert (gpu.status, gpu.json["fallback_reason"]["code"]) == (503, row.code)
+    if row.name.startswith("start-"):
+        assert row.code in [problem["code"] for problem in page["problems"]]
+        assert gpu.status == 503
 
 
 def test_batch_that_does_not_fit_is_halved_and_the_work_stays_on_the_gpu(host: Host) -> None:
