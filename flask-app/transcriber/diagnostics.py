@@ -342,7 +342,8 @@ def _lines_of_sharing(d: Diagnostics) -> list[str]:
     """The selected GPU's company and memory; nothing where no GPU is selected."""
     if d.sharing is None:
         return []
-    shown = {**d.sharing, **(d.memory or {}), "summary": None, "unavailable": None, "mps_signs": None}
+    hidden = dict.fromkeys(("summary", "unavailable", "mps_signs", "own_processes"))
+    shown = {**d.sharing, **(d.memory or {}), **hidden}
     missing = [f"{name}: not available here: {why}" for name, why in d.sharing["unavailable"].items()]
     return [
         "Sharing and memory",
