@@ -55,7 +55,11 @@ class Host:
         self._options = folder / "standin options"
         self._options.write_text("")
         self._driver = build_driver(folder / "driver")
-        self._inherited = {name: value for name, value in os.environ.items() if name not in _HIDDEN}
+        self._inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in _HIDDEN and not name.startswith(("WHISPER_", "STANDIN_", "FAKE_"))
+        }
         self._request = ProbeRequest(environ={}, site_packages=(), root=folder / "empty machine")
         self._composition = self._compose()
         self.application = self._composition.application()
@@ -100,7 +104,7 @@ class Host:
         )
         self._options.write_text(row.options)
         self._end_engines()
-        self._composition.probe.status(max_age=0)
+        self.status = self._composition.probe.status(max_age=0)
         return self.next_model()
 
     def close(self) -> None:

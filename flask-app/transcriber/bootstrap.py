@@ -315,6 +315,7 @@ class Composition:
                 cpu_compute_type=self._settings.cpu_compute_type,
                 relief=self.relief,
                 witness=lambda engine: look_at(engine, self.probe.last, self.monitor.word_on),
+                expect=self.monitor.nudge,
             ),
             clock=self._clock,
             boot_id=boot_id(),
@@ -333,9 +334,8 @@ class Composition:
         selected = status.selected if device == "cuda" else None
         wanted = settings.gpu_compute_type if device == "cuda" else settings.cpu_compute_type
         supported = selected.compute_types if selected else ()
-        first = Rung(
-            compute_type=choose_compute_type(wanted, supported, selected), batch_size=settings.batch_size
-        )
+        compute_type = choose_compute_type(wanted, supported, selected)
+        first = Rung(compute_type=compute_type, batch_size=settings.batch_size)
         if device != "cuda":
             return self._start_engine(device, model, status, first)
         return self.relief.start(

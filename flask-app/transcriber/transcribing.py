@@ -48,7 +48,8 @@ class DevicePlan:
     """What this installation wants of its devices: the policy and the compute types asked for.
 
     relief: what the GPU's lack of memory has taught; None: nothing, and its jobs go to the CPU at once.
-    witness: looks at the engines for the receipts.
+    witness: looks at the engines for the receipts. expect: told as a job reaches its engine, so that what the
+    witness needs is asked for meanwhile.
     """
 
     policy: str
@@ -56,6 +57,7 @@ class DevicePlan:
     cpu_compute_type: str
     relief: Relief | None = None
     witness: Witness = see_nothing
+    expect: Callable[[], None] = lambda: None
 
 
 class Watcher(Protocol):
@@ -196,6 +198,7 @@ class Transcriber:
     def _hear_once(self, work: Work, audio: DecodedAudio, decision: DeviceDecision, lane: str) -> Hearing:
         job, journal = work.job, work.journal
         with self._lightening.lend(decision.device, job.request.model) as engine:
+            self._devices.expect()
             journal.begin_run(engine.info.device)
             self._lightening.note_steps(job, journal, decision)
             hearing = Hearing(journal, engine.info, decision, self._clock)

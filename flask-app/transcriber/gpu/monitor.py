@@ -28,6 +28,9 @@ logger = structlog.get_logger(__name__)
 #: An answer younger than this is good enough for everyone, in seconds.
 FRESH_SECONDS = 5.0
 
+#: An answer older than this says nothing about a job that ends now, in seconds.
+STALE_SECONDS = 60.0
+
 #: Asks NVML about one device. May take seconds; does not raise.
 AskNvml = Callable[[GpuDevice], SharingFacts]
 
@@ -68,9 +71,13 @@ class GpuMonitor:
         if engine.device != "cuda":
             return None
         answer = self.newest
+        self.nudge()
         if answer is None or answer.read_at < engine.started_at:
             self._wake.set()
             return not_asked("NVML was not asked since this engine started")
+        age = (self._clock.now() - answer.read_at).total_seconds()
+        if age > STALE_SECONDS:
+            return not_asked(f"NVML was last asked {age:.0f} s ago")
         if answer.device.uuid != engine.device_uuid:
             return not_asked("the engine runs on another device than the one selected")
         return corroborate(answer.facts, engine.pid)

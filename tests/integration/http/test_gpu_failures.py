@@ -36,6 +36,8 @@ def test_the_same_service_uses_a_gpu_that_does_not_fail(host: Host) -> None:
 @pytest.mark.parametrize("row", FAILURES, ids=lambda row: row.name)
 def test_no_failure_is_a_gpu_claim_or_a_silent_cpu_run(host: Host, row: FailureRow) -> None:
     model = host.stage(row)
+    if row.name == "driver-missing" and host.status.driver.loaded:
+        pytest.skip("this machine has an NVIDIA driver")
 
     answer = host.server.transcribe(SPEECH, model=model)
     gpu = host.server.get("/health/gpu")

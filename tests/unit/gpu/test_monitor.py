@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fake_gpu import make_device, make_engine, make_status
 from fake_ports import FakeClock
 from transcriber.gpu.facts import GpuDevice
-from transcriber.gpu.monitor import FRESH_SECONDS, GpuMonitor, refreshed
+from transcriber.gpu.monitor import FRESH_SECONDS, STALE_SECONDS, GpuMonitor, refreshed
 from transcriber.gpu.sharing import SharingFacts
 
 FACTS = SharingFacts(
@@ -117,6 +117,9 @@ def test_nvml_has_a_word_only_if_it_was_asked_since_the_engine_started() -> None
 
     assert before is not None and before.verdict == "not_available"
     assert after is not None and after.verdict == "agrees"
+    clock.seconds = 11 + STALE_SECONDS + 1
+    late = monitor.word_on(engine)
+    assert late is not None and (late.verdict, "61 s ago" in late.why) == ("not_available", True)
     assert monitor.word_on(make_engine(device="cpu")) is None
     other = monitor.word_on(make_engine(device_uuid="GPU-2", started_at=engine.started_at))
     assert other is not None and other.verdict == "not_available"
