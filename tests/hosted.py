@@ -31,8 +31,8 @@ from transcriber.web import create_app
 #: Variables of this machine that would change what the probe sees.
 _HIDDEN = ("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_PATH", "CUDA_HOME", "CONDA_PREFIX")
 
-#: Seconds an engine has to start, and to say something while it works: short, since some of them hang.
-START_SECONDS, STALL_SECONDS = 5, 2
+#: Seconds an engine has to start, and to say something while it works: with patience, and for those that hang.
+PATIENT, IMPATIENT = (60, 60), (5, 2)
 
 
 @dataclass
@@ -46,9 +46,10 @@ class HostedServer(Server):
 class Host:
     """One service; `stage` makes a failure of its machine, and the next job meets it."""
 
-    def __init__(self, folder: Path, model: Path) -> None:
+    def __init__(self, folder: Path, model: Path, patience: tuple[int, int] = PATIENT) -> None:
         self._folder = folder
         self._model = model
+        self._patience = patience
         self._names = 0
         self.models = folder / "models"
         self.models.mkdir(parents=True)
@@ -75,8 +76,8 @@ class Host:
             "WHISPER_MODEL": self.next_model(),
             "WHISPER_ENGINE_COMMAND": f"{sys.executable} {ROOT / 'tests' / 'standin_engine.py'}",
             "WHISPER_ENGINE_START": "lazy",
-            "WHISPER_ENGINE_START_TIMEOUT_SECONDS": str(START_SECONDS),
-            "WHISPER_ENGINE_STALL_SECONDS": str(STALL_SECONDS),
+            "WHISPER_ENGINE_START_TIMEOUT_SECONDS": str(self._patience[0]),
+            "WHISPER_ENGINE_STALL_SECONDS": str(self._patience[1]),
             "STANDIN_FILE": str(self._options),
         }
         composition = Composition(config.load(environ), environ)
