@@ -109,6 +109,7 @@ def make_full_metrics() -> Metrics:
     for status in (200, 429, 507):
         metrics.observe_request("POST", "/transcribe", status, 0.5)
     metrics.set_canary("passed", 1.5, 30.0)
+    metrics.observe_batches(FakeEngine("cuda", ()).info, (8, 4))
     return metrics
 
 

@@ -1,7 +1,8 @@
 """A stand-in engine child: speaks the real protocol, and does as its options say instead of transcribing.
 
 Started in the place of the real one (WHISPER_ENGINE_COMMAND="python tests/standin_engine.py --windows-on cpu"),
-with the socket's number and the configuration as last arguments. More options may come in STANDIN_OPTIONS.
+with the socket's number and the configuration as last arguments. More options may come in STANDIN_OPTIONS, and
+in the file that STANDIN_FILE names, so that each engine of one service can be another.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import os
 import shlex
 import signal
@@ -22,6 +24,7 @@ from standin_selftest import SELFTESTS, report_of
 from transcriber.engine.protocol import Message, receive_message, send_message
 
 WINDOW_SAMPLES = 30 * 16_000
+OUT_OF_MEMORY = "CUDA failed with error out of memory"
 GPU_NAME = "Stand-in GPU"
 GPU_UUID = "GPU-00000000-0000-0000-0000-000000000000"
 
@@ -56,6 +59,19 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--error-at", type=int, help="answer with an error before this window")
     parser.add_argument("--error-code", default="out_of_gpu_memory")
+    parser.add_argument("--error-message", default="Told to fail.", help="of --error-at and --fail-start")
+    parser.add_argument("--last-words", help="said on standard error before dying")
+    parser.add_argument(
+        "--faults-on", help="do what is to be done at windows only when asked for this device; default: any"
+    )
+    parser.add_argument(
+        "--room",
+        metavar="TYPE=WINDOWS",
+        action="append",
+        default=[],
+        help="on a GPU: so many windows of this compute type fit at once, 0: none, -1: nor the model",
+    )
+    parser.add_argument("--nan-at", type=int, help="give no numbers with the text of this window")
     parser.add_argument("--fail-start", metavar="CODE", help="answer start_failed with this code")
     parser.add_argument(
         "--fail-start-times", type=int, default=10**9, help="only so often (needs --count-file)"
@@ -79,7 +95,10 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--ignore-cancel", action="store_true")
     parser.add_argument("descriptor", type=int)
     parser.add_argument("config", type=json.loads)
-    return parser.parse_args(shlex.split(os.environ.get("STANDIN_OPTIONS", "")) + arguments)
+    given = os.environ.get("STANDIN_OPTIONS", "")
+    if path := os.environ.get("STANDIN_FILE"):
+        given += " " + Path(path).read_text()
+    return parser.parse_args(shlex.split(given) + arguments)
 
 
 class StandIn:
@@ -91,6 +110,8 @@ class StandIn:
         self.sending = threading.Lock()
         self.cancelled: dict[str, threading.Event] = {}
         self.batches = itertools.count(1)
+        #: Windows that go together.
+        self.size: int = self.config["batch_size"]
 
     def run(self) -> None:
         self.start()
@@ -112,16 +133,19 @@ class StandIn:
 
     def start(self) -> None:
         print(f"stand-in engine for {self.config['device']}", file=sys.stderr, flush=True)
-        if self.options.hang_at_start:
-            self.wait_for_end()
-        if self.options.crash_at_start:
-            self.die("crashing at start as told")
         is_hit = self.options.fail_start_on in (None, self.config["device"])
+        if self.options.hang_at_start and is_hit:
+            self.wait_for_end()
+        if self.options.crash_at_start and is_hit:
+            self.die("crashing at start as told")
+        if self.room == -1:
+            self.send("start_failed", code="out_of_memory", message=OUT_OF_MEMORY, fix="Free some.")
+            os._exit(1)
         if self.options.fail_start and is_hit and self.counted(self.options.fail_start_times):
             self.send(
                 "start_failed",
                 code=self.options.fail_start,
-                message="Told to fail.",
+                message=self.options.error_message,
                 fix="Tell it otherwise.",
             )
             os._exit(1)
@@ -193,8 +217,8 @@ class StandIn:
         for index in range(resumption["windows"] if resumption else 0, windows):
             batch = next(self.batches)
             self.send("batch_started", batch=batch, job_ids=[job_id])
-            goes_on = self.go_on(job_id, index)
-            self.send("batch_ended", batch=batch)
+            goes_on = self.go_on(job_id, index) and self.fits(job_id, min(self.size, windows - index))
+            self.send("batch_ended", batch=batch, sizes=[1])
             if not goes_on:
                 return
             history = [index] if message["options"]["condition_on_previous_text"] else None
@@ -203,6 +227,32 @@ class StandIn:
                 self.send("window", job_id=job_id, index=index, device=device, history=history)
             self.send("segment", job_id=job_id, segment=self.segment(index, message))
         self.send("done", job_id=job_id, **self.totals(devices))
+
+    @property
+    def is_faulty(self) -> bool:
+        return self.options.faults_on in (None, self.config["device"])
+
+    @property
+    def room(self) -> int | None:
+        """How many windows fit at once; None: any number."""
+        rooms = dict(each.split("=") for each in self.options.room)
+        found = rooms.get(self.config["compute_type"]) if self.claim == "cuda" else None
+        return None if found is None else int(found)
+
+    def fits(self, job_id: str, size: int) -> bool:
+        """Halve the batch until it fits, as the real child does; whether even one window does."""
+        if self.room is None or size <= self.room:
+            return True
+        before = size
+        while size > max(self.room, 1):
+            size //= 2
+        if before > size:
+            self.size = size
+            self.send("batch_shrunk", job_id=job_id, before=before, after=size)
+        if self.room >= 1:
+            return True
+        self.send("error", job_id=job_id, code="out_of_memory", message=OUT_OF_MEMORY, fix="Free some.")
+        return False
 
     def tell_plan(self, job_id: str, windows: int, samples: int) -> None:
         """All windows, in messages of sixteen as the real child sends them."""
@@ -223,6 +273,8 @@ class StandIn:
     def go_on(self, job_id: str, index: int) -> bool:
         """Do before window `index` what the options say; whether the job continues."""
         options, cancelled = self.options, self.cancelled[job_id]
+        if not self.is_faulty:
+            return True
         if index == options.crash_at and self.counted(options.crash_times):
             self.die(f"crashing before window {index} as told")
         if index == options.garbage_at:
@@ -242,7 +294,7 @@ class StandIn:
                 "error",
                 job_id=job_id,
                 code=options.error_code,
-                message="Told to fail.",
+                message=options.error_message,
                 fix="Tell it otherwise.",
             )
             return False
@@ -255,6 +307,7 @@ class StandIn:
         end = min((index + 1) * 30.0, max(message["samples"] / 16_000, index * 30.0 + 1.0))
         text = " " + self.options.text.format(index=index)
         words = [{"start": index * 30.0, "end": end, "word": text, "probability": 0.9}]
+        is_nan = index == self.options.nan_at and self.is_faulty
         return {
             "id": index,
             "seek": index * 3000,
@@ -262,7 +315,7 @@ class StandIn:
             "end": end,
             "text": text,
             "tokens": [50364, index],
-            "avg_logprob": -0.2,
+            "avg_logprob": math.nan if is_nan else -0.2,
             "compression_ratio": 1.1,
             "no_speech_prob": 0.01,
             "words": words if message["options"]["word_timestamps"] else None,
@@ -290,7 +343,7 @@ class StandIn:
         return happened < times
 
     def die(self, words: str) -> None:
-        print(words, file=sys.stderr, flush=True)
+        print(self.options.last_words or words, file=sys.stderr, flush=True)
         if self.options.crash_with.isdigit():
             os._exit(int(self.options.crash_with))
         os.kill(os.getpid(), signal.Signals[f"SIG{self.options.crash_with}"])

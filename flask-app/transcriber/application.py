@@ -21,9 +21,9 @@ from .engine.pool import ChildEnginePool
 from .gauges import ServiceState
 from .gpu.facts import GpuStatus
 from .gpu.hardware import find_hardware
+from .gpu.monitor import GpuMonitor
 from .gpu.policy import GpuSituation, gpu_health, readiness, reason_of_engine_failure
 from .gpu.probing import GpuProbe
-from .gpu.readings import ReadGpu, read_nothing
 from .gpu_watch import GpuWatch
 from .jobs.retention import Retention
 from .media.decoder import SandboxedDecoder
@@ -73,7 +73,7 @@ class Parts:
     record_start: Callable[[GpuStatus], None]
     clock: Clock
     canary: Canary
-    read_gpu: ReadGpu = read_nothing
+    monitor: GpuMonitor
 
 
 class Application:
@@ -138,6 +138,7 @@ class Application:
             threading.Thread(target=watch, args=(self._closing,), name=name, daemon=True).start()
         threading.Thread(target=self._mend, name="mender", daemon=True).start()
         threading.Thread(target=self._keep_house, name="housekeeping", daemon=True).start()
+        threading.Thread(target=self._parts.monitor.run, name="gpu-readings", daemon=True).start()
 
     def stop_when(self, is_ending: Callable[[], bool]) -> None:
         """Begin to stop as soon as this says so: while requests in flight are still being answered."""
@@ -153,6 +154,7 @@ class Application:
         self.service.close(CLOSE_SECONDS)
         self._parts.dispatcher.close(CLOSE_SECONDS)
         self._parts.engines.close()
+        self._parts.monitor.close()
         self._parts.decoder.close()
         self._parts.save_speeds()
         for part in self._parts.stores:
@@ -220,7 +222,7 @@ class Application:
             queue_limit=self.settings.max_queue,
             engines=situation.engines,
             engine_restarts=self._parts.engines.restarts,
-            gpu=self._parts.read_gpu(),
+            gpu=self._parts.monitor.read(),
         )
 
     def _boot(self) -> None:

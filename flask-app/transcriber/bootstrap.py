@@ -20,15 +20,20 @@ from .domain.jobs import Webhook
 from .domain.transcript import FallbackReason
 from .engine.catalogue import canonical_name, find_model
 from .engine.client import ChildEngine, EngineConfig
+from .engine.hub import hub_cache
 from .engine.models import LocalModel, ModelFinder
 from .engine.packaged import KNOWN, place
 from .engine.pool import ChildEnginePool
 from .gpu.drift import diff
 from .gpu.environment import engine_environment
-from .gpu.facts import GpuStatus
+from .gpu.facts import GpuDevice, GpuStatus
+from .gpu.ladder import Rung
+from .gpu.monitor import GpuMonitor, ask_nvml, refreshed
 from .gpu.policy import GpuSituation, choose_compute_type
+from .gpu.relief import Relief
 from .gpu.snapshot import UNVERIFIED, Snapshot, take
 from .gpu.snapshot_store import SnapshotStore
+from .gpu.witness import look_at
 from .jobs.durable import find_folder_fault, write_small
 from .jobs.journal import boot_id
 from .jobs.output import OutputFolder
@@ -59,9 +64,6 @@ __all__ = ["Application", "Embedded", "build", "build_embedded", "examine", "mod
 _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-#: An engine with work that says nothing for so long is taken for stuck and ended, in seconds.
-ENGINE_STALL_SECONDS = 900.0
 
 #: Jobs that one command may have waiting, whatever the installation's queue takes.
 EMBEDDED_QUEUE = 100
@@ -149,7 +151,7 @@ class Composition:
             model_path,
             models_dir(self._home),
             settings.model_download,
-            _hub_cache(environ),
+            hub_cache(environ),
             in_thread=self._in_thread,
         )
         self.default_model = DefaultModel(
@@ -161,7 +163,11 @@ class Composition:
         self.probe = make_probe(settings, environ, self._clock)
         self._snapshots = SnapshotStore(settings.data_dir / "snapshots")
         self._last_start: Snapshot | None = None
-        self._metrics = Metrics(version=__version__, clock=self._clock)
+        self.monitor = GpuMonitor(
+            selected=self._selected, ask=lambda device: ask_nvml(device, self._environ), clock=self._clock
+        )
+        self.relief = Relief(clock=self._clock, status=lambda: self.probe.last, read_gpu=self.monitor.read)
+        self.metrics = Metrics(version=__version__, clock=self._clock)
         self.proofs = Proofs(
             folder=self._home / "selftest",
             write=lambda path, data: self._in_thread(lambda: write_small(path, data)),
@@ -169,7 +175,7 @@ class Composition:
             limits=SelfTestLimits(
                 interval=settings.selftest_interval_seconds, timeout=settings.selftest_timeout_seconds
             ),
-            metrics=self._metrics,
+            metrics=self.metrics,
         )
         self.starts = Starts(self.proofs.admitting(self._launch), self.default_model.name)
         self.engines = ChildEnginePool(
@@ -219,6 +225,7 @@ class Composition:
             record_start=self.record_start,
             clock=self._clock,
             canary=self.canary,
+            monitor=self.monitor,
         )
         return Application(
             settings=settings,
@@ -227,7 +234,7 @@ class Composition:
             parts=parts,
             find_fault=self.find_fault,
             diagnose=lambda situation, problems: self.diagnose(situation, problems, service),
-            metrics=self._metrics,
+            metrics=self.metrics,
         )
 
     def _storage(self, store: SqliteJobStore) -> Storage:
@@ -269,6 +276,8 @@ class Composition:
         self, situation: GpuSituation, problems: tuple[FallbackReason, ...], service: Service | None = None
     ) -> Diagnostics:
         """Assemble the diagnostics; `service` None: of an installation that is not running here."""
+        self.monitor.nudge()
+        situation = replace(situation, status=refreshed(situation.status, self.monitor.newest))
         sandbox = self.decoder.sandbox_status()
         receipt = service.last_receipt if service else None
         snapshot = self._snapshot(situation.status)
@@ -317,10 +326,18 @@ class Composition:
                 policy=self._settings.gpu_policy,
                 gpu_compute_type=self._settings.gpu_compute_type,
                 cpu_compute_type=self._settings.cpu_compute_type,
+                relief=self.relief,
+                witness=lambda engine: look_at(engine, self.probe.last, self.monitor.word_on),
+                expect=self.monitor.nudge,
             ),
             clock=self._clock,
             boot_id=boot_id(),
         )
+
+    def _selected(self) -> GpuDevice | None:
+        """The GPU in use, as the newest probe knows it."""
+        status = self.probe.last
+        return status.selected if status else None
 
     def _launch(self, device: str, model_name: str) -> ChildEngine:
         """Start an engine child for this device and model. Raises EngineStartError, ModelNotFoundError, ConfigError."""
@@ -329,6 +346,19 @@ class Composition:
         status = self.probe.status()
         selected = status.selected if device == "cuda" else None
         wanted = settings.gpu_compute_type if device == "cuda" else settings.cpu_compute_type
+        supported = selected.compute_types if selected else ()
+        compute_type = choose_compute_type(wanted, supported, selected)
+        first = Rung(compute_type=compute_type, batch_size=settings.batch_size)
+        if device != "cuda":
+            return self._start_engine(device, model, status, first)
+        return self.relief.start(
+            model.name, first, lambda rung: self._start_engine(device, model, status, rung)
+        )
+
+    def _start_engine(self, device: str, model: LocalModel, status: GpuStatus, rung: Rung) -> ChildEngine:
+        """Start a child as this rung of the ladder says."""
+        settings = self._settings
+        selected = status.selected if device == "cuda" else None
         engine = ChildEngine.start(
             EngineConfig(
                 model=model.name,
@@ -337,12 +367,10 @@ class Composition:
                 device_index=0,  # CUDA_VISIBLE_DEVICES leaves the selected card alone
                 device_name=selected.name if selected else None,
                 device_uuid=selected.uuid if selected else None,
-                compute_type=choose_compute_type(
-                    wanted, selected.compute_types if selected else (), selected
-                ),
+                compute_type=rung.compute_type,
                 cpu_threads=settings.cpu_threads,
                 num_workers=1,
-                batch_size=settings.batch_size,
+                batch_size=rung.batch_size,
                 libraries=status.cublas_paths if device == "cuda" else (),
                 reference_path=self.proofs.references.find(model),
                 knows_clip=find_model(model.name) is not None,
@@ -351,7 +379,8 @@ class Composition:
             clock=self._clock,
             start_timeout=settings.engine_start_timeout_seconds,
             command=settings.engine_command,
-            stall_timeout=ENGINE_STALL_SECONDS,
+            stall_timeout=settings.engine_stall_seconds,
+            on_batch=self.metrics.observe_batches,
         )
         self.proofs.keep_reference(model, engine.reference)
         return engine
@@ -387,9 +416,3 @@ def _hash_of(model: LocalModel) -> str:
     if row is not None and model.verified:
         return row.sha256["model.bin"]
     return f"{UNVERIFIED}, {model.size_bytes} bytes"
-
-
-def _hub_cache(environ: Mapping[str, str]) -> Path:
-    """Where huggingface_hub keeps its files, by its own rules."""
-    home = environ.get("HF_HOME") or str(Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-    return Path(environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()

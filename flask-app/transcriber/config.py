@@ -326,6 +326,12 @@ class Settings:
         _integer(1, 3600),
         "How often a GPU that can't serve is looked at again, in a child. Where there is no sign of a GPU, the wait grows to ten times this.",
     )
+    engine_stall_seconds: int = _setting(
+        900,
+        "WHISPER_ENGINE_STALL_SECONDS",
+        _integer(1, 86400),
+        "Time an engine with work may say nothing before it is taken for stuck and ended. Longer than its slowest batch takes.",
+    )
     max_engines: int = _setting(
         3,
         "WHISPER_MAX_ENGINES",

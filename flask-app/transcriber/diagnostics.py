@@ -116,7 +116,7 @@ def collect(sources: Sources) -> Diagnostics:
         changes=[asdict(change) for change in sources.changes],
         compatibility=_compatibility(sources.snapshot),
         sharing=_sharing(status.selected),
-        memory=asdict(fit) if (fit := _fit(sources)) else None,
+        memory=_memory(sources),
         selftests=[dict(test) for test in sources.selftests],
     )
 
@@ -167,7 +167,8 @@ def _problems(sources: Sources) -> list[FallbackReason]:
     found = [*sources.problems]
     if gpu.policy != "off" and gpu.proven is None:
         found += [*gpu.status.problems, *([gpu.failure] if gpu.failure else [])]
-        advice = _advice(sources) if gpu.status.usable else None
+        fit, device = _fit(sources), gpu.status.selected
+        advice = budget.advise_for(fit, device) if fit and device and gpu.status.usable else None
         found += [causes.reason("gpu_memory_short", advice)] if advice else []
     return list({reason.code: reason for reason in found}.values())
 
@@ -207,24 +208,18 @@ def _sharing(device: GpuDevice | None) -> dict[str, Any] | None:
     return {"summary": describe(device.sharing), **asdict(device.sharing)}
 
 
-def _fit(sources: Sources) -> budget.Fit | None:
-    """What an engine for the default model needs beside what is free; None where nothing is known."""
-    device, snapshot = sources.gpu.status.selected, sources.snapshot
-    if device is None or snapshot is None or snapshot.compute_type is None or sources.model is None:
-        return None
-    free = device.sharing.free_bytes if device.sharing else None
-    return budget.weigh(sources.model, snapshot.compute_type, sources.batch_size, free)
-
-
-def _advice(sources: Sources) -> str | None:
-    """What to do where the selected GPU has too little memory free for the default model."""
+def _memory(sources: Sources) -> dict[str, Any] | None:
+    """The default model's need beside what is free and what our engines hold, and what to do if it is too little."""
     fit, device = _fit(sources), sources.gpu.status.selected
-    if fit is None or fit.free_bytes is None or device is None:
+    if fit is None or device is None:
         return None
-    types = device.compute_types
-    return budget.advise(
-        fit.model, fit.compute_type, fit.free_bytes, batch_size=fit.batch_size, supported=types
-    )
+    advice = None if sources.gpu.proven else budget.advise_for(fit, device)
+    return {**asdict(fit), "own_bytes": budget.own_bytes(device), "advice": advice}
+
+
+def _fit(sources: Sources) -> budget.Fit | None:
+    compute_type = sources.snapshot.compute_type if sources.snapshot else None
+    return budget.weigh_on(sources.gpu.status.selected, compute_type, sources.model, sources.batch_size)
 
 
 def _engine(engine: EngineInfo, now: datetime) -> dict[str, Any]:
@@ -345,7 +340,8 @@ def _lines_of_sharing(d: Diagnostics) -> list[str]:
     """The selected GPU's company and memory; nothing where no GPU is selected."""
     if d.sharing is None:
         return []
-    shown = {**d.sharing, **(d.memory or {}), "summary": None, "unavailable": None, "mps_signs": None}
+    hidden = dict.fromkeys(("summary", "unavailable", "mps_signs", "own_processes"))
+    shown = {**d.sharing, **(d.memory or {}), **hidden}
     missing = [f"{name}: not available here: {why}" for name, why in d.sharing["unavailable"].items()]
     return [
         "Sharing and memory",

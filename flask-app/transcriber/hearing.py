@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .domain.events import (
+    BatchShrunk,
     EngineEvent,
     Finished,
     FinishedWindow,
@@ -15,8 +16,10 @@ from .domain.events import (
 )
 from .domain.ports import Clock, EngineInfo
 from .domain.transcript import Receipt, Segment
+from .gpu.ladder import shrink_step
 from .gpu.policy import DeviceDecision
 from .gpu.receipts import NO_DEVICE, Evidence, Verdict, verdict
+from .gpu.witness import EngineFacts
 from .jobs.journal import Journal
 
 
@@ -37,6 +40,8 @@ class Hearing:
         self._all.begin_attempt(keeps_windows=True)
         self._window: WindowDone | None = None
         self._segments: list[Segment] = []
+        #: What was seen of the engine from outside once it was done.
+        self.seen = EngineFacts()
         self.finished: Finished | None = None
 
     def take(self, event: EngineEvent) -> None:
@@ -51,6 +56,9 @@ class Hearing:
                 self._window = event
                 self._own.add(event)
                 self._all.add(event)
+            case BatchShrunk():
+                if self.info.device == "cuda":
+                    self._journal.add_step(shrink_step(event.before, event.after))
             case SegmentReady():
                 self._segments.append(event.segment)
             case Finished():
@@ -63,7 +71,16 @@ class Hearing:
     def receipt(self) -> Receipt:
         """The evidence of the whole job, beside its plan and the engine that finished it."""
         self._all.planned = self._planned
-        return replace(self._all.receipt(self.info), attempts=self._journal.state.runs)
+        return replace(
+            self._all.receipt(self.info),
+            attempts=self._journal.state.runs,
+            partition=self.seen.partition,
+            kernels=self.seen.kernels,
+            is_jit=self.seen.is_jit,
+            libraries=self.seen.libraries,
+            nvml=self.seen.nvml,
+            steps=tuple(self._journal.state.steps),
+        )
 
     @property
     def judged(self) -> Verdict:

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from .domain.errors import JobCancelledError, TranscriberError
 from .domain.jobs import Job
-from .domain.ports import Clock
+from .domain.ports import Clock, EngineInfo
 from .domain.transcript import Transcription
 from .gauges import Reading, ServiceState, read_gauges, reading
 
@@ -37,6 +37,7 @@ _HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 300.
 _STAGE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 _WAIT_BUCKETS = (0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 _RTF_BUCKETS = (0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0)
+_BATCH_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 _UPLOAD_BUCKETS = tuple(float(4**power * 1024) for power in range(3, 12))
 
 
@@ -116,6 +117,11 @@ class Metrics:
         """A job failed with this error code."""
         self._jobs.labels("none", "failed").inc()
         self._failures.labels(self._code(code)).inc()
+
+    def observe_batches(self, engine: EngineInfo, sizes: tuple[int, ...]) -> None:
+        """Batches went through this engine's model, of so many windows each."""
+        for size in sizes:
+            self._batch_size.labels(engine.device, self._model(engine.model)).observe(size)
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered; `route` is the pattern it matched, never the path."""
@@ -208,6 +214,13 @@ class Metrics:
             "Seconds in a stage for each second of audio; lower is faster.",
             ["stage", *by_engine],
             buckets=_RTF_BUCKETS,
+            registry=to,
+        )
+        self._batch_size = Histogram(
+            "transcriber_batch_size",
+            "Windows that went through a model together.",
+            by_engine,
+            buckets=_BATCH_BUCKETS,
             registry=to,
         )
         self._queue_wait = Histogram(

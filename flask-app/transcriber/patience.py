@@ -85,4 +85,4 @@ class Patience:
 
 
 def _enough(error: EngineCrashedError, count: str) -> EngineCrashedError:
-    return EngineCrashedError(f"{error.message} ({count}.)", is_fault=error.is_fault)
+    return EngineCrashedError(f"{error.message} ({count}.)", is_fault=error.is_fault, code=error.code)

@@ -28,10 +28,13 @@ from .domain.transcript import Notice, Requested, Timings, Transcription
 from .gpu.facts import GpuStatus
 from .gpu.policy import DeviceDecision, after_engine_failure, decide, find_proven
 from .gpu.receipts import Verdict
+from .gpu.relief import Relief
+from .gpu.witness import Witness, see_nothing
 from .hearing import Hearing
 from .jobs.durable import storage_errors
 from .jobs.journal import Journal, JournalState
 from .jobs.leash import Leash
+from .lightening import Lightening
 from .patience import Patience
 
 logger = structlog.get_logger(__name__)
@@ -42,11 +45,19 @@ SUSPECT_POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DevicePlan:
-    """What this installation wants of its devices: the policy and the compute types asked for."""
+    """What this installation wants of its devices: the policy and the compute types asked for.
+
+    relief: what the GPU's lack of memory has taught; None: nothing, and its jobs go to the CPU at once.
+    witness: looks at the engines for the receipts. expect: told as a job reaches its engine, so that what the
+    witness needs is asked for meanwhile.
+    """
 
     policy: str
     gpu_compute_type: str
     cpu_compute_type: str
+    relief: Relief | None = None
+    witness: Witness = see_nothing
+    expect: Callable[[], None] = lambda: None
 
 
 class Watcher(Protocol):
@@ -97,6 +108,7 @@ class Transcriber:
         self._devices = devices
         self._clock = clock
         self._boot_id = boot_id
+        self._lightening = Lightening(engines, devices.relief)
         #: Held while a job runs that may have ended an engine: suspects go one by one, so that of two
         #: engines that die, one job is not blamed for the other.
         self._suspects = threading.Lock()
@@ -165,6 +177,7 @@ class Transcriber:
 
     def _hear(self, work: Work, audio: DecodedAudio, decision: DeviceDecision, lane: str) -> Hearing:
         """Run engines until one finishes the job, each going on where the one before it ended."""
+        decision = self._lightening.leave_early(work.job, work.journal, decision)
         while True:
             try:
                 with self._alone_if_suspect(work):
@@ -178,15 +191,19 @@ class Transcriber:
                     code=error.code,
                     error=error.message,
                 )
-                decision = _after(work, decision, error)
+                self._lightening.note_steps(work.job, work.journal, decision)
+                if not self._lightening.goes_on(work.job, work.journal, decision, error):
+                    decision = _after(work, decision, error)
 
     def _hear_once(self, work: Work, audio: DecodedAudio, decision: DeviceDecision, lane: str) -> Hearing:
         job, journal = work.job, work.journal
-        with self._engines.lend(decision.device, job.request.model) as engine:
+        with self._lightening.lend(decision.device, job.request.model) as engine:
+            self._devices.expect()
             journal.begin_run(engine.info.device)
+            self._lightening.note_steps(job, journal, decision)
             hearing = Hearing(journal, engine.info, decision, self._clock)
             work.watcher.began(engine.info.device, journal.state)
-            with work.leash.tied(lambda: engine.cancel(job.id)):
+            with work.leash.tied(lambda: engine.cancel(job.id)), self._lightening.parting_with_unfit(engine):
                 for event in engine.transcribe(
                     job.id,
                     audio.path,
@@ -196,7 +213,9 @@ class Transcriber:
                     resumption=journal.state.resumption,
                 ):
                     hearing.take(event)
+                    self._lightening.learn(engine.info, event)
                     work.watcher.heard(event, journal.state)
+            hearing.seen = self._devices.witness(engine.info)
             if hearing.is_lie:
                 logger.error("engine_device_mismatch", job_id=job.id, claimed=engine.info.device)
                 self._engines.discard(engine)
@@ -220,8 +239,8 @@ class Transcriber:
             return
         reason = judged.fallback_reason
         raise GpuRequiredError(
-            f"The GPU was required, and the work ran on {judged.device}."
-            + (f" {reason.message}" if reason else ""),
+            f"The GPU was required, and the work ran on {judged.device}"
+            + (f" ({reason.code}): {reason.message}" if reason else "."),
             fix=reason.fix if reason else "",
             param="require_gpu",
         )

@@ -8,6 +8,7 @@
 //   FAKE_HANG=1            cuInit never returns           FAKE_ABORT=1      cuInit aborts the process
 //   FAKE_CT2=<code>        what CUDA's runtime gets when it starts (0: it goes on to a check of its own that no
 //                          stand-in passes, "integrity checks failed", which names no known cause)
+//   FAKE_NODE=<path>       without this file there is no device: cuInit answers 100, as without /dev/nvidia0
 //   FAKE_TOUCH=<path>      cuInit makes this file, so that a test knows it was reached
 //   FAKE_LOG=1             calls to standard error
 //   FAKE_FILE=<path>       a file of lines NAME=number, read at each question: it beats the environment, and can be
@@ -45,6 +46,8 @@ R cuInit(unsigned f) {
     if (file) fclose(file);
     while (envi("FAKE_HANG", 0)) pause();
     if (envi("FAKE_ABORT", 0)) abort();
+    const char *node = getenv("FAKE_NODE");
+    if (node && access(node, F_OK)) return 100;
     return envi("FAKE_CUINIT", 0);
 }
 R cuDriverGetVersion(int *v) { *v = envi("FAKE_DRVVER", 12080); return 0; }

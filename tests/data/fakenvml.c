@@ -3,7 +3,7 @@
 //
 //   FAKE_NVML_INIT=<code>      what nvmlInit_v2 answers (0)     FAKE_NVML_HANDLE=<code>  …and the look for a UUID
 //   FAKE_NVML_<FACT>=<code>    what one call answers; FACT is MEMORY, PROCESSES, MIG, COMPUTE, VIRTUALIZATION,
-//                              UTILIZATION, ENERGY or NAME
+//                              UTILIZATION, ENERGY, TEMPERATURE or NAME
 //   FAKE_NVML_FREE_MB=<6000>   of FAKE_MEMORY_MB=<8192>         FAKE_NVML_PIDS=<1,2>     processes on the GPU (none)
 //   FAKE_NVML_PROGRAM=<text>   name of each process             FAKE_NVML_MIG_MODE=<0|1> FAKE_NVML_COMPUTE_MODE=<0>
 //   FAKE_NVML_VIRTUAL=<0>      virtualization mode              FAKE_NVML_HANG=1         nvmlInit_v2 never returns
@@ -65,6 +65,10 @@ R nvmlDeviceGetUtilizationRates(Device *d, Utilization *u) {
 R nvmlDeviceGetTotalEnergyConsumption(Device *d, unsigned long long *mj) {
     *mj = 5000000000ull;
     return d->is_mig ? 3 : envi("FAKE_NVML_ENERGY", 0);
+}
+R nvmlDeviceGetTemperature(Device *d, unsigned sensor, unsigned *celsius) {
+    *celsius = 61;
+    return d->is_mig ? 3 : envi("FAKE_NVML_TEMPERATURE", 0);
 }
 typedef struct { unsigned pid; unsigned long long used; unsigned gi, ci; } Process;
 R nvmlDeviceGetComputeRunningProcesses_v3(Device *d, unsigned *count, Process *list) {

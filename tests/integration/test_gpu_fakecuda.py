@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from fake_gpu import build_cublas, build_driver, compile_library, healthy_environment
+from cublas_faults import CUBLAS_FAULTS, CublasFault, put_text
+from fake_gpu import build_cublas, build_driver, healthy_environment
 from transcriber.gpu.causes import CUDA_CODES, find_reason_in
 from transcriber.gpu.environment import engine_environment
 from transcriber.gpu.facts import GpuStatus
@@ -160,81 +161,22 @@ def test_file_that_is_no_driver_is_named(
     assert status.cause is not None and str(tmp_path) in status.cause.message
 
 
-def _break_nothing(folder: Path) -> None:
-    """An empty folder: cuBLAS is missing."""
-
-
-def _put_foreign(folder: Path) -> None:
-    compile_library("fakecublas.c", folder / "libcublas.so.13", "-DMAJOR=13")
-    compile_library("fakecublas.c", folder / "libcublasLt.so.13")
-
-
-def _put_text(folder: Path) -> None:
-    build_cublas(folder)
-    (folder / "libcublas.so.12").write_text("not a library\n")
-
-
-def _put_truncated(folder: Path) -> None:
-    build_cublas(folder)
-    whole = (folder / "libcublas.so.12").read_bytes()
-    (folder / "libcublas.so.12").write_bytes(whole[: len(whole) // 3])
-
-
-def _put_truncated_lt(folder: Path) -> None:
-    build_cublas(folder)
-    (folder / "libcublasLt.so.12").write_bytes((folder / "libcublasLt.so.12").read_bytes()[:3000])
-
-
-def _put_wrong_version(folder: Path) -> None:
-    build_cublas(folder, major=13)
-
-
-def _put_alone(folder: Path) -> None:
-    compile_library("fakecublas.c", folder / "libcublas.so.12", "-DMAJOR=12")
-
-
-def _put_mismatch(folder: Path) -> None:
-    compile_library("fakecublas.c", folder / "libcublasLt.so.12")
-    compile_library("fakecublas.c", folder / "libcublas.so.12", "-DMAJOR=12", "-DNEEDS_LT")
-
-
-def _put_missing_dependency(folder: Path) -> None:
-    other = compile_library("fakecublas.c", folder / "libnotthere.so.1")
-    compile_library("fakecublas.c", folder / "libcublasLt.so.12")
-    flags = ("-DMAJOR=12", "-Wl,--no-as-needed", str(other))
-    compile_library("fakecublas.c", folder / "libcublas.so.12", *flags)
-    other.unlink()
-
-
-@pytest.mark.parametrize(
-    ("arrange", "code", "words"),
-    [
-        (_break_nothing, "cublas_missing", "libcublas.so.12 is not on this machine"),
-        (_put_foreign, "cublas_foreign", "libcublas.so.13"),
-        (_put_text, "cublas_broken", "not an ELF file"),
-        (_put_truncated, "cublas_broken", "truncated"),
-        (_put_missing_dependency, "cublas_broken", "libnotthere.so.1"),
-        (_put_truncated_lt, "cublaslt_broken", "truncated"),
-        (_put_wrong_version, "cublas_wrong_version", "version 13.9.1, not 12"),
-        (_put_alone, "cublaslt_missing", "libcublasLt.so.12 is not beside it"),
-        (_put_mismatch, "cublas_lt_mismatch", "undefined symbol: cublasLtOfTheSameBuild"),
-    ],
-)
+@pytest.mark.parametrize("fault", CUBLAS_FAULTS, ids=lambda fault: fault.name)
 def test_each_fault_of_cublas_is_its_own_cause(
-    look: Look, driver_dir: Path, tmp_path: Path, arrange: Callable[[Path], None], code: str, words: str
+    look: Look, driver_dir: Path, tmp_path: Path, fault: CublasFault
 ) -> None:
-    arrange(tmp_path)
+    fault.arrange(tmp_path)
 
     status = look(driver_dir, tmp_path, FAKE_COUNT="1")
 
-    assert _code(status) == code
-    assert status.cause is not None and words in status.cause.message
+    assert _code(status) == fault.code
+    assert status.cause is not None and fault.words in status.cause.message
 
 
 def test_good_pair_behind_a_broken_one_is_chosen(
     look: Look, driver_dir: Path, cublas_dir: Path, tmp_path: Path
 ) -> None:
-    _put_text(tmp_path)
+    put_text(tmp_path)
 
     status = look(driver_dir, tmp_path, cublas_dir, FAKE_COUNT="1")
 

@@ -36,6 +36,7 @@ NVML_FACTS = {
     "virtualization": "VIRTUALIZATION",
     "utilization_percent": "UTILIZATION",
     "energy_millijoules": "ENERGY",
+    "temperature_celsius": "TEMPERATURE",
 }
 
 Look = Callable[..., GpuStatus]
@@ -93,6 +94,7 @@ def test_all_facts_of_a_whole_card(look: Look, with_nvml: Path) -> None:
         virtualization="vgpu",
         utilization_percent=37,
         energy_millijoules=5_000_000_000,
+        temperature_celsius=61,
     )
 
 
@@ -277,6 +279,8 @@ def test_stand_in_names_every_fact_of_nvml() -> None:
         "is_wsl",
         "mig_profile",
         "unseen_processes",
+        "own_processes",
+        "read_at",
         "total_bytes",
         "nvml_driver",
     }

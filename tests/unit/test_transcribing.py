@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fake_ports import NOW, FakeClock, FakeDecoder, FakeEngine, FakeEnginePool, gpu_status
+from fake_ports import FakeEngine, FakeEnginePool, gpu_status
+from job_bench import Bench, make_job
 from transcriber.domain.errors import (
     DecoderCrashedError,
     EngineCrashedError,
@@ -19,94 +19,11 @@ from transcriber.domain.errors import (
     JobCancelledError,
     UploadGoneError,
 )
-from transcriber.domain.events import EngineEvent
-from transcriber.domain.jobs import Job, JobStatus
-from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
-from transcriber.domain.ports import DecodedAudio
-from transcriber.domain.transcript import FallbackReason, Transcription
-from transcriber.gpu.facts import GpuStatus
-from transcriber.jobs.journal import Journal, JournalState
-from transcriber.jobs.leash import Leash, StopReason
-from transcriber.patience import KILLS_ON_GPU, Patience
-from transcriber.transcribing import DevicePlan, Transcriber, Work
+from transcriber.domain.transcript import FallbackReason
+from transcriber.jobs.leash import StopReason
+from transcriber.patience import KILLS_ON_GPU
 
 NO_DRIVER = FallbackReason(code="no_driver", message="There is no driver.", fix="Install it.")
-
-
-def make_job(*, use_gpu: bool = True, require_gpu: bool = False, ignored: tuple[str, ...] = ()) -> Job:
-    return Job(
-        id="job_" + "x" * 24,
-        status=JobStatus.RUNNING,
-        request=TranscriptionRequest(
-            model="base",
-            use_gpu=use_gpu,
-            require_gpu=require_gpu,
-            options=TranscriptionOptions(),
-            ignored=ignored,
-        ),
-        file_name="speech.flac",
-        size_bytes=1,
-        created_at=NOW,
-        started_at=NOW,
-        attempts=1,
-    )
-
-
-class SilentWatcher:
-    """Nobody looks on; all audio is long."""
-
-    def decoded(self, audio: DecodedAudio) -> str:
-        return "long"
-
-    def began(self, device: str, state: JournalState) -> None: ...
-
-    def heard(self, event: EngineEvent, state: JournalState) -> None: ...
-
-
-class Bench:
-    """A job's folder with its journal, and counts as the store keeps them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.native = concurrent.futures.ThreadPoolExecutor(1)
-        self.decoder = FakeDecoder()
-        self.clock = FakeClock()
-        self.leash = Leash()
-        self.noted: list[tuple[int, int]] = []
-        (folder / "upload").write_bytes(b"audio")
-
-    def run(
-        self,
-        pool: FakeEnginePool,
-        job: Job | None = None,
-        *,
-        status: GpuStatus | None = None,
-        policy: str = "preferred",
-    ) -> Transcription:
-        job = job or make_job()
-        transcriber = Transcriber(
-            decoder=self.decoder,
-            engines=pool,
-            gpu_status=lambda: status or gpu_status(),
-            devices=DevicePlan(policy=policy, gpu_compute_type="auto", cpu_compute_type="int8"),
-            clock=self.clock,
-            boot_id="this boot",
-        )
-        journal = Journal.open(self.folder / "journal", self.native)
-        try:
-            return transcriber.run(
-                Work(
-                    job=job,
-                    upload=self.folder / "upload",
-                    pcm=self.folder / "audio.pcm",
-                    journal=journal,
-                    leash=self.leash,
-                    patience=Patience(job, self.leash, lambda *counts: self.noted.append(counts)),
-                    watcher=SilentWatcher(),
-                )
-            )
-        finally:
-            journal.close()
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ from dataclasses import asdict
 from typing import Any
 
 from .transcript import (
+    Corroboration,
     FallbackReason,
+    MemoryStep,
     Notice,
     Receipt,
     Requested,
@@ -132,12 +134,19 @@ def _transcription(data: Mapping[str, Any]) -> Transcription:
         compute_type=_text(data["compute_type"]),
         requested=Requested(**data["requested"]),
         fallback_reason=None if reason is None else FallbackReason(**reason),
-        receipt=Receipt(**data["receipt"]),
+        receipt=_receipt(data["receipt"]),
         timings=Timings(**{stage: _number(seconds) for stage, seconds in data["timings"].items()}),
         rtfx=_number(data["rtfx"]),
         warnings=tuple(Notice(**notice) for notice in data["warnings"]),
         media=dict(data["media"]),
     )
+
+
+def _receipt(data: Mapping[str, Any]) -> Receipt:
+    """A receipt; those of older versions lack the later fields."""
+    nvml = data.get("nvml")
+    steps = tuple(MemoryStep(**step) for step in data.get("steps", ()))
+    return Receipt(**{**data, "nvml": None if nvml is None else Corroboration(**nvml), "steps": steps})
 
 
 def _segment(data: Mapping[str, Any]) -> Segment:

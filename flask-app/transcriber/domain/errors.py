@@ -388,8 +388,10 @@ class EngineCrashedError(EngineError):
     #: It died by a fault of its own; else somebody or the kernel killed it, or we ended it.
     is_fault: bool = False
 
-    def __init__(self, message: str | None = None, *, is_fault: bool = False) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str | None = None, *, is_fault: bool = False, code: str | None = None
+    ) -> None:
+        super().__init__(message, code=code)
         self.is_fault = is_fault
 
 

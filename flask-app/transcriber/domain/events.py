@@ -1,7 +1,7 @@
 """What the engine says while it works on a job, in order:
 
 LanguageDetected, the first Planned, then WindowDone, SegmentReady and more of Planned as they come, then
-Finished. A window is told after the Planned that holds it. A resumed job tells what is new only.
+Finished. BatchShrunk may come anywhere. A window is told after the Planned that holds it. A resumed job tells what is new only.
 A failure or a cancelled job ends the stream with an exception instead of Finished.
 """
 
@@ -51,6 +51,14 @@ class WindowDone:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BatchShrunk:
+    """A batch with this job's windows did not fit into memory: so many windows go together from now on."""
+
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentReady:
     """A finished segment, in the order of time."""
 
@@ -91,4 +99,4 @@ class Resumption:
     history: tuple[int, ...] | None = None
 
 
-EngineEvent = LanguageDetected | Planned | WindowDone | SegmentReady | Finished
+EngineEvent = LanguageDetected | Planned | WindowDone | BatchShrunk | SegmentReady | Finished

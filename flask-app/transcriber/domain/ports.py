@@ -81,6 +81,11 @@ class Engine(Protocol):
     @property
     def info(self) -> EngineInfo: ...
 
+    @property
+    def busy(self) -> int:
+        """Jobs that are in it now."""
+        ...
+
     def transcribe(
         self,
         job_id: str,

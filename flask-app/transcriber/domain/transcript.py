@@ -56,11 +56,32 @@ class Requested:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Corroboration:
+    """NVML's word on a receipt: 'agrees', 'disagrees' or 'not_available', and why. It never decides anything."""
+
+    verdict: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryStep:
+    """What was given up because the GPU had too little memory: the batch's size, the compute type, or the GPU.
+
+    code: 'smaller_batch', 'lighter_compute_type' or 'cpu'.
+    """
+
+    code: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Receipt:
     """Evidence of where the windows of one job ran.
 
     windows_gpu and windows_cpu count windows by the device of the encoder's own output, never by
     what was asked for. claimed_device is what the engine said of itself when it became ready.
+    What speaks of one engine speaks of the one that finished the job.
     """
 
     device_name: str | None
@@ -74,6 +95,16 @@ class Receipt:
     engine_pid: int
     pool_peak_bytes: int | None = None
     attempts: int = 1
+    #: 'whole', or the profile of the MIG slice, as '1g.10gb'; None on the CPU.
+    partition: str | None = None
+    #: What of CTranslate2's binary runs on this GPU, and whether the driver had to compile it first (PTX).
+    kernels: str | None = None
+    is_jit: bool | None = None
+    #: Files that the engine has mapped, by /proc: libctranslate2, and on a GPU libcuda, libcublas and libcublasLt.
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    nvml: Corroboration | None = None
+    #: What too little memory on the GPU has cost this job, in order.
+    steps: tuple[MemoryStep, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

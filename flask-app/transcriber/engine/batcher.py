@@ -153,8 +153,10 @@ class Batcher:
 
     def _end_batch(self, ended: BatchEnded) -> None:
         """Note what came out of a batch; a job that was cancelled meanwhile wants nothing of it."""
-        self._send({"type": "batch_ended", "batch": ended.lane.batch})
+        self._send({"type": "batch_ended", "batch": ended.lane.batch, "sizes": ended.sizes})
         ended.lane.batch = None
+        if ended.shrunk is not None:
+            self._tell_shrunk(ended)
         rests: dict[str, list[Entry]] = {}
         for outcome in ended.outcomes:
             self._note(outcome, rests)
@@ -163,6 +165,21 @@ class Batcher:
                 self._jobs[job_id].add_rests(entries)
         for job in {outcome.taken.job.spec.job_id: outcome.taken.job for outcome in ended.outcomes}.values():
             self._tell(job)
+
+    def _tell_shrunk(self, ended: BatchEnded) -> None:
+        """To each job in the batch, before its windows, which may be its last."""
+        assert ended.shrunk is not None
+        before, after = ended.shrunk
+        for job in {outcome.taken.job.spec.job_id: outcome.taken.job for outcome in ended.outcomes}.values():
+            if not job.stopped.is_set():
+                self._send(
+                    {
+                        "type": "batch_shrunk",
+                        "job_id": job.spec.job_id,
+                        "before": before,
+                        "after": after,
+                    }
+                )
 
     def _note(self, outcome: Outcome, rests: dict[str, list[Entry]]) -> None:
         job = outcome.taken.job

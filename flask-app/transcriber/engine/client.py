@@ -7,7 +7,7 @@ import json
 import queue
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from .process import EngineProcess
 from .protocol import Message, ProtocolError, receive_message, send_message
 from .selftest_desk import SelfTestDesk
 from .waste import WasteWatch
-from .wire import Order, event_or_error, transcribe_message
+from .wire import Order, batch_sizes, event_or_error, transcribe_message
 
 _log = structlog.get_logger()
 
@@ -35,8 +35,11 @@ OWN_COMMAND = (sys.executable, "-m", "transcriber.engine.child")
 _DYING_SECONDS = 2.0
 _CANCEL_SECONDS = 0.2
 
-#: Messages after which a job is over in the child.
+#: After these a job is over in the child.
 _LAST = frozenset({"done", "error", "cancelled"})
+
+#: Is told the sizes of the batches that an engine put through its model.
+OnBatch = Callable[[EngineInfo, tuple[int, ...]], None]
 
 #: Put into an inbox by cancel(): from here on, only the job's end matters, and not for long.
 _CANCEL_SENT: Message = {"type": "cancel_sent"}
@@ -81,10 +84,13 @@ class ChildEngine:
     thread. No lock is held while a caller looks at an event.
     """
 
-    def __init__(self, process: EngineProcess, clock: Clock, stall_timeout: float | None) -> None:
+    def __init__(
+        self, process: EngineProcess, clock: Clock, stall_timeout: float | None, on_batch: OnBatch | None
+    ) -> None:
         self._process = process
         self._clock = clock
         self._stall_timeout = stall_timeout
+        self._on_batch = on_batch
         self._started_at = clock.now()
         self._info: EngineInfo | None = None
         self._startup: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
@@ -100,8 +106,7 @@ class ChildEngine:
         self._waste = WasteWatch(clock)
         self._obituary: str | None = None
         self._ending_by_us = False
-        #: We ended it, for a fault of its own.
-        self._was_at_fault = False
+        self._fault: str | None = None  # the code, where we ended it for a fault of its own
         self._counter = itertools.count(2)
         self._last_heard = clock.monotonic()
         self.last_used = clock.monotonic()
@@ -117,6 +122,7 @@ class ChildEngine:
         start_timeout: float,
         command: tuple[str, ...] = (),
         stall_timeout: float | None = None,
+        on_batch: OnBatch | None = None,
     ) -> ChildEngine:
         """A child that is ready. `environment` is the whole of its environment, PYTHONPATH is added.
 
@@ -128,7 +134,7 @@ class ChildEngine:
             process = EngineProcess.start(command or OWN_COMMAND, config.to_json(), environment)
         except OSError as error:
             raise not_started(error) from error
-        engine = cls(process, clock, stall_timeout)
+        engine = cls(process, clock, stall_timeout, on_batch)
         engine._reader.start()
         try:
             engine._wait_until_ready(config.device, start_timeout)
@@ -297,10 +303,10 @@ class ChildEngine:
         if self._stall_timeout is None or silent < self._stall_timeout or not self._process.is_running:
             return
         _log.error("engine_stalled", engine_pid=self._process.pid, job_id=inbox.job_id)
-        self._end_for_fault(f"(ended by the service: silent for {silent:.0f} s)")
+        self._end_for_fault(f"(ended by the service: silent for {silent:.0f} s)", "engine_stalled")
 
-    def _end_for_fault(self, words: str) -> None:
-        self._was_at_fault = True
+    def _end_for_fault(self, words: str, code: str = EngineCrashedError.code) -> None:
+        self._fault = code
         self._process.last_words.add(words)
         self._process.kill()
 
@@ -320,7 +326,8 @@ class ChildEngine:
             return EngineCrashedError("The engine child was ended by the service while the job was in it.")
         return EngineCrashedError(
             f"The engine child died while the job was in it: {self._obituary}.",
-            is_fault=self._was_at_fault or self._process.died_by_fault,
+            is_fault=self._fault is not None or self._process.died_by_fault,
+            code=self._fault,
         )
 
     def _note_waste(self) -> None:
@@ -379,6 +386,8 @@ class ChildEngine:
             else:
                 self._batches.discard(message.get("batch", 0))
             self._note_waste()
+        if self._on_batch is not None and self._info is not None:
+            self._on_batch(self._info, batch_sizes(message))
 
     def _bury(self) -> None:
         """See the process out, then say so to everyone who waits."""

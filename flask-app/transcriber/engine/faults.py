@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from ..domain.selftest import FIXES
 
+#: The device, or this machine, had too little memory for what was asked.
+OUT_OF_MEMORY = "out_of_memory"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
@@ -35,17 +38,17 @@ _KNOWN = (
     ),
     (
         "out of memory",
-        "out_of_memory",
+        OUT_OF_MEMORY,
         "Use a smaller model, a smaller WHISPER_BATCH_SIZE or an int8 compute type, or free the device's memory.",
         False,
     ),
     (
         "CUBLAS_STATUS_ALLOC_FAILED",
-        "out_of_memory",
+        OUT_OF_MEMORY,
         "Free the device's memory, or lower WHISPER_BATCH_SIZE.",
         False,
     ),
-    ("bad_alloc", "out_of_memory", "Free memory on this machine, or use a smaller model.", False),
+    ("bad_alloc", OUT_OF_MEMORY, "Free memory on this machine, or use a smaller model.", False),
     (
         "CUDA failed with error",
         "cuda_error",

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,6 +69,12 @@ def fetch_snapshot(
             fix="Check the network and HTTPS_PROXY, or put the model's folder in place by hand (docs/models.md).",
         )
     return Path(answer["path"])
+
+
+def hub_cache(environ: Mapping[str, str]) -> Path:
+    """Where huggingface_hub keeps its files, by its own rules."""
+    home = environ.get("HF_HOME") or str(Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
+    return Path(environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from ..domain.selftest import SelfTestReport
 from .arrays import Features, Samples
 from .decoding import DecodedWindow, Row
-from .faults import Fault, FaultError, fault_of
+from .faults import OUT_OF_MEMORY, Fault, FaultError, fault_of
 from .job import Entry, Job
 from .memory import give_back
 from .pcm import Pcm
+from .room import Room
 from .windows import Window
 
 _LOGGER = logging.getLogger("transcriber.engine")
@@ -53,10 +54,16 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchEnded:
-    """To the batcher: this lane is free again. A window of a job that was stopped meanwhile has no outcome."""
+    """To the batcher: this lane is free again. A window of a job that was stopped meanwhile has no outcome.
+
+    sizes: windows that went through the model together, one number for each time. shrunk: the size that did not
+    fit into memory, and the one that goes together from now on.
+    """
 
     lane: Lane
     outcomes: tuple[Outcome, ...]
+    sizes: tuple[int, ...] = ()
+    shrunk: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +100,9 @@ class Lane:
         self._log_mel = log_mel
         self._post = post
         self._batches: queue.SimpleQueue[list[Taken] | None] = queue.SimpleQueue()
+        self._room = Room()
+        self._sizes: list[int] = []
+        self._shrunk: tuple[int, int] | None = None
 
     @property
     def is_free(self) -> bool:
@@ -126,7 +136,13 @@ class Lane:
             return self._batches.get()
 
     def _ended(self, batch: list[Taken]) -> BatchEnded:
-        return BatchEnded(lane=self, outcomes=tuple(self._decode(batch)))
+        self._sizes, self._shrunk = [], None
+        outcomes: list[Outcome] = []
+        while batch:
+            most = self._room.most(len(batch))
+            outcomes += self._decode(batch[:most])
+            batch = batch[most:]
+        return BatchEnded(lane=self, outcomes=tuple(outcomes), sizes=tuple(self._sizes), shrunk=self._shrunk)
 
     def _tested(self) -> SelfTestEnded:
         return SelfTestEnded(lane=self, test_id=self.test_id or 0, report=self._work.selftest())
@@ -140,6 +156,7 @@ class Lane:
             decoded = self._work.decode([taken.row for taken in batch])
         except Exception as error:  # noqa: BLE001 - the boundary between jobs; a fault is told, or ends the process
             return self._decode_halves(batch, fault_of(error))
+        self._sizes.append(len(batch))
         return [self._outcome(taken, result) for taken, result in zip(batch, decoded, strict=True)]
 
     def _decode_halves(self, batch: list[Taken], fault: Fault) -> list[Outcome]:
@@ -148,6 +165,9 @@ class Lane:
             raise FaultError(fault)
         if len(batch) == 1:
             return [Outcome(taken=batch[0], fault=fault)]
+        if fault.code == OUT_OF_MEMORY:
+            first = self._shrunk[0] if self._shrunk else len(batch)
+            self._shrunk = (first, self._room.note_failure(len(batch)))
         middle = len(batch) // 2
         return self._decode(batch[:middle]) + self._decode(batch[middle:])
 

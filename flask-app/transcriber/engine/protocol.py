@@ -30,7 +30,9 @@ from the child
   error          job_id, code, message, fix             the job failed; the child lives on
   cancelled      job_id                                 at once, though a batch may still compute
   batch_started  batch, job_ids[]                       the model works on these jobs' windows
-  batch_ended    batch
+  batch_ended    batch, sizes[] (windows that went through the model together, for each time)
+  batch_shrunk   job_id, before, after                  a batch with its windows did not fit into memory: so many
+                                                        windows go together from now on
 
 Order within a job: language, plan (the first), then windows in order, each after the plan that holds it and
 followed by its segments. A resumed job tells no language, no plan that it was given, and no finished window.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from ..domain.errors import EngineFailedError, JobCancelledError
 from ..domain.events import (
+    BatchShrunk,
     EngineEvent,
     Finished,
     LanguageDetected,
@@ -101,11 +103,15 @@ def event_or_error(message: Message) -> EngineEvent | None:
 
 
 def engine_event(message: Message) -> EngineEvent | None:
-    """The event a message carries; None for a message that carries none. Raises one of MALFORMED."""
+    """The event a message carries; None for a message that carries none.
+
+    Raises one of MALFORMED, and EngineFailedError (numbers_not_finite) for text that rests on no numbers.
+    """
     match message["type"]:
         case "language":
             return LanguageDetected(
-                language=str(message["language"]), language_probability=float(message["language_probability"])
+                language=str(message["language"]),
+                language_probability=_finite(message, "language_probability"),
             )
         case "plan":
             return _planned(message)
@@ -116,12 +122,20 @@ def engine_event(message: Message) -> EngineEvent | None:
                 device=str(message["device"]),
                 history=None if history is None else tuple(int(token) for token in history),
             )
+        case "batch_shrunk":
+            return BatchShrunk(before=int(message["before"]), after=int(message["after"]))
         case "segment":
             return SegmentReady(segment=_segment(message["segment"]))
         case "done":
             return _finished(message)
         case _:
             return None
+
+
+def batch_sizes(message: Message) -> tuple[int, ...]:
+    """How many windows went through the model together, for each time; empty where it is not told."""
+    sizes = message.get("sizes")
+    return tuple(size for size in sizes if isinstance(size, int)) if isinstance(sizes, list) else ()
 
 
 def _resumption(resumption: Resumption) -> Message:
@@ -185,11 +199,23 @@ def _segment(fields: dict[str, Any]) -> Segment:
         end=float(fields["end"]),
         text=str(fields["text"]),
         tokens=tuple(int(token) for token in fields["tokens"]),
-        avg_logprob=float(fields["avg_logprob"]),
-        compression_ratio=float(fields["compression_ratio"]),
-        no_speech_prob=float(fields["no_speech_prob"]),
+        avg_logprob=_finite(fields, "avg_logprob"),
+        compression_ratio=_finite(fields, "compression_ratio"),
+        no_speech_prob=_finite(fields, "no_speech_prob"),
         words=None if words is None else tuple(_word(word) for word in words),
         temperature=float(fields["temperature"]),
+    )
+
+
+def _finite(fields: dict[str, Any], name: str) -> float:
+    """A number that text rests on. A device that computes wrongly gives NaN, and no error."""
+    value = float(fields[name])
+    if math.isfinite(value):
+        return value
+    raise EngineFailedError(
+        f"The device computed numbers that are not finite ({name} is {value}).",
+        code="numbers_not_finite",
+        fix="Use another compute type: float32 or int8_float32 in place of float16 (cards such as GTX 16xx need it).",
     )
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .facts import GpuDevice
+
 GIGABYTE = 1_000_000_000
 
 #: CUDA's context and cuBLAS's workspace, which stay as long as the process does.
@@ -136,6 +138,30 @@ def weigh(model: str, compute_type: str, batch_size: int, free_bytes: int | None
         needed_for_batch_bytes=find_need(model, compute_type, batch_size=batch_size),
         free_bytes=free_bytes,
     )
+
+
+def weigh_on(
+    device: GpuDevice | None, compute_type: str | None, model: str | None, batch_size: int
+) -> Fit | None:
+    """The same for a model on this device; None where one of them is not known."""
+    if device is None or compute_type is None or model is None:
+        return None
+    free = device.sharing.free_bytes if device.sharing else None
+    return weigh(model, compute_type, batch_size, free)
+
+
+def own_bytes(device: GpuDevice) -> int:
+    """What processes of this service hold of the device, as far as NVML tells."""
+    own = device.sharing.own_processes if device.sharing else {}
+    return sum(size or 0 for size in own.values())
+
+
+def advise_for(fit: Fit, device: GpuDevice) -> str | None:
+    """What to do where the device has too little memory free for the model."""
+    if fit.free_bytes is None:
+        return None
+    types = device.compute_types
+    return advise(fit.model, fit.compute_type, fit.free_bytes, batch_size=fit.batch_size, supported=types)
 
 
 def advise(

@@ -60,6 +60,11 @@ CAUSES: dict[str, Cause] = {
         "Set WHISPER_MODEL, WHISPER_GPU_COMPUTE_TYPE or WHISPER_BATCH_SIZE as it says and restart; or see with "
         "'nvidia-smi' who holds the memory, and end that.",
     ),
+    "gpu_memory_steps": Cause(
+        "The GPU had too little memory for this job, and something was given up: {detail}.",
+        "Set WHISPER_BATCH_SIZE, WHISPER_GPU_COMPUTE_TYPE or a smaller WHISPER_MODEL so that it fits; or see with "
+        "'nvidia-smi' who holds the memory, and end that.",
+    ),
     # The driver and its library.
     "no_nvidia_gpu": Cause(
         "There is no NVIDIA driver on this machine, and no NVIDIA GPU was seen in it (no PCI device of vendor "
@@ -224,6 +229,26 @@ CAUSES: dict[str, Cause] = {
         "CTranslate2 could not say what this GPU can do: {detail}.",
         "Nothing to do if the GPU engine starts, since its own proof decides; else run 'python -m transcriber doctor' "
         "and follow the engine's error.",
+    ),
+    # The engine child.
+    "engine_start_crashed": Cause(
+        "The engine child died before it was ready: {detail}.",
+        "See the log for the child's last words. If it was killed, the machine may lack memory; if it aborted over "
+        "cuDNN, run '.venv/bin/python -m pip install \"ctranslate2>=4.6.3\"'.",
+    ),
+    "engine_start_timeout": Cause(
+        "The engine child was not ready in time: {detail}.",
+        "Raise WHISPER_ENGINE_START_TIMEOUT_SECONDS if it was still loading, or if the driver was compiling its code "
+        "for this card; else run 'timeout 60 nvidia-smi' and see the log.",
+    ),
+    "engine_crashed": Cause(
+        "The engine child died at work: {detail}.",
+        "See the log for the child's last words and 'sudo dmesg | grep -i -e nvrm -e xid'. If it happens with one "
+        "file only, the file is the cause.",
+    ),
+    "engine_stalled": Cause(
+        "The engine child was ended, since it had work and said nothing: {detail}.",
+        "Run 'timeout 60 nvidia-smi'; if that hangs, reboot and read 'sudo dmesg | grep -i -e nvrm -e xid'.",
     ),
     # The probe itself.
     "gpu_probe_timeout": Cause(

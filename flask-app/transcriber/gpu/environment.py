@@ -9,12 +9,24 @@ from pathlib import Path
 
 from .facts import GpuStatus
 
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
 _SECRET_NAME = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)$", re.IGNORECASE)
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables less those whose names speak of a key, token, secret or password."""
     return {name: value for name, value in environ.items() if not _SECRET_NAME.search(name)}
+
+
+def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables for a child of ours that asks driver or NVML."""
+    paths = [str(_PACKAGE_ROOT), environ.get("PYTHONPATH", "")]
+    return {
+        **without_secrets(environ),
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    }
 
 
 def engine_environment(

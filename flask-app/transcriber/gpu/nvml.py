@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from .driver import DRIVER_DIRS
+from .facts import GpuDevice
 from .lifeline import end_with_parent
 from .nvml_errors import meaning
 from .processes import is_descendant, name_of, runs_here
+from .sharing import SharingFacts
 
 LIBNVML = "libnvidia-ml.so.1"
 
@@ -31,6 +33,9 @@ MPS_SERVER = "nvidia-cuda-mps-server"
 _COMPUTE_MODES = ("default", "exclusive_thread", "prohibited", "exclusive_process")
 _VIRTUALIZATION = ("none", "passthrough", "vgpu", "host_vgpu", "host_vsga")
 _NO_SUCH_CALL, _MANY_PROCESSES = 13, 1024
+
+#: NVML_VALUE_NOT_AVAILABLE, in place of a process's bytes.
+_UNKNOWN_BYTES = 2**64 - 1
 
 Facts = dict[str, Any]
 
@@ -58,7 +63,24 @@ class _Process(ctypes.Structure):
     )
 
 
-def ask_in_child(uuids: Sequence[str], service_pid: int, lifeline: int) -> dict[str, Facts]:
+def ask_sharing(
+    devices: Sequence[GpuDevice], service_pid: int, lifeline: int, environ: Mapping[str, str], root: Path
+) -> list[SharingFacts]:
+    """What NVML, asked in a child with this environment, and the system say of the use of these devices."""
+    answers = ask_in_child([device.uuid for device in devices], service_pid, lifeline, environ)
+    signs, is_wsl = signs_of_mps(environ, root), (root / "dev/dxg").exists()
+    shared = []
+    for device in devices:
+        facts = answers[device.uuid]
+        facts["mps_signs"] = (*signs, *facts.get("mps_signs", ()))
+        facts["mig_profile"] = device.name.partition(" MIG ")[2] or None
+        shared.append(SharingFacts(**facts, is_wsl=is_wsl))
+    return shared
+
+
+def ask_in_child(
+    uuids: Sequence[str], service_pid: int, lifeline: int, environ: Mapping[str, str]
+) -> dict[str, Facts]:
     """The facts of these devices, from a child; where it failed, each device has the reason."""
     request = json.dumps({"uuids": list(uuids), "service_pid": service_pid})
     command = [sys.executable, "-P", "-m", __name__, str(lifeline), request]
@@ -70,6 +92,7 @@ def ask_in_child(uuids: Sequence[str], service_pid: int, lifeline: int) -> dict[
             timeout=TIMEOUT_SECONDS,
             check=False,
             pass_fds=(lifeline,),
+            env=dict(environ),
         )
     except subprocess.TimeoutExpired:
         return _nothing(uuids, f"NVML did not answer within {TIMEOUT_SECONDS} s")
@@ -152,6 +175,7 @@ def _ask_device(nvml: ctypes.CDLL, uuid: str, service_pid: int) -> Facts:
         "energy_millijoules": lambda: _number(
             nvml, "nvmlDeviceGetTotalEnergyConsumption", card, ctypes.c_ulonglong
         ),
+        "temperature_celsius": lambda: _ask_temperature(nvml, card),
     }
     asked = {name: _fact(question, missing, name) for name, question in facts.items()}
     return {**memory, **processes, **asked, "unavailable": missing}
@@ -196,24 +220,36 @@ def _ask_utilization(nvml: ctypes.CDLL, device: ctypes.c_void_p) -> int:
     return int(rates.gpu)
 
 
+def _ask_temperature(nvml: ctypes.CDLL, card: ctypes.c_void_p) -> int:
+    """Of the GPU's die, which is sensor 0."""
+    value = ctypes.c_uint(0)
+    _call(nvml, "nvmlDeviceGetTemperature", card, ctypes.c_uint(0), ctypes.byref(value))
+    return value.value
+
+
 def _ask_processes(nvml: ctypes.CDLL, device: ctypes.c_void_p, service_pid: int) -> Facts:
-    others = [pid for pid in _list_processes(nvml, device) if not is_descendant(pid, service_pid)]
+    listed = _list_processes(nvml, device)
+    own = {str(pid): size for pid, size in listed.items() if is_descendant(pid, service_pid)}
+    others = [pid for pid in listed if str(pid) not in own]
     names = [_process_name(nvml, pid) for pid in others]
     has_mps = any(name.endswith(MPS_SERVER) for name in names)
     return {
         "other_processes": len(others),
         "unseen_processes": sum(not runs_here(pid) for pid in others),
+        "own_processes": own,
         "mps_signs": [f"{MPS_SERVER} is on it"] if has_mps else [],
     }
 
 
-def _list_processes(nvml: ctypes.CDLL, device: ctypes.c_void_p) -> list[int]:
+def _list_processes(nvml: ctypes.CDLL, device: ctypes.c_void_p) -> dict[int, int | None]:
+    """From the number of each process on the device to its bytes there; None where NVML does not say."""
     name = "nvmlDeviceGetComputeRunningProcesses_v3"
     if getattr(nvml, name, None) is None:
         name = "nvmlDeviceGetComputeRunningProcesses_v2"
     count, processes = ctypes.c_uint(_MANY_PROCESSES), (_Process * _MANY_PROCESSES)()
     _call(nvml, name, device, ctypes.byref(count), processes)
-    return [processes[index].pid for index in range(min(count.value, _MANY_PROCESSES))]
+    listed = processes[: min(count.value, _MANY_PROCESSES)]
+    return {one.pid: None if one.used_bytes == _UNKNOWN_BYTES else one.used_bytes for one in listed}
 
 
 def _process_name(nvml: ctypes.CDLL, pid: int) -> str:

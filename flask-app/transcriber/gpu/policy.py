@@ -77,13 +77,18 @@ def after_engine_failure(decision: DeviceDecision, error: EngineError) -> Device
     return DeviceDecision(device="cpu", fallback_reason=cause)
 
 
+#: Codes that say little where the message says more.
+_GENERAL = frozenset({"cuda_error", "engine_crashed", "engine_start_crashed"})
+
+
 def reason_of_engine_failure(error: EngineError) -> FallbackReason:
-    """Why a GPU engine failed: its own code where it names a cause, else the cause that its text names, else its words."""
-    if error.code in causes.CAUSES and error.code != "cuda_error":
+    """Why a GPU engine failed: the cause its text names, else its own code and words."""
+    is_named = error.code in causes.CAUSES
+    known = causes.find_reason_in(error.message) if error.code in _GENERAL or not is_named else None
+    if known is None and is_named:
         return FallbackReason(
             code=error.code, message=error.message, fix=error.fix or causes.CAUSES[error.code].fix
         )
-    known = causes.find_reason_in(error.message)
     fix = error.fix or "Run 'python -m transcriber doctor' and look at the log for the engine's last words."
     return known or FallbackReason(code=error.code, message=error.message, fix=fix)
 

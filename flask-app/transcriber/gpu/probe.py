@@ -22,7 +22,6 @@ from . import driver, libraries, nvml, package
 from .facts import CTranslate2Facts, DriverFacts, GpuDevice
 from .lifeline import end_with_parent
 from .loading import load_in_child
-from .sharing import SharingFacts
 
 Report = Callable[[str, dict[str, Any]], None]
 
@@ -94,15 +93,8 @@ def _ask_sharing(devices: list[GpuDevice], root: Path, lifeline: int) -> list[Gp
     """The devices with what NVML and the system say of their use; the service is this process's parent."""
     if not devices:
         return []
-    answers = nvml.ask_in_child([device.uuid for device in devices], os.getppid(), lifeline)
-    signs, is_wsl = nvml.signs_of_mps(os.environ, root), (root / "dev/dxg").exists()
-    shared = []
-    for device in devices:
-        facts = answers[device.uuid]
-        facts["mps_signs"] = [*signs, *facts.get("mps_signs", [])]
-        facts["mig_profile"] = device.name.partition(" MIG ")[2] or None
-        shared.append(replace(device, sharing=SharingFacts(**facts, is_wsl=is_wsl)))
-    return shared
+    shared = nvml.ask_sharing(devices, os.getppid(), lifeline, os.environ, root)
+    return [replace(device, sharing=facts) for device, facts in zip(devices, shared, strict=True)]
 
 
 def _ask_ctranslate2(

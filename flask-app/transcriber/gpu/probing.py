@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.ports import Clock
-from .environment import without_secrets
+from .environment import child_environment
 from .facts import (
     CTranslate2Facts,
     DriverFacts,
@@ -33,8 +33,6 @@ from .sharing import SharingFacts
 
 #: The steps of the child, in order; the one after the last report is where it stopped.
 STEPS = ("package", "libraries", "driver", "cuda", "devices", "sharing", "compute_types")
-
-_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,22 +115,13 @@ def _run_child(request: ProbeRequest) -> _Output:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_child_environment(request.environ),
+            env=child_environment(request.environ),
             pass_fds=(lifeline,),
         )
         return _await_child(child, request.timeout_seconds)
     finally:
         os.close(lifeline)
         os.close(held)
-
-
-def _child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    paths = [str(_PACKAGE_ROOT), environ.get("PYTHONPATH", "")]
-    return {
-        **without_secrets(environ),
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-    }
 
 
 def _await_child(child: subprocess.Popen[bytes], timeout_seconds: float) -> _Output:

@@ -31,8 +31,3 @@ class GpuReadings:
 #: raise: it is called in the web process, where waiting for a wedged driver would stop everyone. So it gives
 #: the newest readings that some thread got from a child, and `read_at` says how old they are.
 ReadGpu = Callable[[], GpuReadings | None]
-
-
-def read_nothing() -> GpuReadings | None:
-    """For machines where nobody can be asked."""
-    return None

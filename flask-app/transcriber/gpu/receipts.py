@@ -123,6 +123,11 @@ def verdict(receipt: Receipt, decision: DeviceDecision) -> Verdict:
     gpu_used = device == "cuda" and _reported(receipt) == receipt.windows_total
     reason = None if gpu_used else _reason(receipt, device, decision, is_lie)
     notices = [_notice(reason)] if reason is not None and reason != decision.fallback_reason else []
+    if device == "mixed" and decision.fallback_reason is not None:
+        notices.append(_notice(decision.fallback_reason))
+    if receipt.steps:
+        taken = ", ".join(f"{step.code} from {step.before} to {step.after}" for step in receipt.steps)
+        notices.append(_notice(causes.reason("gpu_memory_steps", taken)))
     if device == "cuda" and is_lie:
         notices.append(_notice(causes.reason("engine_device_mismatch", _counts(receipt))))
     return Verdict(

@@ -26,6 +26,8 @@ class SharingFacts:
     other_processes: int | None = None
     #: Those of them that have no such number here: in another container, or ours under the host's number.
     unseen_processes: int | None = None
+    #: Those of this service: from the process's number to its bytes on the GPU; None where NVML does not say.
+    own_processes: Mapping[str, int | None] = field(default_factory=dict)
     #: Where MPS was seen; empty: nowhere.
     mps_signs: tuple[str, ...] = ()
     #: none, passthrough, vgpu, host_vgpu or host_vsga.
@@ -34,6 +36,9 @@ class SharingFacts:
     utilization_percent: int | None = None
     #: Energy since the driver was loaded, in millijoules.
     energy_millijoules: int | None = None
+    temperature_celsius: int | None = None
+    #: When NVML was asked, where that was after the probe.
+    read_at: str | None = None
     #: From the name of a fact, or 'nvml' for all of NVML's, to why it is not available here.
     unavailable: Mapping[str, str] = field(default_factory=dict)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..domain.events import FinishedWindow, LanguageDetected, Planned, Resumption
 from ..domain.ports import DecodedAudio
-from ..domain.transcript import Notice, Segment, Word
+from ..domain.transcript import MemoryStep, Notice, Segment, Word
 from .durable import storage_errors, sync_path
 
 #: Where the kernel says which boot this is.
@@ -41,6 +41,8 @@ class JournalState:
     engine_seconds: float = 0.0
     #: Attempts that were begun and came to nothing: no window, and nobody handed the job back.
     fruitless: int = 0
+    #: What too little memory on the GPU has cost it so far.
+    steps: list[MemoryStep] = field(default_factory=list)
     _run_seconds: float = 0.0
 
     @property
@@ -104,6 +106,8 @@ class JournalState:
                 self.plan = _merged(self.plan, record)
             case "window":
                 self._add_window(record)
+            case "step":
+                self.steps.append(MemoryStep(**{name: record[name] for name in ("code", "before", "after")}))
             case kind:
                 raise ValueError(kind)
 
@@ -168,6 +172,11 @@ class Journal:
     def add_window(self, window: FinishedWindow, history: tuple[int, ...] | None, seconds: float) -> None:
         """A window and its segments are done, this long after the engine took the job."""
         self._add({"kind": "window", **asdict(window), "history": history, "seconds": seconds})
+
+    def add_step(self, step: MemoryStep) -> None:
+        """Something was given up for want of memory on the GPU; told twice, it counts once."""
+        if step not in self.state.steps:
+            self._add({"kind": "step", **asdict(step)})
 
     def sync(self) -> None:
         """Return when every line is on disk."""

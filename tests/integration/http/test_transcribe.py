@@ -39,6 +39,12 @@ def test_speech_is_answered_with_its_words_and_the_truth_about_the_device(
     assert "no NVIDIA driver on this machine" in body["fallback_reason"]["message"]
     assert body["fallback_reason"]["fix"]
     assert body["receipt"]["windows_total"] == body["receipt"]["windows_cpu"] >= 1
+    assert list(body["receipt"]["libraries"]) == ["libctranslate2"]
+    assert (body["receipt"]["partition"], body["receipt"]["nvml"], body["receipt"]["steps"]) == (
+        None,
+        None,
+        [],
+    )
     assert body["requested"] == {"use_gpu": True, "device": "cuda", "compute_type": "auto"}
     assert (answer.headers["x-gpu-used"], answer.headers["x-device"]) == ("false", "cpu")
     assert all(0 < s["end"] - s["start"] <= 7.0 and len(s["text"]) <= 84 for s in body["segments"])

@@ -162,6 +162,10 @@ def decode_all(rows: Sequence[Row]) -> list[DecodedWindow]:
     return [decoded(row) for row in rows]
 
 
+def _loud(folder: Path, seconds: int) -> Path:
+    return write_pcm(folder / "loud.pcm", np.random.default_rng(0).normal(0, 0.1, seconds * SECOND))
+
+
 @pytest.fixture
 def long(tmp_path: Path) -> Path:
     """Five windows of sound; they go in groups of 1, 2 and 2."""
@@ -262,6 +266,27 @@ def test_too_little_memory_halves_the_batch(long: Path) -> None:
     assert sum(1 for m in messages if m["type"] == "window") == 5
     assert max(sizes) > 1
     assert sizes.count(1) == 5
+
+
+def test_a_batch_that_did_not_fit_is_told_and_the_next_ones_are_smaller_at_once(tmp_path: Path) -> None:
+    tried: list[int] = []
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        tried.append(len(rows))
+        if len(rows) > 2:
+            raise RuntimeError("CUDA failed with error out of memory")
+        return decode_all(rows)
+
+    desk = Desk(decode, batch_size=4)
+    desk.submit("a", _loud(tmp_path, 400), language="en")
+    messages = desk.messages_of("a")
+    sizes = [message["sizes"] for message in desk.messages if message["type"] == "batch_ended"]
+
+    shrunk = [(m["before"], m["after"]) for m in messages if m["type"] == "batch_shrunk"]
+    assert shrunk == [(4, 2)]
+    assert messages[-1]["type"] == "done"
+    assert [size for size in tried if size > 2] == [4]
+    assert sum(map(sum, sizes)) == sum(1 for m in messages if m["type"] == "window")
 
 
 def test_a_window_that_always_fails_costs_its_own_job_only(long: Path, short: Path) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import standin_start
+from transcriber.domain.errors import EngineFailedError
 from transcriber.domain.events import Finished, FinishedWindow, Planned, Resumption, SegmentReady, WindowDone
 from transcriber.domain.options import TranscriptionOptions
 from transcriber.domain.transcript import Segment
 from transcriber.engine.client import ChildEngine
-from transcriber.engine.wire import Order, transcribe_message
+from transcriber.engine.wire import Order, batch_sizes, engine_event, transcribe_message
 
 PCM = Path("/spool/job.pcm")
 OPTIONS = TranscriptionOptions()
@@ -117,3 +119,28 @@ def test_history_of_a_conditioned_job_is_told(engine: ChildEngine) -> None:
     events = list(engine.transcribe("j", PCM, MINUTE, options))
 
     assert [event.history for event in events if isinstance(event, WindowDone)] == [(0,), (1,)]
+
+
+@pytest.mark.parametrize("number", ["avg_logprob", "no_speech_prob", "compression_ratio"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_text_that_rests_on_no_numbers_is_an_error_and_no_text(number: str, value: float) -> None:
+    message = {"type": "segment", "segment": {**asdict(segment(0, 2.0)), number: value}}
+
+    with pytest.raises(EngineFailedError) as caught:
+        engine_event(message)
+
+    assert caught.value.code == "numbers_not_finite"
+    assert caught.value.fix
+
+
+def test_language_without_a_probability_is_an_error() -> None:
+    message = {"type": "language", "language": "en", "language_probability": float("nan")}
+
+    with pytest.raises(EngineFailedError):
+        engine_event(message)
+
+
+def test_sizes_of_batches_are_numbers_or_nothing() -> None:
+    assert batch_sizes({"type": "batch_ended", "batch": 1, "sizes": [4, 2]}) == (4, 2)
+    assert batch_sizes({"type": "batch_ended", "batch": 1, "sizes": "many"}) == ()
+    assert batch_sizes({"type": "batch_ended", "batch": 1}) == ()

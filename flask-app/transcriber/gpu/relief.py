@@ -1,0 +1,226 @@
+"""What the GPU's lack of memory has taught, for a while: each model's rung of the ladder, and the steps to it.
+
+So that one job climbs, and those after it start where it came to. Safe from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import structlog
+
+from ..domain.errors import EngineError, EngineStartError
+from ..domain.ports import Clock, EngineInfo
+from ..domain.transcript import MemoryStep
+from . import matrix, snapshot
+from .budget import find_need
+from .facts import GpuDevice, GpuStatus
+from .ladder import CPU, SMALLER_BATCH, Climb, Rung, next_climb, shrink_step
+from .readings import ReadGpu
+
+logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+#: What another program took may be free again after so many seconds; until then nothing is tried again.
+REMEMBERED_SECONDS = 600.0
+
+#: And not sooner than after so many, however much is free: the need is computed, and may be more than computed.
+SETTLING_SECONDS = 60.0
+
+#: Codes with which an engine says that the device's memory is used up.
+OUT_OF_MEMORY = frozenset({"out_of_memory", "cuda_out_of_memory"})
+
+
+def is_out_of_memory(error: EngineError) -> bool:
+    """Whether the engine had too little memory."""
+    return error.code in OUT_OF_MEMORY
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Lesson:
+    """Where a model came to on a device, by which steps; rung None: off the GPU."""
+
+    device_uuid: str | None
+    first: Rung
+    rung: Rung | None
+    steps: tuple[MemoryStep, ...]
+    learned: float
+    learned_at: datetime
+
+
+class Relief:
+    """Remembers for each model what it was given to fit into the GPU's memory."""
+
+    def __init__(self, *, clock: Clock, status: Callable[[], GpuStatus | None], read_gpu: ReadGpu) -> None:
+        """status: the newest probe. read_gpu: tells the memory that is free; it returns at once."""
+        self._clock = clock
+        self._status = status
+        self._read_gpu = read_gpu
+        self._lock = threading.Lock()
+        self._lessons: dict[str, _Lesson] = {}
+
+    def rung(self, model: str, first: Rung) -> Rung:
+        """What to start an engine for this model with, in place of `first`."""
+        with self._lock:
+            lesson = self._find(model)
+            if lesson is None:
+                # What holds no more is not needed either: this engine is not started by it.
+                self._lessons.pop(model, None)
+                return first
+        # Whoever asks for the GPU though it was given up gets the lightest engine there is.
+        return lesson.rung or _lightest(lesson)
+
+    def start(self, model: str, first: Rung, start: Callable[[Rung], T]) -> T:
+        """Start an engine on the rung that holds for this model, and where memory runs out, on the next ones.
+
+        Raises what `start` raises, of a lack of memory that of the last rung.
+        """
+        rung = self.rung(model, first)
+        while True:
+            try:
+                return start(rung)
+            except EngineStartError as error:
+                if not is_out_of_memory(error):
+                    raise
+                climb = self.climb(model, rung, at_load=True)
+                if climb.rung is None:
+                    raise
+                rung = climb.rung
+
+    def steps(self, model: str) -> tuple[MemoryStep, ...]:
+        """What this model has been given up so far, and still is."""
+        with self._lock:
+            lesson = self._find(model)
+        return () if lesson is None else lesson.steps
+
+    def has_left_gpu(self, model: str) -> bool:
+        """Whether it came off the GPU a while ago, and nothing says that there is more room now."""
+        with self._lock:
+            lesson = self._find(model)
+        return lesson is not None and lesson.rung is None
+
+    def is_outdated(self, engine: EngineInfo) -> bool:
+        """Whether this engine was started by a lesson that holds no more: it is lighter than it need be."""
+        with self._lock:
+            lesson = self._lessons.get(engine.model)
+            is_over = lesson is not None and self._find(engine.model) is None
+        if lesson is None or engine.device != "cuda":
+            return False
+        return is_over and engine.started_at >= lesson.learned_at
+
+    def forget(self, model: str) -> None:
+        """Start engines for this model as at first."""
+        with self._lock:
+            self._lessons.pop(model, None)
+
+    def note_shrunk(self, engine: EngineInfo, before: int, after: int) -> MemoryStep:
+        """The engine itself put fewer windows together."""
+        step = shrink_step(before, after)
+        with self._lock:
+            lesson = self._find(engine.model) or self._new(engine, before)
+            rung = None if lesson.rung is None else replace(lesson.rung, batch_size=after)
+            self._learn(engine.model, lesson, step, rung)
+        return step
+
+    def climb(self, model: str, tried: Rung, *, at_load: bool) -> Climb:
+        """Memory ran out on this rung: the next step, which is remembered. Another job may have taken it already."""
+        with self._lock:
+            lesson = self._find(model) or self._first_lesson(tried)
+            is_old_news = lesson.rung is not None and lesson.rung.compute_type != tried.compute_type
+            if is_old_news and lesson.steps:
+                return Climb(step=lesson.steps[-1], rung=lesson.rung)
+            climb = self._next(model, tried, at_load)
+            self._learn(model, lesson, climb.step, climb.rung)
+            return climb
+
+    def climb_from(self, engine: EngineInfo) -> Climb:
+        """This engine could not even decode one window: the next step."""
+        return self.climb(
+            engine.model, Rung(compute_type=engine.requested_compute_type, batch_size=1), at_load=False
+        )
+
+    def _next(self, model: str, tried: Rung, at_load: bool) -> Climb:
+        device = self._selected
+        return next_climb(
+            tried,
+            model=model,
+            at_load=at_load,
+            supported=device.compute_types if device else (),
+            is_allowed=self._is_allowed,
+        )
+
+    def _learn(self, model: str, lesson: _Lesson, step: MemoryStep, rung: Rung | None) -> None:
+        """Under the lock."""
+        steps = lesson.steps if step in lesson.steps else (*lesson.steps, step)
+        now, at = self._clock.monotonic(), self._clock.now()
+        self._lessons[model] = replace(lesson, rung=rung, steps=steps, learned=now, learned_at=at)
+        logger.warning("gpu_memory_short", model=model, step=step.code, before=step.before, after=step.after)
+
+    def _find(self, model: str) -> _Lesson | None:
+        """Under the lock: what holds for this model still. The lesson itself stays, for what was started by it."""
+        lesson = self._lessons.get(model)
+        if lesson is None or self._clock.monotonic() - lesson.learned >= REMEMBERED_SECONDS:
+            return None
+        if lesson.device_uuid != self._uuid or self._has_room(model, lesson):
+            return None
+        return lesson
+
+    def _has_room(self, model: str, lesson: _Lesson) -> bool:
+        """Whether so much is free now that the model fits as at first, by readings of a while after the lesson.
+
+        Those of the moment after it show what the failed engine has just given back.
+        """
+        readings = self._read_gpu()
+        if readings is None or readings.memory_free_bytes is None or readings.uuid != lesson.device_uuid:
+            return False
+        if readings.read_at < lesson.learned_at + timedelta(seconds=SETTLING_SECONDS):
+            return False
+        need = find_need(model, lesson.first.compute_type, batch_size=lesson.first.batch_size)
+        return need is not None and readings.memory_free_bytes >= need
+
+    def _is_allowed(self, compute_type: str) -> bool:
+        """By the table: never what is known to be bad, and under WHISPER_STRICT_MATRIX only what is known to be good."""
+        status = self._status()
+        if status is None or status.selected is None:
+            return True
+        taken = replace(snapshot.take(status, {}, {}), compute_type=compute_type)
+        verdict = matrix.judge(taken).verdict
+        return verdict == matrix.KNOWN_GOOD or (verdict == matrix.UNKNOWN and not status.strict_matrix)
+
+    def _first_lesson(self, first: Rung) -> _Lesson:
+        return _Lesson(
+            device_uuid=self._uuid,
+            first=first,
+            rung=first,
+            steps=(),
+            learned=self._clock.monotonic(),
+            learned_at=self._clock.now(),
+        )
+
+    def _new(self, engine: EngineInfo, batch_size: int) -> _Lesson:
+        return self._first_lesson(Rung(compute_type=engine.requested_compute_type, batch_size=batch_size))
+
+    @property
+    def _selected(self) -> GpuDevice | None:
+        status = self._status()
+        return status.selected if status else None
+
+    @property
+    def _uuid(self) -> str | None:
+        device = self._selected
+        return device.uuid if device else None
+
+
+def _lightest(lesson: _Lesson) -> Rung:
+    """The last rung before the GPU was left."""
+    taken = [step.before.removeprefix("cuda, ") for step in lesson.steps if step.code == CPU]
+    sizes = [int(step.after) for step in lesson.steps if step.code == SMALLER_BATCH]
+    return Rung(
+        compute_type=taken[-1] if taken else lesson.first.compute_type,
+        batch_size=sizes[-1] if sizes else lesson.first.batch_size,
+    )

@@ -1,0 +1,104 @@
+"""A job with its folder and journal, run by the real Transcriber over stand-ins for decoder, engines and clock."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from pathlib import Path
+
+from fake_ports import NOW, FakeClock, FakeDecoder, FakeEnginePool, gpu_status
+from transcriber.domain.events import EngineEvent
+from transcriber.domain.jobs import Job, JobStatus
+from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
+from transcriber.domain.ports import DecodedAudio
+from transcriber.domain.transcript import Transcription
+from transcriber.gpu.facts import GpuStatus
+from transcriber.gpu.relief import Relief
+from transcriber.gpu.witness import EngineFacts
+from transcriber.jobs.journal import Journal, JournalState
+from transcriber.jobs.leash import Leash
+from transcriber.patience import Patience
+from transcriber.transcribing import DevicePlan, Transcriber, Work
+
+
+def make_job(*, use_gpu: bool = True, require_gpu: bool = False, ignored: tuple[str, ...] = ()) -> Job:
+    return Job(
+        id="job_" + "x" * 24,
+        status=JobStatus.RUNNING,
+        request=TranscriptionRequest(
+            model="base",
+            use_gpu=use_gpu,
+            require_gpu=require_gpu,
+            options=TranscriptionOptions(),
+            ignored=ignored,
+        ),
+        file_name="speech.flac",
+        size_bytes=1,
+        created_at=NOW,
+        started_at=NOW,
+        attempts=1,
+    )
+
+
+class SilentWatcher:
+    """Nobody looks on; all audio is long."""
+
+    def decoded(self, audio: DecodedAudio) -> str:
+        return "long"
+
+    def began(self, device: str, state: JournalState) -> None: ...
+
+    def heard(self, event: EngineEvent, state: JournalState) -> None: ...
+
+
+class Bench:
+    """A job's folder with its journal, and counts as the store keeps them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.native = concurrent.futures.ThreadPoolExecutor(1)
+        self.decoder = FakeDecoder()
+        self.clock = FakeClock()
+        self.leash = Leash()
+        self.noted: list[tuple[int, int]] = []
+        (folder / "upload").write_bytes(b"audio")
+
+    def run(
+        self,
+        pool: FakeEnginePool,
+        job: Job | None = None,
+        *,
+        status: GpuStatus | None = None,
+        policy: str = "preferred",
+        relief: Relief | None = None,
+        seen: EngineFacts | None = None,
+    ) -> Transcription:
+        job = job or make_job()
+        transcriber = Transcriber(
+            decoder=self.decoder,
+            engines=pool,
+            gpu_status=lambda: status or gpu_status(),
+            devices=DevicePlan(
+                policy=policy,
+                gpu_compute_type="auto",
+                cpu_compute_type="int8",
+                relief=relief,
+                witness=lambda engine: seen or EngineFacts(),
+            ),
+            clock=self.clock,
+            boot_id="this boot",
+        )
+        journal = Journal.open(self.folder / "journal", self.native)
+        try:
+            return transcriber.run(
+                Work(
+                    job=job,
+                    upload=self.folder / "upload",
+                    pcm=self.folder / "audio.pcm",
+                    journal=journal,
+                    leash=self.leash,
+                    patience=Patience(job, self.leash, lambda *counts: self.noted.append(counts)),
+                    watcher=SilentWatcher(),
+                )
+            )
+        finally:
+            journal.close()

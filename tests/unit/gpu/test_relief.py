@@ -1,0 +1,192 @@
+"""What is remembered of a GPU that was too small: so that not every job climbs, and for no longer than it is true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from fake_gpu import make_device, make_engine, make_status
+from fake_ports import FakeClock
+from transcriber.domain.errors import EngineStartError
+from transcriber.domain.ports import EngineInfo
+from transcriber.domain.transcript import MemoryStep
+from transcriber.gpu.facts import GpuStatus
+from transcriber.gpu.ladder import Rung
+from transcriber.gpu.readings import GpuReadings
+from transcriber.gpu.relief import REMEMBERED_SECONDS, SETTLING_SECONDS, Relief
+
+FULL = Rung(compute_type="float16", batch_size=8)
+LIGHT = Rung(compute_type="int8_float16", batch_size=8)
+TO_INT8 = MemoryStep(code="lighter_compute_type", before="float16", after="int8_float16")
+TO_CPU = MemoryStep(code="cpu", before="cuda, int8_float16", after="cpu")
+GB = 1_000_000_000
+
+
+@dataclass
+class Machine:
+    """One L4 whose free memory and clock a test moves."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    status: GpuStatus = field(default_factory=make_status)
+    free: int | None = None
+
+    def __post_init__(self) -> None:
+        self.relief = Relief(clock=self.clock, status=lambda: self.status, read_gpu=self.read)
+
+    def read(self) -> GpuReadings | None:
+        if self.free is None:
+            return None
+        uuid = make_device().uuid
+        return GpuReadings(uuid=uuid, name="L4", read_at=self.clock.now(), memory_free_bytes=self.free)
+
+    def engine(self, **changes: Any) -> EngineInfo:
+        """One that is started now."""
+        values = {"started_at": self.clock.now(), "model": "large-v3"}
+        return make_engine(**(values | changes))
+
+    def climb(self, tried: Rung = FULL, *, at_load: bool = True) -> Rung | None:
+        return self.relief.climb("large-v3", tried, at_load=at_load).rung
+
+
+def test_a_model_that_did_not_fit_starts_lighter_from_then_on() -> None:
+    machine = Machine()
+
+    assert machine.climb() == LIGHT
+
+    assert machine.relief.rung("large-v3", FULL) == LIGHT
+    assert machine.relief.steps("large-v3") == (TO_INT8,)
+    assert machine.relief.rung("base", FULL) == FULL
+    assert machine.relief.steps("base") == ()
+
+
+def test_load_goes_down_the_ladder_until_the_engine_fits() -> None:
+    machine, tried = Machine(), []
+
+    def start(rung: Rung) -> str:
+        tried.append(rung)
+        if rung.compute_type == "float16":
+            raise EngineStartError("CUDA failed with error out of memory", code="out_of_memory")
+        return "engine"
+
+    assert machine.relief.start("large-v3", FULL, start) == "engine"
+    assert machine.relief.start("large-v3", FULL, start) == "engine"
+
+    assert tried == [FULL, LIGHT, LIGHT]
+
+
+def test_load_that_fits_on_no_rung_is_the_error_and_is_remembered_as_off_the_gpu() -> None:
+    machine, tried = Machine(), []
+
+    def start(rung: Rung) -> None:
+        tried.append(rung)
+        raise EngineStartError("CUDA failed with error out of memory", code="out_of_memory")
+
+    with pytest.raises(EngineStartError, match="out of memory"):
+        machine.relief.start("large-v3", FULL, start)
+
+    assert tried == [FULL, LIGHT]
+    assert machine.relief.has_left_gpu("large-v3")
+    assert machine.relief.steps("large-v3") == (TO_INT8, TO_CPU)
+    assert machine.relief.rung("large-v3", FULL) == LIGHT  # for who insists on the GPU
+
+
+def test_other_failures_climb_nothing() -> None:
+    machine = Machine()
+
+    def start(rung: Rung) -> None:
+        raise EngineStartError("It is broken.", code="cublas_broken")
+
+    with pytest.raises(EngineStartError):
+        machine.relief.start("large-v3", FULL, start)
+
+    assert machine.relief.steps("large-v3") == ()
+
+
+def test_two_jobs_that_fail_in_one_engine_are_one_step() -> None:
+    machine = Machine()
+    engine = machine.engine()
+
+    first, second = machine.relief.climb_from(engine), machine.relief.climb_from(engine)
+
+    assert first.rung == second.rung == replace(LIGHT, batch_size=1)
+    assert machine.relief.steps("large-v3") == (TO_INT8,)
+
+
+def test_shrunk_batches_are_where_the_next_engine_starts() -> None:
+    machine = Machine()
+
+    machine.relief.note_shrunk(machine.engine(), 8, 4)
+    machine.relief.note_shrunk(machine.engine(), 4, 2)
+
+    assert machine.relief.rung("large-v3", FULL) == replace(FULL, batch_size=2)
+    assert [step.after for step in machine.relief.steps("large-v3")] == ["4", "2"]
+
+
+def test_it_is_forgotten_after_a_while_and_the_lighter_engine_is_outdated_then() -> None:
+    machine = Machine()
+    machine.climb()
+    engine = machine.engine()
+
+    machine.clock.seconds = REMEMBERED_SECONDS - 1
+    assert machine.relief.rung("large-v3", FULL) == LIGHT
+    assert not machine.relief.is_outdated(engine)
+
+    machine.clock.seconds = REMEMBERED_SECONDS
+    assert machine.relief.is_outdated(engine)
+    assert machine.relief.rung("large-v3", FULL) == FULL
+    assert not machine.relief.is_outdated(machine.engine())
+
+
+def test_free_memory_ends_it_sooner_but_not_at_once() -> None:
+    machine = Machine()
+    machine.climb()
+    machine.free = 20 * GB
+
+    machine.clock.seconds = SETTLING_SECONDS - 1
+    assert machine.relief.steps("large-v3") == (TO_INT8,)
+    machine.clock.seconds = SETTLING_SECONDS
+    assert machine.relief.steps("large-v3") == ()
+    machine.free = 6 * GB  # float16 needs 6.9 for eight windows
+    assert machine.relief.steps("large-v3") == (TO_INT8,)
+
+
+def test_engine_that_is_older_than_the_lesson_is_not_outdated() -> None:
+    machine = Machine()
+    engine = machine.engine(started_at=machine.clock.now() - timedelta(seconds=5))
+    machine.relief.note_shrunk(engine, 8, 4)
+
+    machine.clock.seconds = REMEMBERED_SECONDS
+
+    assert not machine.relief.is_outdated(engine)
+    assert not machine.relief.is_outdated(machine.engine(device="cpu"))
+
+
+def test_another_card_has_learned_nothing() -> None:
+    machine = Machine()
+    machine.climb()
+
+    machine.status = make_status(devices=(make_device(uuid="GPU-2"),))
+
+    assert machine.relief.rung("large-v3", FULL) == FULL
+
+
+def test_a_format_that_is_known_to_be_bad_on_this_card_is_passed_over() -> None:
+    """GTX 16: float16 is computed wrongly, so float32 goes to int8_float32."""
+    card = make_device(name="NVIDIA GeForce GTX 1660", compute_capability="7.5")
+    machine = Machine(status=make_status(devices=(card,)))
+
+    assert machine.climb(Rung(compute_type="float32", batch_size=1)) == Rung(
+        compute_type="int8_float32", batch_size=1
+    )
+
+
+@pytest.mark.parametrize(("strict", "rung"), [(False, LIGHT), (True, None)])
+def test_under_a_strict_matrix_only_known_good_formats_are_taken(strict: bool, rung: Rung | None) -> None:
+    """CTranslate2 9.9 is in no row of the table."""
+    status = make_status(strict_matrix=strict)
+    unknown = replace(status, ctranslate2=replace(status.ctranslate2, version="9.9.0"))
+
+    assert Machine(status=unknown).climb() == rung
