@@ -46,6 +46,8 @@ def break_lines(text: str, limit: int) -> list[str]:
 
 def width(text: str) -> int:
     """Columns: two for a wide character, none for a mark that stands over another."""
+    if text.isascii():
+        return len(text)
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
     )

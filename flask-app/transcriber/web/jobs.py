@@ -15,7 +15,7 @@ from ..formats.table import DOWNLOADS
 from ..jobs.ids import is_job_id
 from .answers import JobAnswer, JobPageAnswer, TranscriptionAnswer
 from .current import application, ran_on
-from .file_names import attachment, download_name, is_video_name
+from .file_names import attachment, download_name
 from .forms import Flag, JobForm, JobsQuery, Whole, parse_jobs_query, parse_query
 from .job_answers import job_to_dict, summary_to_dict
 from .negotiation import wants_html
@@ -30,8 +30,9 @@ from .operations import (
     Operation,
     Upload,
 )
+from .pages import model_names
 from .submissions import last_values, receive_submission
-from .transcript_page import page_rows
+from .transcript_page import transcript_facts
 from .transcripts import downloaded, set_facts, set_revision
 
 if TYPE_CHECKING:
@@ -192,23 +193,9 @@ def find_transcription(job: Job) -> Transcription | None:
 
 def _page(view: JobView, transcription: Transcription | None) -> str:
     """The page of a job; of a finished one with its transcript as people left it."""
-    job = view.job
-    if transcription is None:
-        return render_template("job.html", view=view, job=job, transcription=None)
-    app = application()
-    transcript = app.service.transcripts.get(job.id)
-    return render_template(
-        "job.html",
-        view=view,
-        job=job,
-        transcription=transcript.transcription,
-        transcript=transcript,
-        lists=page_rows(transcript.transcription.segments),
-        has_media=app.service.find_media(job.id) is not None,
-        is_video=is_video_name(job.file_name),
-        downloads=[ending for ending in DOWNLOADS if ending != "verbose_json"],
-        models=[model.name for model in app.service.models()],
-    )
+    models = model_names(view.job.request.model, [model.name for model in application().service.models()])
+    shown = {} if transcription is None else transcript_facts(view.job)
+    return render_template("job.html", view=view, job=view.job, models=models, **shown)
 
 
 def _whole(job_id: str) -> dict[str, object]:

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
+from ..domain.jobs import Job
 from ..domain.suspects import Suspicion, find_suspicions, is_unsure
 from ..domain.transcript import Segment, Word
 from ..formats.lines import SubtitleFault, find_faults
+from ..formats.table import DOWNLOADS
+from .current import application
+from .file_names import is_video_name
+from .turns import let_others_run
 
 #: Segments in one list of the page. The browser lays a list out only when it comes into view.
 ROWS_IN_A_LIST = 50
@@ -34,12 +40,28 @@ class PageRow:
     faults: tuple[SubtitleFault, ...]
 
 
+def transcript_facts(job: Job) -> dict[str, Any]:
+    """What the templates of a finished transcript are filled with: the text as people left it."""
+    service = application().service
+    transcript = service.transcripts.get(job.id)
+    return {
+        "transcription": transcript.transcription,
+        "transcript": transcript,
+        "lists": page_rows(transcript.transcription.segments),
+        "has_media": service.find_media(job.id) is not None,
+        "is_video": is_video_name(job.file_name),
+        "downloads": [ending for ending in DOWNLOADS if ending != "verbose_json"],
+    }
+
+
 def page_rows(segments: Sequence[Segment]) -> Iterator[list[PageRow]]:
     """The segments in lists of ROWS_IN_A_LIST."""
     checks = zip(segments, find_suspicions(segments), find_faults(segments), strict=True)
     rows = (_row(segment, suspicions, faults) for segment, suspicions, faults in checks)
     while some := list(islice(rows, ROWS_IN_A_LIST)):
         yield some
+        # The template takes one list after the other: a page of 10,000 rows is the work of half a second.
+        let_others_run()
 
 
 def _row(segment: Segment, suspicions: tuple[Suspicion, ...], faults: tuple[SubtitleFault, ...]) -> PageRow:
