@@ -117,7 +117,7 @@ class Spool:
 
 
 def _remove_tree(folder: Path) -> None:
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return
+    # Somebody else may be removing files in it at this moment (drop_work): then the rest is still to be removed.
+    while folder.exists():
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)

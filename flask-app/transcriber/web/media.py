@@ -56,7 +56,6 @@ SANDBOX = "sandbox; default-src 'none'; media-src 'self'; style-src 'unsafe-inli
             headers=("Content-Range", "ETag"),
         ),
         304: Answer("It has not changed."),
-        416: Answer("The file has no such part.", {"text/html": str, "application/json": str}),
     },
     raises=(BadRequestError, UploadGoneError, *LOOKUP_ERRORS),
 )
