@@ -869,7 +869,10 @@ def test_transcript_is_found_edited_and_restored(bench: Bench) -> None:
 
     assert [one.id for one in bench.service.page(search=word).jobs] == [job.id]
     edited = bench.service.transcripts.save(job.id, 0, [EditedSegment(start=0, end=1, text="Quite other")])
-    assert edited.transcription.text == "Quite other" and bench.service.transcription(job.id).text == original.text
+    assert (
+        edited.transcription.text == "Quite other"
+        and bench.service.transcription(job.id).text == original.text
+    )
     assert [one.id for one in bench.service.page(search="quite").jobs] == [job.id]
     with pytest.raises(TranscriptChangedError):
         bench.service.transcripts.restore(job.id, 0)
