@@ -77,14 +77,18 @@ function rove(text, signal) {
   }, { signal });
 }
 
+/** @type {HTMLElement | null} */
+let clicked = null;
+
 /**
- * The row that the keyboard is at: the one with the focus, else the one that is heard, else the first that can be seen.
+ * The row that is meant: the one with the focus, else the last that was clicked, the one that is heard, or the first.
  * @param {HTMLElement} text
  * @returns {HTMLElement | null}
  */
 function currentRow(text) {
   const focused = document.activeElement?.closest("li[data-start]");
-  const row = focused ?? text.querySelector("li.now") ?? text.querySelector("li[data-start]");
+  const last = clicked?.isConnected ? clicked : null;
+  const row = focused ?? last ?? text.querySelector("li.now") ?? text.querySelector("li[data-start]");
   return /** @type {HTMLElement | null} */ (row);
 }
 
@@ -117,7 +121,11 @@ function listen({ player, editor, find, text }, signal) {
   if (off) off.checked = localStorage.getItem(KEYS_OFF) === "yes";
   off?.addEventListener("change", () => localStorage.setItem(KEYS_OFF, off.checked ? "yes" : "no"), { signal });
   document.querySelector("[data-help]")?.addEventListener("click", () => help?.showModal(), { signal });
+  text.addEventListener("click", (event) => {
+    clicked = /** @type {Element} */ (event.target).closest("li[data-start]");
+  }, { signal });
   const edit = () => { const row = currentRow(text); if (row) editor.open(row); };
+  document.querySelector("[data-edit]")?.addEventListener("click", edit, { signal });
   const plain = {
     " ": () => player?.toggle(), k: () => player?.toggle(),
     j: () => player?.seek(player.media.currentTime - 5), l: () => player?.seek(player.media.currentTime + 5),
