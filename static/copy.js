@@ -1,4 +1,4 @@
-/** Copy buttons: `data-copy` holds the selector of the element whose text is copied. */
+/** Copy buttons: `data-copy` holds the selector of the elements whose text is copied, a line each. */
 
 /**
  * The text of an element, a form field's value included.
@@ -26,16 +26,17 @@ function select(element) {
  * @param {HTMLButtonElement} button
  */
 function enhance(button) {
-  const target = document.querySelector(button.dataset.copy ?? "");
+  const selector = button.dataset.copy ?? "";
+  const target = document.querySelector(selector);
   if (!target) return;
   const label = button.textContent;
   button.hidden = false;
   button.addEventListener("click", async () => {
     try {
-      await navigator.clipboard.writeText(textOf(target));
+      await navigator.clipboard.writeText([...document.querySelectorAll(selector)].map(textOf).join("\n"));
       button.textContent = "Copied";
     } catch {
-      select(target);
+      select(target.closest("[data-text]") ?? target);
       button.textContent = "Selected";
     }
     setTimeout(() => { button.textContent = label; }, 2000);

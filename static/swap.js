@@ -14,4 +14,5 @@ export async function showAgain() {
   document.title = page.title;
   document.querySelector("main")?.replaceChildren(...fresh.childNodes);
   enhanceCopyButtons();
+  document.dispatchEvent(new Event("shown"));
 }

@@ -42,10 +42,13 @@ from transcriber.domain.ports import JobPage
 from transcriber.domain.selftest import SelfTestReport, Step
 from transcriber.domain.transcript import Notice, Segment, Transcription
 from transcriber.engine.models import LocalModel
+from transcriber.jobs.full_text import find_in, parse_query
 from transcriber.jobs.ids import new_job_id
+from transcriber.jobs.memory_transcripts import MemoryTranscripts
 from transcriber.metrics import Metrics
 from transcriber.progress import progress_data
 from transcriber.service import JobView, Upload
+from transcriber.transcripts import Transcripts
 from transcriptions import make_segment, make_transcription
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -82,6 +85,13 @@ class FakeService:
         self.heartbeat_seconds = 10.0
         self._changed = threading.Condition()
         self._is_stopped = False
+        self._texts = MemoryTranscripts(lambda: list(self.results))
+        #: The real thing over texts in memory.
+        self.transcripts = Transcripts(
+            FakeStorage(self._texts),  # type: ignore[arg-type]
+            self.transcription,
+            SystemClock(),
+        )
 
     def begin_upload(self, *, expected_bytes: int = 0) -> Upload:
         if self.begin_error is not None:
@@ -110,6 +120,7 @@ class FakeService:
         if self.submit_error is not None:
             raise self.submit_error
         self.received[upload.job_id] = upload.path.read_bytes()
+        self._kept(upload.job_id).write_bytes(self.received[upload.job_id])
         job = self.add_job(
             upload.job_id, request, file_name=file_name, request_id=request_id, **_fields_of(terms)
         )
@@ -223,15 +234,57 @@ class FakeService:
         )
 
     def page(
-        self, *, statuses: tuple[JobStatus, ...] = (), before: int | None = None, limit: int = 50
+        self,
+        *,
+        statuses: tuple[JobStatus, ...] = (),
+        before: int | None = None,
+        limit: int = 50,
+        search: str = "",
     ) -> JobPage:
         found = [
             job
             for job in sorted(self.jobs.values(), key=lambda job: -job.number)
             if (not statuses or job.status in statuses) and (before is None or job.number < before)
         ]
+        query = parse_query(search)
+        hits = {
+            job.id: query and find_in(self.transcripts.get(job.id).transcription.text, query)
+            for job in found
+            if job.id in self.results
+        }
+        if search:
+            found = [job for job in found if hits.get(job.id) or search in job.name]
         shown = tuple(found[:limit])
-        return JobPage(jobs=shown, next_before=shown[-1].number if len(found) > limit else None)
+        return JobPage(
+            jobs=shown,
+            next_before=shown[-1].number if len(found) > limit else None,
+            excerpts={job.id: hit for job in shown if (hit := hits.get(job.id))},
+        )
+
+    def rename(self, job_id: str, title: str) -> Job:
+        self.get(job_id)
+        return self._change(job_id, title=title)
+
+    def find_media(self, job_id: str) -> Path | None:
+        path = self._kept(job_id)
+        return path if self.get(job_id).has_upload and path.exists() else None
+
+    def _kept(self, job_id: str) -> Path:
+        """Where an upload lies once it is a job's; `spool` stays empty for tests that look."""
+        folder = self.spool.with_name("kept")
+        folder.mkdir(exist_ok=True)
+        return folder / job_id
+
+    def retry_with(self, job_id: str, request: TranscriptionRequest, *, request_id: str) -> Job:
+        job = self.get(job_id)
+        if not job.status.is_final:
+            raise JobNotFinishedError()
+        if not job.has_upload:
+            raise UploadGoneError()
+        again = self.add_job(new_job_id(), request, file_name=job.file_name, title=job.title, retry_of=job_id)
+        if self.release.is_set():
+            self.finish(again.id)
+        return self.jobs[again.id]
 
     def counts(self) -> dict[JobStatus, int]:
         return dict(Counter(job.status for job in self.jobs.values()))
@@ -307,6 +360,16 @@ class FakeService:
         with self._changed:
             self.feeds[job_id].append(event)
             self._changed.notify_all()
+
+
+@dataclass(frozen=True)
+class FakeStorage:
+    """What Transcripts needs of the service's storage."""
+
+    transcripts: MemoryTranscripts
+
+    def run(self, work: Any, *arguments: Any) -> Any:
+        return work(*arguments)
 
 
 def _fields_of(terms: SubmissionTerms) -> dict[str, Any]:

@@ -168,6 +168,7 @@ class Bench:
             storage=Storage(
                 jobs=self.store,
                 outbox=self.store.outbox,
+                transcripts=self.store.transcripts,
                 results=self.results,
                 spool=self.spool,
                 output=OutputFolder(self.output),

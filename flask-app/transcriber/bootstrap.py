@@ -245,6 +245,7 @@ class Composition:
         return Storage(
             jobs=store,
             outbox=store.outbox,
+            transcripts=store.transcripts,
             results=results,
             spool=spool,
             output=OutputFolder(settings.output_dir) if settings.output_dir else None,

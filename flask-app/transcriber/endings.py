@@ -23,7 +23,7 @@ from .domain.errors import (
 )
 from .domain.jobs import Delivery, Job, JobError, JobStatus
 from .domain.kept_errors import kept
-from .domain.ports import Clock, JobStore, Outbox
+from .domain.ports import Clock, JobStore, Outbox, TranscriptStore
 from .domain.transcript import Receipt, Transcription
 from .jobs.feed import Feeds
 from .jobs.output import OutputFolder
@@ -53,6 +53,7 @@ class Storage:
 
     jobs: JobStore
     outbox: Outbox
+    transcripts: TranscriptStore
     results: FileResultStore
     spool: Spool
     output: OutputFolder | None
@@ -117,7 +118,7 @@ class Endings:
         """running → succeeded, once the result is kept; False if it was ended otherwise meanwhile."""
         ended = self._ended(job, JobStatus.SUCCEEDED, None)
         delivery = self._webhooks.make_delivery(ended, transcription, self._clock.now())
-        if not self._finish(ended, delivery):
+        if not self._finish(ended, delivery, transcription.text):
             return False
         self.last_receipt = (job.id, transcription.receipt)
         self._outcomes.tell(job.id, transcription)
@@ -193,9 +194,9 @@ class Endings:
             self._drop_work(job.id)
         return True
 
-    def _finish(self, ended: Job, delivery: Delivery | None) -> bool:
+    def _finish(self, ended: Job, delivery: Delivery | None, text: str | None = None) -> bool:
         """Write the end, however long the store takes; True also if an earlier try got through unnoticed."""
-        if self.persist(lambda: self._write_end(ended, delivery)):
+        if self.persist(lambda: self._write_end(ended, delivery, text)):
             return True
         try:
             stored = self.persist(lambda: self._storage.jobs.get(ended.id))
@@ -203,10 +204,10 @@ class Endings:
             return False
         return stored.status is ended.status and stored.attempts == ended.attempts
 
-    def _write_end(self, ended: Job, delivery: Delivery | None) -> bool:
+    def _write_end(self, ended: Job, delivery: Delivery | None, text: str | None = None) -> bool:
         now = ended.completed_at or self._clock.now()
         return self._storage.jobs.finish(
-            ended.id, ended.attempts, ended.status, now, error=ended.error, delivery=delivery
+            ended.id, ended.attempts, ended.status, now, error=ended.error, delivery=delivery, text=text
         )
 
     def _ended(self, job: Job, status: JobStatus, error: TranscriberError | None) -> Job:

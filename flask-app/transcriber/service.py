@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import structlog
 
@@ -30,6 +31,7 @@ from .outcomes import Outcomes
 from .running import Limits, Running
 from .submission import Checks, Submission, Upload, refuse_unfit
 from .transcribing import Transcriber
+from .transcripts import Transcripts
 
 __all__ = ["Checks", "JobView", "Limits", "Service", "Storage", "Upload", "Webhooks", "refuse_unfit"]
 
@@ -83,6 +85,8 @@ class Service:
             storage=storage, checks=checks, runner=self._runner, estimates=estimates, clock=clock
         )
         self._following = Following(storage, self._feeds, self._running, estimates)
+        #: Finished transcripts, for those who edit, compare and search them.
+        self.transcripts = Transcripts(storage, self._following.transcription, clock)
         self._stopped = threading.Event()
 
     def observe_jobs(self, on_job_ended: JobEnded) -> None:
@@ -97,6 +101,7 @@ class Service:
         self._storage.retention.sweep_orphans()
         self._runner.start()
         threading.Thread(target=self._tick, name="service-tick", daemon=True).start()
+        threading.Thread(target=self._index_old, name="index-old", daemon=True).start()
 
     # Taking jobs in
 
@@ -144,6 +149,18 @@ class Service:
         """failed → queued. Raises JobNotFoundError, JobNotFailedError, UploadGoneError, QueueFullError."""
         return self._submission.retry(job_id)
 
+    def retry_with(self, job_id: str, request: TranscriptionRequest, *, request_id: str) -> Job:
+        """A new job over the upload of one that has ended.
+
+        Raises JobNotFoundError, JobNotFinishedError, UploadGoneError, and what submit raises.
+        """
+        return self._submission.retry_with(job_id, request, request_id)
+
+    def find_media(self, job_id: str) -> Path | None:
+        """The job's upload while it is kept. Raises JobNotFoundError."""
+        path = self._storage.spool.upload_path(job_id)
+        return path if self.get(job_id).has_upload and path.is_file() else None
+
     # Looking at jobs
 
     def wait(self, job_id: str, timeout: float | None = None) -> Transcription:
@@ -166,10 +183,19 @@ class Service:
         return self._following.view(job_id)
 
     def page(
-        self, *, statuses: tuple[JobStatus, ...] = (), before: int | None = None, limit: int = 50
+        self,
+        *,
+        statuses: tuple[JobStatus, ...] = (),
+        before: int | None = None,
+        limit: int = 50,
+        search: str = "",
     ) -> JobPage:
-        """Jobs numbered below `before`, newest first."""
-        return self._storage.jobs.page(statuses=statuses, before=before, limit=limit)
+        """Jobs numbered below `before`, newest first; with `search` those that have it in their name or text."""
+        return self._storage.jobs.page(statuses=statuses, before=before, limit=limit, search=search)
+
+    def rename(self, job_id: str, title: str) -> Job:
+        """Give the job another name; empty: its file's again. Raises JobNotFoundError."""
+        return self._storage.jobs.rename(job_id, title)
 
     def counts(self) -> dict[JobStatus, int]:
         """How many jobs have each status."""
@@ -183,7 +209,7 @@ class Service:
         return self._following.follow(job_id, after)
 
     def transcription(self, job_id: str) -> Transcription:
-        """A finished job's answer. Raises JobNotFoundError, JobNotFinishedError, or the job's error."""
+        """The engine's own answer, never edited. Raises JobNotFoundError, JobNotFinishedError, or the job's error."""
         return self._following.transcription(job_id)
 
     def deliveries(self, job_id: str) -> tuple[Delivery, ...]:
@@ -298,6 +324,13 @@ class Service:
                 self._endings.interrupt(job)
         except TranscriberError as error:
             logger.info("job_left_for_next_start", job_id=job_id, error=error.message)
+
+    def _index_old(self) -> None:
+        """Thread: transcripts of earlier versions enter the index."""
+        try:
+            self.transcripts.index_old(self._stopped.is_set)
+        except TranscriberError as error:  # the disk may be back at the next start
+            logger.warning("transcripts_not_indexed", code=error.code, error=error.message)
 
     def _tick(self) -> None:
         """Thread: stop jobs that take too long."""

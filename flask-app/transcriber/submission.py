@@ -12,8 +12,10 @@ from .domain.errors import (
     IdempotencyConflictError,
     InvalidParameterError,
     JobNotFailedError,
+    JobNotFinishedError,
     JobNotFoundError,
     QueueFullError,
+    TranscriberError,
     UploadGoneError,
 )
 from .domain.jobs import Job, JobStatus, SubmissionTerms, Webhook
@@ -144,6 +146,29 @@ class Submission:
         self.queue(queued)
         return queued
 
+    def retry_with(self, job_id: str, request: TranscriptionRequest, request_id: str) -> Job:
+        """A new job over the upload of one that has ended."""
+        job = self._storage.jobs.get(job_id)
+        if not job.status.is_final:
+            raise JobNotFinishedError(f"Job {job_id} is {job.status.value}.")
+        if not job.has_upload:
+            raise UploadGoneError()
+        # Before anything is made: a model that is not here is said at once.
+        self.check(request)
+        upload = self.begin_upload(0)
+        try:
+            self._storage.run(self._storage.spool.take_over, job_id, upload.job_id)
+            return self.submit(
+                upload,
+                request,
+                file_name=job.file_name,
+                request_id=request_id,
+                terms=SubmissionTerms(title=job.title, retry_of=job_id),
+            )
+        except TranscriberError:
+            self.abandon_upload(upload)
+            raise
+
     def queue(self, job: Job) -> None:
         """Have a job that is stored run, full or not."""
         try:
@@ -212,6 +237,8 @@ class Submission:
             webhook=terms.webhook,
             idempotency_key=terms.idempotency_key,
             fingerprint=terms.fingerprint,
+            title=terms.title,
+            retry_of=terms.retry_of,
         )
 
 

@@ -50,7 +50,8 @@ def test_job_is_followed_to_its_transcript(visit: VISIT, service: FakeService, j
 
     service.finish(job_id)
     expect(page.locator("[data-fact=gpu_used]")).to_have_text("false")
-    expect(page.locator("#text")).to_have_text("one <b>two</b> three")
+    expect(page.locator(".said")).to_have_text(["one <b>two</b>", "three"])
+    expect(page.get_by_role("searchbox")).to_be_visible()
     expect(page.locator("[data-announce]")).to_have_text("The job has ended.")
     expect(page.get_by_role("button", name="Copy")).to_be_visible()
     assert page.evaluate("window.sameDocument") is True

@@ -85,7 +85,7 @@ def assert_facts_shown(page: Page) -> None:
 
 
 def numbers_of(page: Page) -> list[str]:
-    return page.locator(".segments .times").all_inner_texts()
+    return page.locator(".segments .times").all_text_contents()  # also of what is not laid out yet
 
 
 def test_upload_is_followed_to_the_transcript(visit: VISIT) -> None:
@@ -98,6 +98,35 @@ def test_upload_is_followed_to_the_transcript(visit: VISIT) -> None:
     with page.expect_download() as waiting:
         page.get_by_role("link", name="srt").click()
     assert "country" in Path(waiting.value.path()).read_text()
+
+
+def test_transcript_is_heard_corrected_found_and_taken_away(visit: VISIT) -> None:
+    """The same job, from the list on: real sound in parts, a correction, and its file after a search."""
+    page: Page = visit("/jobs").page
+    page.get_by_role("link", name="jfk.flac").first.click()
+    media = page.locator("[data-media]")
+    media.evaluate(
+        "(media) => new Promise((done) => media.readyState ? done() : media.onloadedmetadata = done)"
+    )
+    assert media.evaluate("(media) => media.duration") == pytest.approx(11.0, abs=0.1)
+    page.locator("a.times").first.click()
+    expect(page.locator("li.now")).to_have_count(1)
+    assert media.evaluate("(media) => media.seekable.end(0)") > 10
+    media.evaluate("(media) => media.pause()")
+
+    page.locator("a.times").first.focus()
+    page.keyboard.press("e")
+    page.keyboard.press("Control+End")
+    page.keyboard.type(" Zebras <b>bold</b>.")
+    page.keyboard.press("Control+s")
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="srt").click()
+    assert "Zebras <\u2060b>bold" in " ".join(Path(waiting.value.path()).read_text().split("\n"))
+
+    page.goto("/jobs?q=zebra")
+    expect(page.locator("mark")).to_have_text(["Zebras"])
+    expect(page.locator("tbody tr")).to_have_count(1)
 
 
 def test_plain_form_gives_the_transcript(visit: VISIT) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from service_bench import DEADLINE, REQUEST, WEBHOOK, Bench, eventually
+from transcriber.domain.edits import EditedSegment
 from transcriber.domain.errors import (
     EngineCrashedError,
     GpuRequiredError,
@@ -27,6 +28,7 @@ from transcriber.domain.errors import (
     ShuttingDownError,
     StorageFullError,
     TranscriberError,
+    TranscriptChangedError,
     UndecodableMediaError,
     UploadGoneError,
 )
@@ -814,3 +816,90 @@ def test_unforeseen_failure_is_an_error_with_an_answer(bench: Bench) -> None:
     assert ended.error is not None
     assert ended.error.code == "internal_error"
     assert job.id in ended.error.fix
+
+
+# Finished transcripts
+
+
+def test_job_is_tried_again_with_another_model_over_the_same_upload(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send()
+    bench.service.wait(job.id, timeout=DEADLINE)
+    bench.service.rename(job.id, "Interview")
+
+    again = bench.service.retry_with(job.id, replace(REQUEST, model="large-v3-turbo"), request_id="r-2")
+
+    assert bench.service.wait(again.id, timeout=DEADLINE).model == "large-v3-turbo"
+    stored = bench.service.get(again.id)
+    assert (stored.retry_of, stored.title, stored.file_name) == (job.id, "Interview", job.file_name)
+    bench.service.purge(job.id)
+    media = bench.service.find_media(again.id)
+    assert media is not None and media.stat().st_size > 0
+
+
+def test_what_can_not_be_tried_again_leaves_no_folder(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send()
+    bench.service.wait(job.id, timeout=DEADLINE)
+    folders = bench.spool.ids()
+
+    with pytest.raises(ModelNotFoundError):
+        bench.service.retry_with(job.id, replace(REQUEST, model="none"), request_id="r")
+    bench.spool.remove(job.id)
+    with pytest.raises(UploadGoneError):
+        bench.service.retry_with(job.id, REQUEST, request_id="r")
+
+    assert bench.spool.ids() == folders - {job.id}
+    assert bench.service.find_media(job.id) is None
+
+
+def test_running_job_is_not_tried_again(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send_and_hold(1)
+
+    with pytest.raises(JobNotFinishedError):
+        bench.service.retry_with(job.id, REQUEST, request_id="r")
+
+
+def test_transcript_is_found_edited_and_restored(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send()
+    original = bench.service.wait(job.id, timeout=DEADLINE)
+    word = original.text.split()[0]
+
+    assert [one.id for one in bench.service.page(search=word).jobs] == [job.id]
+    edited = bench.service.transcripts.save(job.id, 0, [EditedSegment(start=0, end=1, text="Quite other")])
+    assert (
+        edited.transcription.text == "Quite other"
+        and bench.service.transcription(job.id).text == original.text
+    )
+    assert [one.id for one in bench.service.page(search="quite").jobs] == [job.id]
+    with pytest.raises(TranscriptChangedError):
+        bench.service.transcripts.restore(job.id, 0)
+    bench.service.transcripts.restore(job.id, 1)
+
+    assert bench.service.transcripts.get(job.id).transcription.segments == original.segments
+    assert bench.service.page(search="quite").jobs == ()
+
+
+def test_transcripts_of_earlier_versions_are_indexed_once(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send()
+    original = bench.service.wait(job.id, timeout=DEADLINE)
+    bench.store.transcripts.drop(job.id)
+
+    assert bench.service.transcripts.index_old(lambda: False) == 1
+    assert bench.service.transcripts.index_old(lambda: False) == 0
+    assert bench.service.page(search=original.text.split()[0]).jobs
+
+
+def test_damaged_result_is_not_tried_for_ever(bench: Bench) -> None:
+    bench.service.start()
+    job = bench.send()
+    bench.service.wait(job.id, timeout=DEADLINE)
+    bench.store.transcripts.drop(job.id)
+    (path,) = (bench.folder / "results").glob("*.json")
+    path.write_text("{")
+
+    assert bench.service.transcripts.index_old(lambda: False) == 1
+    assert bench.store.transcripts.unindexed() == []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from .transcript import (
@@ -106,6 +106,15 @@ def segment_to_dict(segment: Segment) -> Json:
         "temperature": rounded(segment.temperature, 2),
         "words": [word_to_dict(word) for word in segment.words or ()],
     }
+
+
+def segment_from_dict(data: Mapping[str, Any]) -> Segment:
+    """What segment_to_dict wrote. Raises ValueError. `has_words` tells an empty list of words from none."""
+    try:
+        segment = _segment(data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a segment: {error!r}") from error
+    return replace(segment, words=()) if data.get("has_words") and segment.words is None else segment
 
 
 def _json_safe(value: Any) -> Any:

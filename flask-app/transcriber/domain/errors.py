@@ -17,6 +17,8 @@ TranscriberError
 │   ├── JobNotFinishedError      the job has no transcript yet
 │   ├── JobFinishedError         the job has ended, so it can't be cancelled
 │   ├── JobNotFailedError        the job has not failed, so it can't be retried
+│   ├── TranscriptChangedError   somebody else saved the transcript first
+│   ├── RevisionMissingError     the request does not say which revision it changes
 │   ├── UploadGoneError          the job's upload is not in the spool any more
 │   ├── IdempotencyConflictError the key was used for something else
 │   └── MethodNotAllowedError    the route does not take this method
@@ -202,6 +204,22 @@ class JobNotFailedError(RequestError):
 
     code = "job_not_failed"
     fix = "Submit the file as a new job."
+
+
+class TranscriptChangedError(RequestError):
+    """The transcript was changed since it was read."""
+
+    code = "transcript_changed"
+    param = "If-Match"
+    fix = "Read the transcript again and make the change on what is there now."
+
+
+class RevisionMissingError(RequestError):
+    """The request does not say which revision of the transcript it changes."""
+
+    code = "revision_missing"
+    param = "If-Match"
+    fix = "Send the ETag of the transcript as If-Match."
 
 
 class UploadGoneError(RequestError):

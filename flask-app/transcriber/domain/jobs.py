@@ -94,6 +94,15 @@ class Job:
     number: int = 0
     #: Whether the upload is still in the spool, so that the job can be retried.
     has_upload: bool = True
+    #: What people call it instead of its file name; empty: nothing else.
+    title: str = ""
+    #: The job whose upload this one took over, to try it with other options.
+    retry_of: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call it where people look."""
+        return self.title or self.file_name
 
     def evolve(self, **changes: Any) -> Job:
         """A copy with these fields changed."""
@@ -111,6 +120,8 @@ class SubmissionTerms:
     fingerprint: str | None = None
     #: A client waits for the answer on its connection.
     is_awaited: bool = False
+    title: str = ""
+    retry_of: str | None = None
 
 
 class DeliveryStatus(enum.StrEnum):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from .edits import Edit
 from .events import EngineEvent, Resumption
 from .jobs import Delivery, Job, JobError, JobStatus
 from .options import TranscriptionOptions
@@ -129,12 +130,31 @@ class EnginePool(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class ExcerptPart:
+    """A stretch of an excerpt that is, or is not, what was looked for."""
+
+    text: str
+    is_match: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Where a transcript has what was looked for."""
+
+    parts: tuple[ExcerptPart, ...]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobPage:
-    """Some jobs, newest first, and the `before` that asks for the next page; None: there is no more."""
+    """Some jobs, newest first, and the `before` that asks for the next page; None: there is no more.
+
+    excerpts: by job id, where the text of a transcript was searched and has it.
+    """
 
     jobs: tuple[Job, ...]
     next_before: int | None
+    excerpts: Mapping[str, Excerpt] = field(default_factory=dict)
 
 
 class JobStore(Protocol):
@@ -168,10 +188,11 @@ class JobStore(Protocol):
         *,
         error: JobError | None = None,
         delivery: Delivery | None = None,
+        text: str | None = None,
     ) -> bool:
         """running → a final status, if `attempt` is still the current one; else nothing and False.
 
-        The delivery enters the outbox in the same transaction, or not at all.
+        The delivery enters the outbox, and the transcript's text the index, in the same transaction or not at all.
         """
         ...
 
@@ -215,9 +236,19 @@ class JobStore(Protocol):
         ...
 
     def page(
-        self, *, statuses: tuple[JobStatus, ...] = (), before: int | None = None, limit: int = 50
+        self,
+        *,
+        statuses: tuple[JobStatus, ...] = (),
+        before: int | None = None,
+        limit: int = 50,
+        search: str = "",
     ) -> JobPage:
-        """Jobs numbered below `before`, newest first."""
+        """Jobs numbered below `before`, newest first; with `search` those whose transcript has all of its words,
+        or whose name contains it."""
+        ...
+
+    def rename(self, job_id: str, title: str) -> Job:
+        """Give the job another name. Raises JobNotFoundError."""
         ...
 
     def counts(self) -> dict[JobStatus, int]:
@@ -266,6 +297,29 @@ class Outbox(Protocol):
 
     def of_job(self, job_id: str) -> list[Delivery]:
         """A job's deliveries, oldest first, for show."""
+        ...
+
+
+class TranscriptStore(Protocol):
+    """What people made of transcripts, and the index over their text. The job store's own file."""
+
+    def find_edit(self, job_id: str) -> Edit:
+        """The present revision; 0 for a transcript that was never edited."""
+        ...
+
+    def save_edit(self, job_id: str, edit: Edit, text: str) -> bool:
+        """Keep `edit` if its revision follows the present one, and index its text, in one transaction.
+
+        False, and nothing, if somebody else was first, or the job has not succeeded.
+        """
+        ...
+
+    def unindexed(self, limit: int = 50) -> list[str]:
+        """The ids of jobs that succeeded and whose text is not in the index: those of earlier versions."""
+        ...
+
+    def index(self, job_id: str, text: str) -> None:
+        """Put the text of a job into the index, unless it is there; fine when the job is gone."""
         ...
 
 

@@ -1,1 +1,1 @@
-"""A transcription as srt, vtt, tsv, text, json and verbose_json. Pure: values in, text out."""
+"""A transcription as srt, vtt, ass, tsv, text, json, verbose_json and docx. Pure: values in, text or bytes out."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from ..domain.transcript import Transcription
 from .cues import Cue, clock_time, iter_cues
+from .lines import break_lines
 
 
-def render_vtt(transcription: Transcription) -> str:
-    """The transcript as WebVTT; the header alone when nothing was said."""
-    return "WEBVTT\n\n" + "\n".join(_block(cue) for cue in iter_cues(transcription))
+def render_vtt(transcription: Transcription, line_length: int = 0) -> str:
+    """The transcript as WebVTT; the header alone when nothing was said. line_length 0: one line each."""
+    return "WEBVTT\n\n" + "\n".join(_block(cue, line_length) for cue in iter_cues(transcription))
 
 
-def _block(cue: Cue) -> str:
-    return f"{clock_time(cue.start_ms, '.')} --> {clock_time(cue.end_ms, '.')}\n{_escaped(cue.text)}\n"
+def _block(cue: Cue, line_length: int) -> str:
+    text = "\n".join(_escaped(line) for line in break_lines(cue.text, line_length))
+    return f"{clock_time(cue.start_ms, '.')} --> {clock_time(cue.end_ms, '.')}\n{text}\n"
 
 
 def _escaped(text: str) -> str:

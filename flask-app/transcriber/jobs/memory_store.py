@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from ..domain.errors import JobNotFoundError
 from ..domain.jobs import Delivery, Job, JobError, JobStatus, require_final
 from ..domain.ports import JobPage
+from .full_text import find_in, parse_query
 from .memory_outbox import MemoryOutbox
+from .memory_transcripts import MemoryTranscripts
 from .pages import page_of
 
 
@@ -24,6 +27,10 @@ class MemoryJobStore:
         self._lock = threading.Lock()
         #: The webhook messages of these jobs.
         self.outbox = MemoryOutbox()
+        #: What people made of their transcripts, and the text of all.
+        self.transcripts = MemoryTranscripts(
+            lambda: [job.id for job in self._newest(lambda job: job.status is JobStatus.SUCCEEDED)]
+        )
 
     def add(self, job: Job) -> Job:
         """Store a new job, with a number; or give back the job that has its idempotency key.
@@ -69,11 +76,14 @@ class MemoryJobStore:
         *,
         error: JobError | None = None,
         delivery: Delivery | None = None,
+        text: str | None = None,
     ) -> bool:
         """running → a final status, if `attempt` is still the current one; else nothing and False."""
         require_final(status)
         with self._lock:
             job = self._running(job_id, attempt)
+            if job is not None and status is JobStatus.SUCCEEDED and text is not None:
+                self.transcripts.put(job_id, text)
             return job is not None and self._end(job, status, now, error, delivery)
 
     def requeue(self, job_id: str, attempt: int) -> bool:
@@ -138,13 +148,32 @@ class MemoryJobStore:
         return self._newest(lambda job: not statuses or job.status in statuses)[:limit]
 
     def page(
-        self, *, statuses: tuple[JobStatus, ...] = (), before: int | None = None, limit: int = 50
+        self,
+        *,
+        statuses: tuple[JobStatus, ...] = (),
+        before: int | None = None,
+        limit: int = 50,
+        search: str = "",
     ) -> JobPage:
-        """Jobs numbered below `before`, newest first."""
+        """Jobs numbered below `before`, newest first; with `search` those that have it in their name or text."""
         jobs = self._newest(
             lambda job: (not statuses or job.status in statuses) and (before is None or job.number < before)
         )
-        return page_of(jobs, limit)
+        if not search:
+            return page_of(jobs, limit)
+        query = parse_query(search)
+        hits = {job.id: query and find_in(self.transcripts.text_of(job.id), query) for job in jobs}
+        page = page_of(
+            [job for job in jobs if hits[job.id] or search.casefold() in job.name.casefold()], limit
+        )
+        return replace(page, excerpts={job.id: hit for job in page.jobs if (hit := hits[job.id])})
+
+    def rename(self, job_id: str, title: str) -> Job:
+        """Give the job another name. Raises JobNotFoundError."""
+        with self._lock:
+            if job_id not in self._jobs:
+                raise JobNotFoundError(f"There is no job {job_id[:80]}.")
+            return self._keep(self._jobs[job_id], title=title)
 
     def counts(self) -> dict[JobStatus, int]:
         """How many jobs have each status."""
@@ -158,6 +187,7 @@ class MemoryJobStore:
                 return False
             del self._jobs[job_id]
             self.outbox.drop(job_id)
+            self.transcripts.drop(job_id)
             return True
 
     def ended_before(

@@ -6,11 +6,27 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Delete, Insert, Select, Update, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Delete,
+    Insert,
+    Select,
+    Text,
+    Update,
+    case,
+    delete,
+    false,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from ..domain.jobs import Delivery, DeliveryStatus, JobError, JobStatus
+from .full_text import CLOSING, EXCERPT_WORDS, OPENING, Query, indexed, parse_query
 from .rows import error_column, from_delivery
-from .schema import deliveries, jobs
+from .schema import deliveries, edits, jobs, transcript_texts
 
 _FINAL = [status.value for status in JobStatus if status.is_final]
 
@@ -32,12 +48,33 @@ def select_job_by_key(idempotency_key: str) -> Select[Any]:
     return select(jobs).where(jobs.c.idempotency_key == idempotency_key)
 
 
-def select_jobs(statuses: Collection[JobStatus], limit: int, before: int | None = None) -> Select[Any]:
+def select_jobs(
+    statuses: Collection[JobStatus], limit: int, before: int | None = None, search: str = ""
+) -> Select[Any]:
     """The newest jobs first, of those numbered below `before`; all statuses when none is given."""
     query = select(jobs).order_by(jobs.c.number.desc()).limit(limit)
+    if search:
+        query = query.where(_has_name(search) | _has_words(search))
     if before is not None:
         query = query.where(jobs.c.number < before)
     return query.where(jobs.c.status.in_(_values(statuses))) if statuses else query
+
+
+def select_excerpts(numbers: Collection[int], search: str) -> Select[Any]:
+    """The number of each of these jobs whose transcript has the words, and where it has them."""
+    query = parse_query(search)
+    snippet = func.snippet(
+        literal_column("transcript_texts"), 0, OPENING, CLOSING, " … ", EXCERPT_WORDS, type_=Text
+    )
+    found = select(transcript_texts.c.rowid, snippet)
+    if query is None:
+        return found.where(false())
+    return found.where(_matching(query), transcript_texts.c.rowid.in_(numbers))
+
+
+def rename_job(job_id: str, title: str) -> Update:
+    """The job under another name; gives the row back."""
+    return update(jobs).where(jobs.c.id == job_id).values(title=title).returning(jobs)
 
 
 def select_ended_jobs(
@@ -142,6 +179,84 @@ def _of_status(job_id: str, status: JobStatus) -> Update:
 
 def _values(statuses: Collection[JobStatus]) -> list[str]:
     return [status.value for status in statuses]
+
+
+def _has_name(search: str) -> ColumnElement[bool]:
+    name = case((jobs.c.title != "", jobs.c.title), else_=jobs.c.file_name)
+    return name.icontains(search, autoescape=True)
+
+
+def _has_words(search: str) -> ColumnElement[bool]:
+    query = parse_query(search)
+    if query is None:
+        return false()
+    return jobs.c.number.in_(select(transcript_texts.c.rowid).where(_matching(query)))
+
+
+def _matching(query: Query) -> ColumnElement[bool]:
+    return literal_column("transcript_texts").op("MATCH", is_comparison=True)(query.expression)
+
+
+# Transcripts
+
+
+def select_edit(job_id: str) -> Select[Any]:
+    """The present revision of a transcript that was edited."""
+    return select(edits).where(edits.c.job_id == job_id)
+
+
+def insert_edit(values: Mapping[str, Any]) -> Insert:
+    """The first revision."""
+    return insert(edits).values(**values)
+
+
+def update_edit(values: Mapping[str, Any]) -> Update:
+    """The next revision, if this is the one before it."""
+    before = values["revision"] - 1
+    return (
+        update(edits).where(edits.c.job_id == values["job_id"], edits.c.revision == before).values(**values)
+    )
+
+
+def delete_edit(job_id: str) -> Delete:
+    """All that was edited of a job's transcript."""
+    return delete(edits).where(edits.c.job_id == job_id)
+
+
+def select_number(job_id: str) -> Select[Any]:
+    """The number of a job."""
+    return select(jobs.c.number).where(jobs.c.id == job_id)
+
+
+def select_succeeded_number(job_id: str) -> Select[Any]:
+    """The number of a job that has a transcript."""
+    return select(jobs.c.number).where(jobs.c.id == job_id, jobs.c.status == JobStatus.SUCCEEDED.value)
+
+
+def select_text(number: int) -> Select[Any]:
+    """The row of the index with this job's text."""
+    return select(transcript_texts.c.rowid).where(transcript_texts.c.rowid == number)
+
+
+def insert_text(number: int, text: str) -> Insert:
+    """The text of a job, for the index."""
+    return insert(transcript_texts).values(rowid=number, text=indexed(text))
+
+
+def delete_text(number: int | None) -> Delete:
+    """The text of a job in the index."""
+    return delete(transcript_texts).where(transcript_texts.c.rowid == number)
+
+
+def select_unindexed(limit: int) -> Select[Any]:
+    """Jobs that succeeded and whose text is not in the index, newest first."""
+    there = select(transcript_texts.c.rowid).where(transcript_texts.c.rowid == jobs.c.number)
+    return (
+        select(jobs.c.id)
+        .where(jobs.c.status == JobStatus.SUCCEEDED.value, ~there.exists())
+        .order_by(jobs.c.number.desc())
+        .limit(limit)
+    )
 
 
 # Deliveries

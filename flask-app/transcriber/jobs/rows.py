@@ -47,6 +47,8 @@ class JobRows:
             "engine_faults": job.engine_faults,
             "engine_kills": job.engine_kills,
             "has_upload": job.has_upload,
+            "title": job.title,
+            "retry_of": job.retry_of,
         }
 
     def to_job(self, row: Mapping[str, Any]) -> Job:
@@ -73,6 +75,8 @@ class JobRows:
             engine_kills=row["engine_kills"],
             number=row["number"],
             has_upload=row["has_upload"],
+            title=row["title"],
+            retry_of=row["retry_of"],
         )
 
 

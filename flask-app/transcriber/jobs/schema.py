@@ -19,7 +19,9 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    column,
     false,
+    table,
     text,
     true,
 )
@@ -81,6 +83,9 @@ jobs = Table(
     Column("engine_faults", Integer, nullable=False, server_default=text("0")),
     Column("engine_kills", Integer, nullable=False, server_default=text("0")),
     Column("has_upload", Boolean, nullable=False, server_default=true()),
+    Column("title", Text, nullable=False, server_default=text("''")),
+    #: The id of the job whose upload this one took over.
+    Column("retry_of", Text),
     CheckConstraint(
         "status IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="status_known"
     ),
@@ -116,3 +121,18 @@ deliveries = Table(
     Index(None, "job_id", "number"),
     sqlite_autoincrement=True,
 )
+
+#: Edited transcripts: the last revision of each, beside the engine's own in the results folder.
+edits = Table(
+    "edits",
+    metadata,
+    Column("job_id", Text, nullable=False, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("edited_at", UtcDateTime, nullable=False),
+    #: The segments as JSON; none: the original was restored.
+    Column("segments", Text),
+    CheckConstraint("revision > 0", name="revision_counted"),
+)
+
+#: The full-text index (FTS5). It is none of the metadata's tables: only a migration can make it.
+transcript_texts = table("transcript_texts", column("rowid", Integer), column("text", Text))

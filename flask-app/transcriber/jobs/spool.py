@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from ..domain.errors import StorageFullError
+from ..domain.errors import StorageFullError, UploadGoneError
 from .durable import make_folder, size_of_files, storage_errors, sync_path
 from .ids import checked_job_id, is_job_id, new_job_id
 
@@ -18,7 +18,7 @@ __all__ = ["Spool", "is_job_id", "new_job_id"]
 class Spool:
     """Uploads and work files under `root`, with `reserve_bytes` of the disk left to everyone else.
 
-    commit, drop_work, remove, sweep and the sizes may block on the disk: call them in a native thread.
+    commit, take_over, drop_work, remove, sweep and the sizes may block on the disk: call them in a native thread.
     """
 
     def __init__(self, root: Path, reserve_bytes: int) -> None:
@@ -52,6 +52,17 @@ class Spool:
             sync_path(self.upload_path(job_id))
             sync_path(self._folder(job_id))
             sync_path(self._root)
+
+    def take_over(self, source_id: str, job_id: str) -> None:
+        """Give a job that has a folder the upload of another one; the bytes are shared, not copied.
+
+        Raises UploadGoneError, StorageFailedError.
+        """
+        with storage_errors():
+            try:
+                os.link(self.upload_path(source_id), self.upload_path(job_id))
+            except FileNotFoundError as error:
+                raise UploadGoneError() from error
 
     def free_bytes(self) -> int:
         """Bytes that uploads may still take."""
@@ -106,7 +117,7 @@ class Spool:
 
 
 def _remove_tree(folder: Path) -> None:
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return
+    # Somebody else may be removing files in it at this moment (drop_work): then the rest is still to be removed.
+    while folder.exists():
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)

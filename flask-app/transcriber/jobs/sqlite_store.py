@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ from sqlalchemy.exc import IntegrityError
 
 from ..domain.errors import JobNotFoundError
 from ..domain.jobs import Delivery, Job, JobError, JobStatus, require_final
-from ..domain.ports import JobPage
+from ..domain.ports import Excerpt, JobPage
 from . import queries
+from .full_text import excerpt
 from .migration import MIGRATIONS
 from .pages import page_of
 from .rows import JobRows
 from .sqlite_database import SqliteDatabase
 from .sqlite_outbox import SqliteOutbox
+from .sqlite_transcripts import SqliteTranscripts, put_text
 
 #: How long a call waits for another program (a backup, a curious sqlite3) that holds the file.
 BUSY_TIMEOUT_MS = 5_000
@@ -42,6 +45,8 @@ class SqliteJobStore:
         self._rows = JobRows()
         #: The webhook messages of these jobs: the same file, the same thread.
         self.outbox = SqliteOutbox(self._database)
+        #: What people made of their transcripts, and the index over them.
+        self.transcripts = SqliteTranscripts(self._database)
 
     def add(self, job: Job) -> Job:
         """Store a new job; on return it is on disk, and has its number.
@@ -77,10 +82,12 @@ class SqliteJobStore:
         *,
         error: JobError | None = None,
         delivery: Delivery | None = None,
+        text: str | None = None,
     ) -> bool:
         """running → a final status, if `attempt` is still the current one; else nothing and False."""
         require_final(status)
-        return self._end(queries.finish_job(job_id, attempt, status, now, error), delivery)
+        statement = queries.finish_job(job_id, attempt, status, now, error)
+        return self._end(statement, delivery, None if text is None else (job_id, text))
 
     def requeue(self, job_id: str, attempt: int) -> bool:
         """running → queued, if `attempt` is still the current one; else nothing and False."""
@@ -117,11 +124,24 @@ class SqliteJobStore:
         return self._list(queries.select_jobs(statuses, limit))
 
     def page(
-        self, *, statuses: tuple[JobStatus, ...] = (), before: int | None = None, limit: int = 50
+        self,
+        *,
+        statuses: tuple[JobStatus, ...] = (),
+        before: int | None = None,
+        limit: int = 50,
+        search: str = "",
     ) -> JobPage:
-        """Jobs numbered below `before`, newest first."""
+        """Jobs numbered below `before`, newest first; with `search` those that have it in their name or text."""
         # One more than asked for tells whether there is a next page.
-        return page_of(self._list(queries.select_jobs(statuses, limit + 1, before)), limit)
+        page = page_of(self._list(queries.select_jobs(statuses, limit + 1, before, search)), limit)
+        return replace(page, excerpts=self._excerpts(page.jobs, search)) if search else page
+
+    def rename(self, job_id: str, title: str) -> Job:
+        """Give the job another name. Raises JobNotFoundError."""
+        job = self._find(queries.rename_job(job_id, title))
+        if job is None:
+            raise JobNotFoundError(f"There is no job {job_id[:80]}.")
+        return job
 
     def counts(self) -> dict[JobStatus, int]:
         """How many jobs have each status."""
@@ -162,9 +182,15 @@ class SqliteJobStore:
         key = connection.execute(queries.insert_job(self._rows.from_job(job))).inserted_primary_key
         return job.evolve(number=key[0] if key else 0)
 
-    def _end(self, statement: Update, delivery: Delivery | None) -> bool:
+    def _excerpts(self, found: tuple[Job, ...], search: str) -> dict[str, Excerpt]:
+        ids = {job.number: job.id for job in found}
+        statement = queries.select_excerpts(tuple(ids), search)
+        rows = self._database.transaction(lambda connection: connection.execute(statement).all())
+        return {ids[number]: excerpt(snippet) for number, snippet in rows}
+
+    def _end(self, statement: Update, delivery: Delivery | None, text: tuple[str, str] | None = None) -> bool:
         try:
-            return self._database.transaction(lambda connection: _end(connection, statement, delivery))
+            return self._database.transaction(lambda connection: _end(connection, statement, delivery, text))
         except IntegrityError as error:
             raise ValueError("the delivery exists, or breaks a rule of the table") from error
 
@@ -183,18 +209,28 @@ class SqliteJobStore:
         return [self._rows.to_job(dict(row)) for row in rows]
 
 
-def _end(connection: Connection, statement: Update, delivery: Delivery | None) -> bool:
-    """A job's last change and the message about it: both or none."""
+def _end(
+    connection: Connection, statement: Update, delivery: Delivery | None, text: tuple[str, str] | None
+) -> bool:
+    """A job's last change, the message about it, and its text for the index: all or none."""
     has_ended = _changes(connection, statement)
     if has_ended and delivery is not None:
         connection.execute(queries.insert_delivery(delivery))
+    if has_ended and text is not None:
+        put_text(connection, *text)
     return has_ended
 
 
 def _purge(connection: Connection, job_id: str, attempt: int | None) -> bool:
+    number = connection.execute(queries.select_number(job_id)).scalar()
     is_gone = _changes(connection, queries.delete_ended_job(job_id, attempt))
     if is_gone:
-        connection.execute(queries.delete_deliveries(job_id))
+        for statement in (
+            queries.delete_deliveries(job_id),
+            queries.delete_edit(job_id),
+            queries.delete_text(number),
+        ):
+            connection.execute(statement)
     return is_gone
 
 

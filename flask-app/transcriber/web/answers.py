@@ -105,6 +105,8 @@ class JobFields(BaseModel):
     job_id: str
     status: JobStatus
     file_name: str = Field(description="the sender's word, for show only")
+    title: str = Field(description="what people call it instead; empty: nothing else")
+    retry_of: str | None = Field(description="the job whose upload this one took over")
     size_bytes: int
     priority: int
     created_at: datetime
@@ -121,8 +123,17 @@ class JobFields(BaseModel):
     links: dict[str, str]
 
 
+class ExcerptPartAnswer(BaseModel):
+    """A stretch of an excerpt."""
+
+    text: str
+    is_match: bool = Field(description="it is what was searched")
+
+
 class JobSummary(JobFields):
     """One job of a list."""
+
+    excerpt: list[ExcerptPartAnswer] | None = Field(description="where the transcript has what was searched")
 
 
 class JobAnswer(JobFields):
@@ -151,6 +162,70 @@ class JobPageAnswer(BaseModel):
     jobs: list[JobSummary]
     next_before: int | None = Field(description="ask for the next page with before=…; null: there is none")
     counts: dict[JobStatus, int] = Field(description="how many jobs have each status, on all pages")
+
+
+class SuspicionAnswer(BaseModel):
+    """Why a segment deserves a second look."""
+
+    code: str = Field(description="repetition, compression, silence, guess or hurry")
+    value: float
+
+
+class SubtitleFaultAnswer(BaseModel):
+    """Why a segment is hard to read as a subtitle."""
+
+    code: str = Field(description="long_line, many_lines, fast or overlap")
+    value: float
+    limit: float
+
+
+class CheckAnswer(BaseModel):
+    """What is to be said of one segment."""
+
+    segment: int = Field(description="its id")
+    suspicions: list[SuspicionAnswer]
+    subtitle: list[SubtitleFaultAnswer]
+
+
+class TranscriptAnswer(BaseModel):
+    """A transcript as people left it."""
+
+    job_id: str
+    revision: int = Field(description="0: as the engine wrote it; the ETag has it too")
+    is_edited: bool
+    edited_at: datetime | None
+    language: str
+    duration: float | None = Field(description="seconds of audio")
+    text: str
+    segments: list[SegmentAnswer]
+    checks: list[CheckAnswer] = Field(description="segments of which there is something to say")
+
+
+class PieceAnswer(BaseModel):
+    """A stretch of text that both have, or only one."""
+
+    text: str
+    is_different: bool
+
+
+class RowAnswer(BaseModel):
+    """What both transcripts say at the same time."""
+
+    start: float | None
+    left: list[PieceAnswer]
+    right: list[PieceAnswer]
+
+
+class ComparisonAnswer(BaseModel):
+    """Two transcripts side by side. The counts are words."""
+
+    jobs: list[str] = Field(description="left and right")
+    agreement: float = Field(ge=0, le=1, description="the share of words that both have")
+    left_words: int
+    right_words: int
+    left_only: int
+    right_only: int
+    rows: list[RowAnswer]
 
 
 class HealthAnswer(BaseModel):

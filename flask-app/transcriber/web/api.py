@@ -15,6 +15,7 @@ from .negotiation import wants_html
 from .operations import HTML, JSON, RUN_ERRORS, SUBMISSION_ERRORS, TRANSCRIPT_TYPES, Answer, Operation, Upload
 from .presence import ClientGoneError, Presence, wait_for
 from .submissions import Submission, receive_submission
+from .transcript_page import transcript_facts
 from .transcripts import rendered, set_facts
 
 logger = structlog.get_logger(__name__)
@@ -49,7 +50,7 @@ def transcribe() -> Response:
 def answer(form: TranscriptionForm, job: Job, transcription: Transcription) -> Response:
     """The format that was asked for; else a page for browsers and JSON for programs."""
     if form.response_format is None and wants_html():
-        response = make_response(render_template("transcript.html", job=job, transcription=transcription))
+        response = make_response(render_template("transcript.html", job=job, **transcript_facts(job)))
         set_facts(response, transcription)
     else:
         response = rendered(transcription, form.response_format or "json")

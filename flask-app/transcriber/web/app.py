@@ -9,12 +9,15 @@ from flask import Flask
 
 from . import (
     api,
+    comparison,
     diagnostics_page,
     docs,
+    editing,
     errors,
     health,
     job_actions,
     jobs,
+    media,
     metrics_page,
     pages,
     request_log,
@@ -57,7 +60,9 @@ def create_app(application: Application) -> Flask:
     # The log comes first: it gives the request its id, and sees every answer last.
     for part in (request_log, security, errors, wording, metrics_page):
         part.init_app(app)
-    for part in (pages, api, jobs, job_actions, stream, diagnostics_page, health, docs, metrics_page):
+    for part in (pages, api, jobs, job_actions, editing, media, comparison, stream, diagnostics_page):
+        app.register_blueprint(part.bp)
+    for part in (health, docs, metrics_page):
         app.register_blueprint(part.bp)
     describe_static_files(app)
     app.wsgi_app = UnreadBodies(app.wsgi_app)  # type: ignore[method-assign]

@@ -11,6 +11,8 @@ from werkzeug.http import dump_options_header
 #: Longest name that is kept and shown.
 MAX_NAME = 120
 
+_VIDEO_ENDINGS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm")
+
 _SEPARATORS = re.compile(r"[/\\]")
 _UNSAFE_IN_DOWNLOADS = re.compile(r'[<>:"|?*%;]')
 
@@ -26,6 +28,11 @@ def download_name(file_name: str, job_id: str, extension: str) -> str:
     """`speech.mp3` and `srt` give `speech.srt`; a name with nothing left gives the job's id."""
     stem = _UNSAFE_IN_DOWNLOADS.sub("_", shown_name(file_name).rpartition(".")[0] or shown_name(file_name))
     return f"{stem.strip('. ')[:80] or job_id}.{extension}"
+
+
+def is_video_name(file_name: str) -> bool:
+    """Whether the name is one of a video: it only chooses between a player with a picture and one without."""
+    return file_name.lower().endswith(_VIDEO_ENDINGS)
 
 
 def attachment(name: str) -> str:

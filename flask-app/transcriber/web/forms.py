@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -149,6 +150,26 @@ class JobForm(OptionsForm):
         return Webhook(url=self.webhook_url, secret=self.webhook_secret or "")
 
 
+class RetryForm(OptionsForm):
+    """What POST /jobs/{id}/retry may change. What is not named stays as it was."""
+
+    @classmethod
+    def names_any(cls, given: Mapping[str, str]) -> bool:
+        """Whether anything is to be changed."""
+        return any(name in cls.model_fields and value.strip() for name, value in given.items())
+
+
+def fields_of(request: TranscriptionRequest) -> dict[str, str]:
+    """A request as the fields of a form that would make it."""
+    flags = {"use_gpu": request.use_gpu, "require_gpu": request.require_gpu}
+    values = {"model": request.model, **flags, **asdict(request.options)}
+    return {name: _field(value) for name, value in values.items() if value is not None}
+
+
+def _field(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 class JobsQuery(BaseModel):
     """What GET /jobs takes: which jobs, and which page of them."""
 
@@ -161,6 +182,9 @@ class JobsQuery(BaseModel):
         None, ge=1, le=2**62, description="the next_before of the page before, a whole number from 1"
     )
     limit: Whole = Field(50, ge=1, le=200, description="a whole number from 1 to 200")
+    q: str = Field(
+        "", max_length=500, description="up to 500 characters: words of the transcript, or a part of the name"
+    )
 
 
 Form = TypeVar("Form", bound=OptionsForm)

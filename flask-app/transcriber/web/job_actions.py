@@ -1,22 +1,29 @@
-"""What can be done to a job: cancel it, remove it, try it again. For programs, and as plain forms of the pages."""
+"""What can be done to a job: cancel, remove, rename it, try it again. For programs, and as plain forms of the pages."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, make_response, redirect, request, url_for
+from flask import Blueprint, Response, g, jsonify, make_response, redirect, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..domain.errors import (
+    BadRequestError,
+    GpuRequiredError,
     InvalidParameterError,
     JobFinishedError,
     JobNotFailedError,
     JobNotFinishedError,
+    LimitError,
+    ModelNotFoundError,
     QueueFullError,
     ShuttingDownError,
+    StorageFullError,
     UploadGoneError,
 )
 from .answers import JobAnswer
+from .bodies import read_form, read_json
 from .current import application
-from .forms import Flag, parse_query
+from .file_names import shown_name
+from .forms import Flag, RetryForm, fields_of, parse_fields, parse_query
 from .job_answers import job_to_dict
 from .jobs import find_transcription, get_job
 from .negotiation import wants_html
@@ -33,6 +40,9 @@ class RemovalQuery(BaseModel):
 
     purge: Flag = Field(False, description="true or false; true removes a job that has ended, with its files")
 
+
+#: A title of 1000 characters takes a tenth of it.
+MAX_TITLE_BYTES = 64 * 1024
 
 _PURGED = Answer("The job and its files are gone.")
 _CANCELLED = Answer("The job is cancelled; no more of it is worked on.", {JSON: JobAnswer})
@@ -59,24 +69,97 @@ def remove(job_id: str) -> Response:
 
 @bp.post("/retry")
 @Operation(
-    "Try a failed job again",
+    "Try a job again",
     tag="Jobs",
+    form=RetryForm,
     answers={
-        202: Answer("The job waits for its turn again.", {JSON: JobAnswer}, headers=("Location",)),
+        202: Answer("It waits for its turn.", {JSON: JobAnswer}, headers=("Location",)),
         303: _TO_THE_JOB,
     },
-    raises=(JobNotFailedError, UploadGoneError, QueueFullError, ShuttingDownError, *LOOKUP_ERRORS),
+    raises=(
+        JobNotFailedError,
+        JobNotFinishedError,
+        UploadGoneError,
+        BadRequestError,
+        InvalidParameterError,
+        ModelNotFoundError,
+        GpuRequiredError,
+        QueueFullError,
+        ShuttingDownError,
+        StorageFullError,
+        *LOOKUP_ERRORS,
+    ),
 )
 def retry(job_id: str) -> Response:
-    """It goes on after the windows that are finished already."""
+    """Without options a failed job goes on after the windows that are finished already. With options (another
+    model, say) a new job is made of the same upload, of any job that has ended; what is not named stays as it was."""
     job = get_job(job_id)
-    application().service.retry(job.id)
+    given = last_values(request.args) | read_form()
+    service = application().service
+    if RetryForm.names_any(given):
+        wanted = parse_fields(RetryForm, fields_of(job.request), given)
+        settings = application().settings
+        again = wanted.to_request(
+            model=job.request.model, use_gpu=job.request.use_gpu, vad_filter=settings.vad_filter
+        )
+        job = service.retry_with(job.id, again, request_id=g.request_id)
+    else:
+        service.retry(job.id)
     if wants_html():
         return _back_to(job.id)
     response = _shown(job.id)
     response.status_code = 202
     response.headers["Location"] = url_for("jobs.show", job_id=job.id)
     return response
+
+
+class TitleBody(BaseModel):
+    """What a job is to be called."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str = Field(max_length=1000, description="text; empty: the file's name again")
+
+
+class TitleForm(BaseModel):
+    """What the form of the page sends."""
+
+    title: str = Field("", max_length=1000, description="text of up to 1000 characters")
+
+
+_NAMED = Answer("The job under its new name.", {JSON: JobAnswer})
+
+
+@bp.patch("")
+@Operation(
+    "Rename a job",
+    tag="Jobs",
+    body=TitleBody,
+    answers={200: _NAMED},
+    raises=(BadRequestError, InvalidParameterError, LimitError, *LOOKUP_ERRORS),
+)
+def rename(job_id: str) -> Response:
+    """The name is for people: pages and downloads have it. The file keeps its own in `file_name`."""
+    job = get_job(job_id)
+    body = read_json(TitleBody, MAX_TITLE_BYTES)
+    application().service.rename(job.id, shown_name(body.title))
+    return _shown(job.id)
+
+
+@bp.post("/rename")
+@Operation(
+    "Rename a job (for plain forms)",
+    tag="Jobs",
+    form=TitleForm,
+    answers={200: _NAMED, 303: _TO_THE_JOB},
+    raises=(BadRequestError, InvalidParameterError, *LOOKUP_ERRORS),
+)
+def rename_by_form(job_id: str) -> Response:
+    """The same as PATCH, for a form of a page."""
+    job = get_job(job_id)
+    form = parse_query(TitleForm, read_form())
+    application().service.rename(job.id, shown_name(form.title))
+    return _back_to(job.id) if wants_html() else _shown(job.id)
 
 
 @bp.post("/cancel")

@@ -12,18 +12,15 @@ from flask import url_for
 
 from ..domain.answer import rounded, segment_to_dict, transcription_to_dict
 from ..domain.jobs import Delivery, DeliveryStatus, Job, JobProgress, JobStatus
+from ..domain.ports import Excerpt
 from ..domain.transcript import Transcription
+from ..formats.table import DOWNLOADS
 from .ran_on import Facts
 
 if TYPE_CHECKING:
     from ..service import JobView
 
 Json = dict[str, Any]
-
-#: Ends of download addresses, with the format each stands for.
-DOWNLOADS = MappingProxyType(
-    {"txt": "text", "srt": "srt", "vtt": "vtt", "tsv": "tsv", "json": "json", "verbose_json": "verbose_json"}
-)
 
 #: The fields of an answer before there is one. gpu_used is null, never false: nothing is known yet.
 _NO_ANSWER = MappingProxyType(
@@ -57,9 +54,10 @@ def job_to_dict(view: JobView, transcription: Transcription | None) -> Json:
     return _job_fields(job, None) | standing | answer | {"links": links_of(job)}
 
 
-def summary_to_dict(job: Job, facts: Facts | None) -> Json:
-    """The job without its text, for lists."""
-    return _job_fields(job, facts) | {"links": links_of(job)}
+def summary_to_dict(job: Job, facts: Facts | None, excerpt: Excerpt | None = None) -> Json:
+    """The job without its text, for lists; with the place where the text has what was searched."""
+    parts = None if excerpt is None else [asdict(part) for part in excerpt.parts]
+    return _job_fields(job, facts) | {"excerpt": parts, "links": links_of(job)}
 
 
 def progress_to_dict(progress: JobProgress | None) -> Json | None:
@@ -96,6 +94,8 @@ def links_of(job: Job) -> dict[str, str]:
     """Addresses that are good for something in the job's present state."""
     own = {"self": url_for("jobs.show", job_id=job.id)}
     if job.status is JobStatus.SUCCEEDED:
+        own |= {"transcript": url_for("editing.show", job_id=job.id)}
+        own |= {"media": url_for("media.show", job_id=job.id)} if job.has_upload else {}
         return own | {e: url_for("jobs.download", job_id=job.id, ending=e) for e in DOWNLOADS}
     return own | {"stream": url_for("stream.follow", job_id=job.id)}
 
@@ -117,6 +117,8 @@ def _job_fields(job: Job, facts: Facts | None) -> Json:
         "job_id": job.id,
         "status": job.status.value,
         "file_name": job.file_name,
+        "title": job.title,
+        "retry_of": job.retry_of,
         "size_bytes": job.size_bytes,
         "priority": job.priority,
         "created_at": _iso(job.created_at),

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, request, url_for
+from typing import TYPE_CHECKING
 
+from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, request, url_for
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..domain.edits import Edit, Transcript
 from ..domain.errors import InvalidParameterError, JobNotFinishedError, JobNotFoundError, NotFoundError
 from ..domain.jobs import Job, JobStatus, SubmissionTerms
 from ..domain.transcript import Transcription
-from ..formats.table import FORMATS
+from ..formats.table import DOWNLOADS
 from ..jobs.ids import is_job_id
 from .answers import JobAnswer, JobPageAnswer, TranscriptionAnswer
 from .current import application, ran_on
 from .file_names import attachment, download_name
-from .forms import JobForm, JobsQuery, parse_jobs_query
-from .job_answers import DOWNLOADS, job_to_dict, summary_to_dict
+from .forms import Flag, JobForm, JobsQuery, Whole, parse_jobs_query, parse_query
+from .job_answers import job_to_dict, summary_to_dict
 from .negotiation import wants_html
 from .operations import (
+    DOWNLOAD_TYPES,
     HTML,
     JSON,
     LOOKUP_ERRORS,
     RUN_ERRORS,
     SUBMISSION_ERRORS,
-    TRANSCRIPT_TYPES,
     Answer,
     Operation,
     Upload,
 )
+from .pages import model_names
 from .submissions import last_values, receive_submission
-from .transcripts import rendered, set_facts
+from .transcript_page import transcript_facts
+from .transcripts import downloaded, set_facts, set_revision
+
+if TYPE_CHECKING:
+    from ..service import JobView
 
 bp = Blueprint("jobs", __name__, url_prefix="/jobs")
 
@@ -72,11 +81,17 @@ def submit() -> Response:
     raises=(InvalidParameterError, *LOOKUP_ERRORS[1:]),
 )
 def history() -> Response:
-    """`status` may be given several times or with commas; `before` is the `next_before` of the page before."""
+    """`status` may be given several times or with commas; `before` is the `next_before` of the page before. `q`
+    searches the text of all transcripts, and the names."""
     service = application().service
     query = parse_jobs_query(request.args.getlist("status"), last_values(request.args))
-    found = service.page(statuses=query.status, before=query.before, limit=query.limit)
-    rows = [summary_to_dict(job, ran_on().find(job, service.transcription)) for job in found.jobs]
+    found = service.page(
+        statuses=query.status, before=query.before, limit=query.limit, search=query.q.strip()
+    )
+    rows = [
+        summary_to_dict(job, ran_on().find(job, service.transcription), found.excerpts.get(job.id))
+        for job in found.jobs
+    ]
     counts = {status.value: number for status, number in service.counts().items()}
     shown = {"jobs": rows, "next_before": found.next_before, "counts": counts}
     if wants_html():
@@ -100,12 +115,12 @@ def history() -> Response:
     raises=LOOKUP_ERRORS,
 )
 def show(job_id: str) -> Response:
-    """A job that failed is a 200 here, with its `error`."""
+    """A job that failed is a 200 here, with its `error`. The text is the engine's own; `links.transcript` has what
+    people made of it."""
     view = application().service.view(get_job(job_id).id)
     transcription = find_transcription(view.job)
     if wants_html():
-        page = render_template("job.html", view=view, job=view.job, transcription=transcription)
-        response = make_response(page)
+        response = make_response(_page(view, transcription))
     else:
         response = jsonify(job_to_dict(view, transcription))
     if transcription is not None:
@@ -114,32 +129,52 @@ def show(job_id: str) -> Response:
     return response
 
 
+class DownloadQuery(BaseModel):
+    """What a download takes."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    original: Flag = Field(False, description="true or false; true gives what the engine wrote, never edited")
+    line_length: Whole = Field(
+        0,
+        ge=0,
+        le=200,
+        description="a whole number from 0 to 200: characters in a line of srt, vtt and ass; 0: all",
+    )
+
+
 @bp.get("/<job_id>/transcript.<ending>")
 @Operation(
     "Download a transcript",
     tag="Jobs",
+    query=DownloadQuery,
     answers={
         200: Answer(
             "The transcript as a file.",
-            {JSON: TranscriptionAnswer, **dict.fromkeys(TRANSCRIPT_TYPES, str)},
-            headers=("Content-Disposition",),
+            {JSON: TranscriptionAnswer, **dict.fromkeys(DOWNLOAD_TYPES, str)},
+            headers=("Content-Disposition", "ETag"),
             has_facts=True,
         )
     },
-    raises=(NotFoundError, JobNotFinishedError, *LOOKUP_ERRORS, *RUN_ERRORS),
+    raises=(NotFoundError, InvalidParameterError, JobNotFinishedError, *LOOKUP_ERRORS, *RUN_ERRORS),
 )
 def download(job_id: str, ending: str) -> Response:
-    """Of a job that failed, the answer is the job's own error."""
+    """As people left it. Of a job that failed, the answer is the job's own error."""
     job = get_job(job_id)
     if ending not in DOWNLOADS:
         raise NotFoundError(
             "There is no such transcript format.", fix=f"The endings are {', '.join(DOWNLOADS)}."
         )
-    response_format = DOWNLOADS[ending]
-    response = rendered(application().service.transcription(job.id), response_format)
-    name = download_name(job.file_name, job.id, FORMATS[response_format].extension)
+    query = parse_query(DownloadQuery, last_values(request.args))
+    transcript = application().service.transcripts.get(job.id)
+    if query.original:
+        transcript = Transcript(transcription=application().service.transcription(job.id), edit=Edit())
+    response = downloaded(transcript.transcription, ending, query.line_length)
+    # A title has no ending that could be taken off.
+    named = f"{job.title}.{ending}" if job.title else job.file_name
+    name = download_name(named, job.id, DOWNLOADS[ending].extension)
     response.headers["Content-Disposition"] = attachment(name)
-    return response
+    return set_revision(response, transcript)
 
 
 def get_job(job_id: str) -> Job:
@@ -154,6 +189,13 @@ def find_transcription(job: Job) -> Transcription | None:
     if job.status is not JobStatus.SUCCEEDED:
         return None
     return application().service.transcription(job.id)
+
+
+def _page(view: JobView, transcription: Transcription | None) -> str:
+    """The page of a job; of a finished one with its transcript as people left it."""
+    models = model_names(view.job.request.model, [model.name for model in application().service.models()])
+    shown = {} if transcription is None else transcript_facts(view.job)
+    return render_template("job.html", view=view, job=view.job, models=models, **shown)
 
 
 def _whole(job_id: str) -> dict[str, object]:

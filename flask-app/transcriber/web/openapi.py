@@ -15,9 +15,9 @@ from werkzeug.routing import Rule
 
 from .. import __version__
 from ..domain import errors as e
+from ..formats.table import DOWNLOADS
 from .answers import ErrorAnswer
 from .errors import status_of_class
-from .job_answers import DOWNLOADS
 from .operations import JSON, Answer, Operation, Upload, find_operation
 from .security import SAFE_METHODS
 
@@ -42,6 +42,14 @@ _REQUEST_HEADERS: Mapping[str, Json] = MappingProxyType(
         "Idempotency-Key": {
             "description": "The same key with the same file and options is the same job.",
             "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+        },
+        "If-Match": {
+            "description": "The ETag of the transcript that is changed.",
+            "schema": {"type": "string", "pattern": '^(\\*|"r[0-9]{1,9}")$'},
+        },
+        "Range": {
+            "description": "The part of the file that is wanted.",
+            "schema": {"type": "string", "pattern": "^bytes=[0-9]{0,9}-[0-9]{0,9}$"},
         },
         "Last-Event-ID": {
             "description": "The id of the last event that was seen.",
@@ -125,8 +133,7 @@ def _operation(rule: Rule, method: str, operation: Operation, about: str, needs_
         "responses": {str(s): _answer(answer) for s, answer in sorted(operation.answers.items())}
         | _refusals(operation, method, needs_key),
     }
-    if operation.upload is not None:
-        written["requestBody"] = _body(operation.upload)
+    written |= {"requestBody": body} if (body := _request_body(operation)) else {}
     if needs_key and not operation.is_open:
         written["security"] = [{"bearer": []}, {"basic": []}]
     return written
@@ -150,6 +157,17 @@ def _query_parameters(model: type[BaseModel] | None) -> list[Json]:
         {"name": name, "in": "query", "schema": part, "description": part.pop("description", "")}
         for name, part in found
     ]
+
+
+def _request_body(operation: Operation) -> Json | None:
+    if operation.upload is not None:
+        return _body(operation.upload)
+    if operation.body is not None:
+        return {"required": True, "content": {JSON: {"schema": _schema_of(operation.body)}}}
+    if operation.form is not None:
+        schema = _plain(operation.form.model_json_schema(ref_template=_REF))
+        return {"content": {"application/x-www-form-urlencoded": {"schema": schema}}}
+    return None
 
 
 def _body(upload: Upload) -> Json:
@@ -201,13 +219,16 @@ def _refusals(operation: Operation, method: str, needs_key: bool) -> Json:
 
 
 def _schemas(operations: Iterator[Operation]) -> Json:
-    """Every model of an answer, with those it is made of."""
+    """Every model of an answer or a JSON body, with those it is made of."""
     models: dict[type[BaseModel], None] = {ErrorAnswer: None}
+    bodies: dict[type[BaseModel], None] = {}
     for operation in operations:
         for answer in operation.answers.values():
             models |= {kind: None for kind in answer.bodies.values() if issubclass(kind, BaseModel)}
-    mode: JsonSchemaMode = "serialization"
-    _, found = models_json_schema([(model, mode) for model in models], ref_template=_REF)
+        bodies |= {operation.body: None} if operation.body is not None else {}
+    modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [(model, "serialization") for model in models]
+    modes += [(model, "validation") for model in bodies]
+    _, found = models_json_schema(modes, ref_template=_REF)
     schemas: Json = found["$defs"]
     return schemas
 

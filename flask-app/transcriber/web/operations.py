@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from ..domain import errors as e
-from ..formats.table import FORMATS
+from ..formats.table import DOWNLOADS, FORMATS
 
 HTML = "text/html"
 JSON = "application/json"
@@ -19,6 +19,13 @@ EVENTS = "text/event-stream"
 #: Media types of transcripts that are not JSON.
 TRANSCRIPT_TYPES = tuple(
     row.content_type.partition(";")[0] for row in FORMATS.values() if row.content_type != JSON
+)
+
+#: Media types of downloads that are not JSON.
+DOWNLOAD_TYPES = tuple(
+    dict.fromkeys(
+        row.content_type.partition(";")[0] for row in DOWNLOADS.values() if row.content_type != JSON
+    )
 )
 
 Errors = tuple[type[e.TranscriberError], ...]
@@ -95,6 +102,9 @@ class Operation:
     answers: Mapping[int, Answer]
     raises: Errors = ()
     upload: Upload | None = None
+    #: The JSON body, or the fields of a form that may also be left out.
+    body: type[BaseModel] | None = None
+    form: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     #: Request headers that mean something here, by name.
     headers: tuple[str, ...] = ()

@@ -143,7 +143,7 @@ def is_authorised(api_key: str) -> bool:
 def set_headers(response: Response) -> Response:
     """Headers for every answer, errors and files included."""
     headers = response.headers
-    headers["Content-Security-Policy"] = (
+    headers["Content-Security-Policy"] = g.get("csp_own") or (
         f"default-src 'self'; script-src 'self' 'nonce-{g.get('csp_nonce', '')}'; style-src 'self'; "
         f"img-src {g.get('csp_images', OWN)}; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flask import Response
 
+from ..domain.edits import Transcript
 from ..domain.transcript import Transcription
-from ..formats.table import FORMATS
+from ..formats.table import DOWNLOADS, FORMATS, Format
 
 
 def rendered(transcription: Transcription, response_format: str) -> Response:
@@ -13,6 +14,16 @@ def rendered(transcription: Transcription, response_format: str) -> Response:
     row = FORMATS[response_format]
     response = Response(row.render(transcription), content_type=row.content_type)
     return set_facts(response, transcription)
+
+
+def downloaded(transcription: Transcription, ending: str, line_length: int) -> Response:
+    """The transcription as a file; lines of at most so many characters where the format has lines, 0: as they are."""
+    row = DOWNLOADS[ending]
+    if isinstance(row, Format) and row.render_lines is not None:
+        written: str | bytes = row.render_lines(transcription, line_length)
+    else:
+        written = row.render(transcription)
+    return set_facts(Response(written, content_type=row.content_type), transcription)
 
 
 def set_facts(response: Response, transcription: Transcription) -> Response:
@@ -26,4 +37,10 @@ def set_facts(response: Response, transcription: Transcription) -> Response:
         headers["X-Fallback-Code"] = transcription.fallback_reason.code
     if transcription.warnings:
         headers["X-Warnings"] = ",".join(dict.fromkeys(notice.code for notice in transcription.warnings))
+    return response
+
+
+def set_revision(response: Response, transcript: Transcript) -> Response:
+    """Which revision of the transcript this is, for If-Match."""
+    response.set_etag(f"r{transcript.edit.revision}")
     return response

@@ -28,7 +28,7 @@ from transcriber.jobs.schema import metadata
 from transcriber.jobs.sqlite_store import SqliteJobStore
 
 OLD_STORE = Path(__file__).parents[2] / "data" / "store_0001.sql"
-HEAD = "0002"
+HEAD = "0003"
 
 
 @pytest.fixture
@@ -48,12 +48,18 @@ def test_the_migrations_make_the_schema(path: Path, executor: Executor) -> None:
 
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_name": is_ours})
+        assert compare_metadata(context, metadata) == []
     by_migrations = {name: " ".join(sql.split()) for name, sql in tables(path).items()}
     by_schema = path.with_name("schema.sqlite3")
     metadata.create_all(create_engine(f"sqlite:///{by_schema}"))
     for name, sql in tables(by_schema).items():
         assert sorted(re.findall(r"\w+", sql)) == sorted(re.findall(r"\w+", by_migrations[name]))
+
+
+def is_ours(name: str | None, kind: str, parents: object) -> bool:
+    """The index and the tables that SQLite keeps it in are no tables of the metadata."""
+    return not (kind == "table" and (name or "").startswith("transcript_texts"))
 
 
 def broken_migrations(folder: Path, failure: str) -> Path:

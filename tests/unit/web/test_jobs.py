@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from fakes import NOW, FakeService
 from transcriber.domain.jobs import Delivery, DeliveryStatus, JobError, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
+from transcriber.formats.table import DOWNLOADS
 from transcriber.jobs.ids import new_job_id
 from transcriber.web.file_names import MAX_NAME, download_name, shown_name
 from uploading import BROWSER, post_file
@@ -44,8 +45,10 @@ def test_finished_job_shows_its_transcription(client: FlaskClient, done: str) ->
 def test_links_of_a_finished_job_work(client: FlaskClient, done: str) -> None:
     links = client.get(f"/jobs/{done}").json["links"]
 
-    assert set(links) == {"self", "txt", "srt", "vtt", "tsv", "json", "verbose_json"}
-    assert {client.get(link).status_code for link in links.values()} == {200}
+    assert set(links) == {"self", "transcript", "media", *DOWNLOADS}
+    for link in links.values():
+        with client.get(link) as answer:
+            assert answer.status_code == 200
 
 
 def test_finished_job_is_a_page_for_browsers(client: FlaskClient, done: str) -> None:
@@ -246,6 +249,8 @@ def test_unknown_job_is_404(client: FlaskClient, job_id: str, rest: str) -> None
         ("srt", "application/x-subrip", "srt"),
         ("vtt", "text/vtt", "vtt"),
         ("tsv", "text/tab-separated-values", "tsv"),
+        ("ass", "text/x-ssa", "ass"),
+        ("docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "docx"),
         ("json", "application/json", "json"),
         ("verbose_json", "application/json", "json"),
     ],
@@ -271,7 +276,7 @@ def test_downloaded_json_is_the_answer(client: FlaskClient) -> None:
 
 
 def test_unknown_ending_is_404_that_lists_them(client: FlaskClient, done: str) -> None:
-    answer = client.get(f"/jobs/{done}/transcript.docx")
+    answer = client.get(f"/jobs/{done}/transcript.pdf")
 
     assert answer.status_code == 404
     assert "srt" in answer.json["error"]["fix"]

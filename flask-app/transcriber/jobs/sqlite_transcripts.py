@@ -1,0 +1,91 @@
+"""Edited transcripts and the full-text index, in the job store's own file and thread."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from ..domain.answer import segment_from_dict, segment_to_dict
+from ..domain.edits import Edit
+from ..domain.errors import StorageFailedError
+from ..domain.transcript import Segment
+from . import queries
+from .sqlite_database import SqliteDatabase
+
+
+class SqliteTranscripts:
+    """TranscriptStore over the tables edits and transcript_texts."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+
+    def find_edit(self, job_id: str) -> Edit:
+        """The present revision; 0 for a transcript that was never edited."""
+        row = self._database.transaction(
+            lambda connection: connection.execute(queries.select_edit(job_id)).mappings().first()
+        )
+        return Edit() if row is None else _edit(dict(row))
+
+    def save_edit(self, job_id: str, edit: Edit, text: str) -> bool:
+        """Keep `edit` if its revision follows the present one, and index its text, in one transaction."""
+        values = {
+            "job_id": job_id,
+            "revision": edit.revision,
+            "edited_at": edit.edited_at,
+            "segments": None if edit.segments is None else _to_json(edit.segments),
+        }
+        return self._database.transaction(lambda connection: _save(connection, values, text))
+
+    def unindexed(self, limit: int = 50) -> list[str]:
+        """The ids of jobs that succeeded and whose text is not in the index."""
+        statement = queries.select_unindexed(limit)
+        return self._database.transaction(lambda connection: list(connection.execute(statement).scalars()))
+
+    def index(self, job_id: str, text: str) -> None:
+        """Put the text of a job into the index, unless it is there; fine when the job is gone."""
+        self._database.transaction(lambda connection: put_text(connection, job_id, text, replaces=False))
+
+
+def put_text(connection: Connection, job_id: str, text: str, *, replaces: bool = True) -> None:
+    """Put the text of a job that succeeded into the index, in the caller's transaction."""
+    number = connection.execute(queries.select_succeeded_number(job_id)).scalar()
+    if number is None:
+        return
+    is_there = connection.execute(queries.select_text(number)).first() is not None
+    if is_there and not replaces:
+        return
+    if is_there:
+        connection.execute(queries.delete_text(number))
+    connection.execute(queries.insert_text(number, text))
+
+
+def _save(connection: Connection, values: Mapping[str, Any], text: str) -> bool:
+    if connection.execute(queries.select_succeeded_number(values["job_id"])).first() is None:
+        return False
+    present = connection.execute(queries.select_edit(values["job_id"])).mappings().first()
+    if values["revision"] != (1 if present is None else present["revision"] + 1):
+        return False
+    connection.execute(queries.insert_edit(values) if present is None else queries.update_edit(values))
+    put_text(connection, values["job_id"], text)
+    return True
+
+
+def _to_json(segments: Sequence[Segment]) -> str:
+    shown = [segment_to_dict(segment) | {"has_words": segment.words is not None} for segment in segments]
+    return json.dumps(shown, ensure_ascii=False, allow_nan=False)
+
+
+def _edit(row: Mapping[str, Any]) -> Edit:
+    segments = row["segments"]
+    try:
+        found = None if segments is None else tuple(segment_from_dict(one) for one in json.loads(segments))
+    except ValueError as error:
+        raise StorageFailedError(
+            f"The edited transcript of job {row['job_id']} is damaged.",
+            code="result_damaged",
+            fix="Restore the original, or the job store from a backup.",
+        ) from error
+    return Edit(revision=row["revision"], edited_at=row["edited_at"], segments=found)

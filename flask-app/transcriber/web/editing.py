@@ -1,0 +1,204 @@
+"""/jobs/{id}/transcript: a finished transcript as it is now, changed by people, and restored."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, make_response, redirect, request, url_for
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..domain.answer import rounded, segment_to_dict
+from ..domain.edits import Edit, EditedSegment, Transcript
+from ..domain.errors import (
+    BadRequestError,
+    InvalidParameterError,
+    JobNotFinishedError,
+    LimitError,
+    RevisionMissingError,
+    StorageFullError,
+    TranscriptChangedError,
+)
+from ..domain.suspects import find_suspicions
+from ..formats.lines import find_faults
+from .answers import TranscriptAnswer
+from .bodies import read_form, read_json
+from .current import application
+from .forms import Flag, Whole, parse_query
+from .jobs import get_job
+from .operations import JSON, LOOKUP_ERRORS, RUN_ERRORS, Answer, Errors, Operation
+from .submissions import last_values
+from .transcripts import set_revision
+
+bp = Blueprint("editing", __name__, url_prefix="/jobs/<job_id>")
+
+#: A transcript of a day of speech takes a tenth of it.
+MAX_BODY_BYTES = 32 * 1024 * 1024
+
+#: Times beyond a year of audio are mistakes.
+MAX_SECONDS = 3.2e7
+
+_TAG = re.compile(r"r([0-9]{1,9})")
+
+
+class SegmentBody(BaseModel):
+    """One segment of an edited transcript; times in seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start: float = Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)
+    end: float = Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)
+    text: str = Field(max_length=100_000, description="one without text is dropped")
+    sources: list[int] = Field(
+        [],
+        max_length=10_000,
+        description="ids of the segments that it was made of; word times are carried over from them",
+    )
+
+
+class TranscriptBody(BaseModel):
+    """A whole transcript in place of the one that was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    segments: list[SegmentBody] = Field(max_length=200_000)
+
+
+class TranscriptQuery(BaseModel):
+    """What GET takes."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    original: Flag = Field(False, description="true or false; true shows what the engine wrote")
+
+
+class RestoreForm(BaseModel):
+    """What the form of the page sends."""
+
+    revision: Whole = Field(ge=0, le=10**9, description="the revision that is given up, a whole number")
+
+
+_FINDING: Errors = (JobNotFinishedError, *LOOKUP_ERRORS, *RUN_ERRORS)
+_SAVING: Errors = (RevisionMissingError, TranscriptChangedError, StorageFullError, *_FINDING)
+_SHOWN = Answer("The transcript as it is now.", {JSON: TranscriptAnswer}, headers=("ETag",))
+
+
+@bp.get("/transcript")
+@Operation(
+    "Read a transcript as people left it",
+    tag="Jobs",
+    query=TranscriptQuery,
+    answers={200: _SHOWN},
+    raises=(InvalidParameterError, *_FINDING),
+)
+def show(job_id: str) -> Response:
+    """With its revision as ETag, and what is to be said of single segments."""
+    job = get_job(job_id)
+    transcript = application().service.transcripts.get(job.id)
+    if parse_query(TranscriptQuery, last_values(request.args)).original:
+        original = application().service.transcription(job.id)
+        return _shown(Transcript(transcription=original, edit=Edit()))
+    return _shown(transcript)
+
+
+@bp.put("/transcript")
+@Operation(
+    "Save an edited transcript",
+    tag="Jobs",
+    body=TranscriptBody,
+    headers=("If-Match",),
+    answers={200: _SHOWN},
+    raises=(BadRequestError, InvalidParameterError, LimitError, *_SAVING),
+)
+def save(job_id: str) -> Response:
+    """All segments at once, on top of the revision in If-Match. What the engine wrote is kept beside it."""
+    job = get_job(job_id)
+    body = read_json(TranscriptBody, MAX_BODY_BYTES)
+    for number, segment in enumerate(body.segments):
+        if segment.end < segment.start:
+            raise InvalidParameterError(
+                f"segments.{number}.end", segment.end, f"a time from its start, {segment.start}, on"
+            )
+    edited = [
+        EditedSegment(start=one.start, end=one.end, text=one.text, sources=tuple(one.sources))
+        for one in body.segments
+    ]
+    service = application().service
+    return _shown(service.transcripts.save(job.id, expected_revision(job.id), edited))
+
+
+@bp.delete("/transcript")
+@Operation(
+    "Take back what was edited",
+    tag="Jobs",
+    headers=("If-Match",),
+    answers={200: _SHOWN},
+    raises=_SAVING,
+)
+def restore(job_id: str) -> Response:
+    """The transcript is again what the engine wrote, as a new revision."""
+    job = get_job(job_id)
+    return _shown(application().service.transcripts.restore(job.id, expected_revision(job.id)))
+
+
+@bp.post("/restore")
+@Operation(
+    "Take back what was edited (for plain forms)",
+    tag="Jobs",
+    form=RestoreForm,
+    answers={303: Answer("Back to the job's page.", headers=("Location",))},
+    raises=(BadRequestError, InvalidParameterError, *_SAVING),
+)
+def restore_by_form(job_id: str) -> Response:
+    """The same as DELETE on the transcript, for a form of a page."""
+    job = get_job(job_id)
+    fields = read_form()
+    if not fields.get("revision", "").strip():
+        raise RevisionMissingError()
+    application().service.transcripts.restore(job.id, parse_query(RestoreForm, fields).revision)
+    return make_response(redirect(url_for("jobs.show", job_id=job.id), 303))
+
+
+def expected_revision(job_id: str) -> int:
+    """The revision in If-Match. Raises RevisionMissingError, TranscriptChangedError."""
+    if "If-Match" not in request.headers:
+        raise RevisionMissingError()
+    tags = request.if_match
+    present = application().service.transcripts.get(job_id).edit.revision
+    if tags.star_tag:
+        return present
+    found = [match for tag in tags.as_set() if (match := _TAG.fullmatch(tag))]
+    if present not in [int(match[1]) for match in found]:
+        raise TranscriptChangedError(f"The transcript is at revision {present}.")
+    return present
+
+
+def transcript_to_dict(transcript: Transcript) -> dict[str, Any]:
+    """The transcript as the API shows it."""
+    transcription = transcript.transcription
+    checks = zip(find_suspicions(transcription.segments), find_faults(transcription.segments), strict=True)
+    return {
+        "job_id": transcription.job_id,
+        "revision": transcript.edit.revision,
+        "is_edited": transcript.is_edited,
+        "edited_at": None if transcript.edit.edited_at is None else transcript.edit.edited_at.isoformat(),
+        "language": transcription.language,
+        "duration": rounded(transcription.duration, 3),
+        "text": transcription.text,
+        "segments": [segment_to_dict(segment) for segment in transcription.segments],
+        "checks": [
+            {
+                "segment": segment.id,
+                "suspicions": [{"code": one.code, "value": rounded(one.value, 3)} for one in suspicions],
+                "subtitle": [
+                    {"code": one.code, "value": rounded(one.value, 3), "limit": one.limit} for one in faults
+                ],
+            }
+            for segment, (suspicions, faults) in zip(transcription.segments, checks, strict=True)
+            if suspicions or faults
+        ],
+    }
+
+
+def _shown(transcript: Transcript) -> Response:
+    return set_revision(jsonify(transcript_to_dict(transcript)), transcript)

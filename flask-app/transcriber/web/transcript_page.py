@@ -1,0 +1,108 @@
+"""What the page of a transcript shows of each segment: its words, its doubts, and the places of words in its text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from ..domain.jobs import Job
+from ..domain.suspects import Suspicion, find_suspicions, is_unsure
+from ..domain.transcript import Segment, Word
+from ..formats.lines import SubtitleFault, find_faults
+from ..formats.table import DOWNLOADS
+from .current import application
+from .file_names import is_video_name
+from .turns import let_others_run
+
+#: Segments in one list of the page. The browser lays a list out only when it comes into view.
+ROWS_IN_A_LIST = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a segment's text; probability: of an unsure word, 0 to 1."""
+
+    text: str
+    probability: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageRow:
+    """One segment as the page shows it."""
+
+    segment: Segment
+    stretches: tuple[Stretch, ...]
+    #: Place in the text, begin and end in hundredths of a second from the segment's start, for each word.
+    words: str
+    suspicions: tuple[Suspicion, ...]
+    faults: tuple[SubtitleFault, ...]
+
+
+def transcript_facts(job: Job) -> dict[str, Any]:
+    """What the templates of a finished transcript are filled with: the text as people left it."""
+    service = application().service
+    transcript = service.transcripts.get(job.id)
+    return {
+        "transcription": transcript.transcription,
+        "transcript": transcript,
+        "lists": page_rows(transcript.transcription.segments),
+        "has_media": service.find_media(job.id) is not None,
+        "is_video": is_video_name(job.file_name),
+        "downloads": [ending for ending in DOWNLOADS if ending != "verbose_json"],
+    }
+
+
+def page_rows(segments: Sequence[Segment]) -> Iterator[list[PageRow]]:
+    """The segments in lists of ROWS_IN_A_LIST."""
+    checks = zip(segments, find_suspicions(segments), find_faults(segments), strict=True)
+    rows = (_row(segment, suspicions, faults) for segment, suspicions, faults in checks)
+    while some := list(islice(rows, ROWS_IN_A_LIST)):
+        yield some
+        # The template takes one list after the other: a page of 10,000 rows is the work of half a second.
+        let_others_run()
+
+
+def _row(segment: Segment, suspicions: tuple[Suspicion, ...], faults: tuple[SubtitleFault, ...]) -> PageRow:
+    text = segment.text.strip()
+    placed = tuple(_placed(text, segment.words or ()))
+    return PageRow(
+        segment=segment,
+        stretches=tuple(_stretches(text, placed)),
+        words=" ".join(_numbers(at, word, segment.start) for at, word in placed),
+        suspicions=suspicions,
+        faults=faults,
+    )
+
+
+def _placed(text: str, words: Sequence[Word]) -> Iterator[tuple[int, Word]]:
+    """Each word with its place in the text; one that is not there is left out."""
+    latest = 0
+    for word in words:
+        plain = word.word.strip()
+        at = text.find(plain, latest)
+        if plain and at >= 0:
+            yield at, word
+            latest = at + len(plain)
+
+
+def _stretches(text: str, placed: Sequence[tuple[int, Word]]) -> Iterator[Stretch]:
+    latest = 0
+    for at, word in placed:
+        if not is_unsure(word):
+            continue
+        if text[latest:at]:
+            yield Stretch(text[latest:at], None)
+        latest = at + len(word.word.strip())
+        yield Stretch(text[at:latest], word.probability)
+    if text[latest:]:
+        yield Stretch(text[latest:], None)
+
+
+def _numbers(at: int, word: Word, start: float) -> str:
+    return f"{at} {_hundredths(word.start - start)} {_hundredths(word.end - start)}"
+
+
+def _hundredths(seconds: float) -> int:
+    return max(0, round(seconds * 100))
