@@ -29,7 +29,7 @@ from .gpu.facts import GpuStatus
 from .gpu.policy import GpuSituation, choose_compute_type
 from .gpu.snapshot import UNVERIFIED, Snapshot, take
 from .gpu.snapshot_store import SnapshotStore
-from .jobs.durable import find_folder_fault
+from .jobs.durable import find_folder_fault, kept_secret
 from .jobs.journal import boot_id
 from .jobs.output import OutputFolder
 from .jobs.results import FileResultStore
@@ -206,6 +206,7 @@ class Composition:
             stores=(store,),
             record_start=self.record_start,
             clock=self._clock,
+            session_secret=self._in_thread(lambda: kept_secret(settings.data_dir / "session.key")),
         )
         return Application(
             settings=settings,
@@ -237,6 +238,7 @@ class Composition:
                 keep_uploads=timedelta(hours=settings.keep_uploads_hours),
                 keep_results=timedelta(days=settings.keep_results_days),
                 disk_budget_bytes=settings.disk_budget_bytes or None,
+                keep_unfinished=timedelta(hours=settings.keep_unfinished_hours),
             ),
             native=self._files,
         )

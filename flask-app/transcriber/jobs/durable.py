@@ -15,6 +15,8 @@ from ..domain.errors import ConfigError, StorageFailedError, StorageFullError
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 SHARED_FILE, SHARED_FOLDER = 0o666, 0o777
 
+_SECRET_BYTES = 32
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -41,6 +43,20 @@ def write_whole(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
                 temporary.unlink(missing_ok=True)
             raise
         sync_path(path.parent)
+
+
+def kept_secret(path: Path) -> bytes:
+    """32 random bytes that stay the same over restarts; made by the first who asks. Raises StorageFailedError."""
+    with storage_errors():
+        try:
+            found = path.read_bytes()
+        except FileNotFoundError:
+            found = b""
+    if len(found) == _SECRET_BYTES:
+        return found
+    made = secrets.token_bytes(_SECRET_BYTES)
+    write_whole(path, made)
+    return made
 
 
 def sync_path(path: Path) -> None:

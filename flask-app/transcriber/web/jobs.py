@@ -11,11 +11,13 @@ from ..formats.table import FORMATS
 from ..jobs.ids import is_job_id
 from .answers import JobAnswer, JobPageAnswer, TranscriptionAnswer
 from .current import application, ran_on
+from .device_state import device_state
 from .file_names import attachment, download_name
 from .forms import JobForm, JobsQuery, parse_jobs_query
 from .job_answers import DOWNLOADS, job_to_dict, summary_to_dict
 from .negotiation import wants_html
 from .operations import (
+    ARRIVED_ERRORS,
     HTML,
     JSON,
     LOOKUP_ERRORS,
@@ -45,7 +47,7 @@ bp = Blueprint("jobs", __name__, url_prefix="/jobs")
         ),
         303: Answer("For browsers: the job's page.", headers=("Location",)),
     },
-    raises=SUBMISSION_ERRORS,
+    raises=SUBMISSION_ERRORS + ARRIVED_ERRORS,
 )
 def submit() -> Response:
     """The answer comes as soon as the job is safe, with its place in the queue."""
@@ -104,7 +106,9 @@ def show(job_id: str) -> Response:
     view = application().service.view(get_job(job_id).id)
     transcription = find_transcription(view.job)
     if wants_html():
-        page = render_template("job.html", view=view, job=view.job, transcription=transcription)
+        page = render_template(
+            "job.html", view=view, job=view.job, transcription=transcription, state=device_state()
+        )
         response = make_response(page)
     else:
         response = jsonify(job_to_dict(view, transcription))

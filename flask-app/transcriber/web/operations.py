@@ -40,6 +40,9 @@ SUBMISSION_ERRORS: Errors = (
     e.StorageFullError,
 )
 
+#: Why an upload that arrived before is not accepted as a job.
+ARRIVED_ERRORS: Errors = (e.UploadNotFoundError, e.UploadIncompleteError)
+
 #: Why a job that was accepted has no transcript in the end.
 RUN_ERRORS: Errors = (
     e.JobCancelledError,
@@ -95,6 +98,8 @@ class Operation:
     answers: Mapping[int, Answer]
     raises: Errors = ()
     upload: Upload | None = None
+    #: Media type of a body that is bytes and nothing else.
+    body: str | None = None
     query: type[BaseModel] | None = None
     #: Request headers that mean something here, by name.
     headers: tuple[str, ...] = ()
