@@ -280,6 +280,7 @@ function takeFrom(/** @type {HTMLInputElement} */ input) {
 
 form.noValidate = true;
 fileInput.multiple = true;
+find(form, ".choose").classList.add("scripted");
 for (const element of document.querySelectorAll("[data-script-only]")) element.removeAttribute("hidden");
 for (const element of document.querySelectorAll("[data-plain]")) element.setAttribute("hidden", "");
 nameLanguages();

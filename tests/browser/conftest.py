@@ -84,7 +84,7 @@ def visit(browser: Browser, live_server_url: str) -> Iterator[Callable[..., Visi
     visits: list[Visit] = []
 
     def open_page(path: str = "/", **options: object) -> Visit:
-        context = browser.new_context(base_url=live_server_url, **options)  # type: ignore[arg-type]
+        context = browser.new_context(**{"base_url": live_server_url, **options})  # type: ignore[arg-type]
         contexts.append(context)
         visited = Visit(context.new_page())
         visits.append(visited)

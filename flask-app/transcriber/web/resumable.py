@@ -99,7 +99,7 @@ def options() -> Response:
 def create() -> Response:
     """tus creation. Of Upload-Metadata the key `filename` counts. Refused at once where a job would be refused."""
     check_version()
-    length, limit = number_in("Upload-Length"), application().settings.max_upload_bytes
+    length, limit = number_in("Upload-Length"), largest_upload()
     if length > limit:
         raise too_large(limit)
     name = file_name_in(request.headers.get("Upload-Metadata", ""))
@@ -160,7 +160,8 @@ def append(upload_id: str) -> Response:
             f"The body is {request.mimetype[:80] or 'of no stated type'}.", fix=f"Send {CONTENT_TYPE}."
         )
     service = application().service
-    request.max_content_length = None  # the turn knows how much belongs to the upload
+    # The turn knows how much belongs to the upload; None would be the limit of forms.
+    request.max_content_length = largest_upload()
     with service.resumable.turn(upload_id, number_in("Upload-Offset"), hang_up()) as turn:
         try:
             receive(turn, service.check_room)
@@ -195,6 +196,11 @@ def receive(turn: Turn, check_room: Callable[[], None]) -> None:
             let_others_run()
         turn.write(data)
         until_turn -= len(data)
+
+
+def largest_upload() -> int:
+    """Bytes of the largest upload."""
+    return application().settings.max_upload_bytes
 
 
 def hang_up() -> Callable[[], None]:

@@ -33,7 +33,6 @@ WORDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "sent": _("sent"),
             "sent_named": _("{name} is sent."),
             "cancelled": _("cancelled"),
-            "failed_named": _("{name} failed: {message}"),
             "resumes": _("goes on where it was cut off"),
             "sign_in_again": _(
                 "Your session has ended. Sign in again, then choose the file once more: it goes on where it was."

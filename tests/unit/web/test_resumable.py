@@ -97,6 +97,14 @@ def test_what_a_broken_connection_brought_is_kept(client: FlaskClient, path: str
     assert send(client, path, 4, b"456789").status_code == 204
 
 
+def test_upload_may_be_larger_than_a_form(client: FlaskClient, service: FakeService) -> None:
+    data = b"x" * 3_000_000
+    path = create(client, len(data)).headers["Location"]
+
+    assert send(client, path, 0, data).status_code == 204
+    assert service.resumable.path(path.rpartition("/")[2]).stat().st_size == len(data)
+
+
 @pytest.mark.parametrize("offset", [3, 11, 0])
 def test_bytes_that_do_not_follow_are_409(client: FlaskClient, path: str, offset: int) -> None:
     send(client, path, 0, b"01234")
