@@ -79,7 +79,7 @@ def test_form_is_the_one_that_validates(document: Any, path: str, form: type[Bas
     body = document["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
 
     assert set(body["properties"]) == {"audio", *form.model_fields}
-    assert body.get("required") == (["audio"] if form is TranscriptionForm else None)
+    assert body["required"] == ["audio"]
     assert body["properties"]["beam_size"]["maximum"] == 10
     assert "null" not in repr(body)
 
