@@ -16,6 +16,9 @@ const LONGEST_WAIT_MS = 15_000;
 
 const STORE = "transcriber-uploads";
 
+/** An upload that was begun longer ago begins anew, in milliseconds. */
+const KEPT_MS = 7 * 24 * 3600 * 1000;
+
 /** The service said no, and would say so again. */
 export class Refused extends Error {
   /**
@@ -37,12 +40,13 @@ export class Cancelled extends Error {}
 class Broken extends Error {}
 
 /**
- * Uploads that this browser has begun: address by file.
- * @returns {Record<string, string>}
+ * Uploads that this browser has begun of late: address by file. The service forgets, too.
+ * @returns {Record<string, {address: string, at: number}>}
  */
 function known() {
   try {
-    return JSON.parse(localStorage.getItem(STORE) ?? "{}");
+    const all = Object.entries(JSON.parse(localStorage.getItem(STORE) ?? "{}"));
+    return Object.fromEntries(all.filter(([, one]) => one.at > Date.now() - KEPT_MS));
   } catch {
     return {};
   }
@@ -56,7 +60,7 @@ function known() {
 function note(file, address) {
   const all = known();
   delete all[file];
-  if (address) all[file] = address;
+  if (address) all[file] = { address, at: Date.now() };
   try {
     localStorage.setItem(STORE, JSON.stringify(all));
   } catch {
@@ -90,7 +94,7 @@ export class Upload {
     this.url = url;
     this.watcher = watcher;
     this.key = [file.name, file.size, file.lastModified, file.type].join("\n");
-    this.address = known()[this.key] ?? "";
+    this.address = known()[this.key]?.address ?? "";
     this.isCancelled = false;
     /** @type {XMLHttpRequest | null} */
     this.request = null;

@@ -76,6 +76,11 @@ class CutLine:
                 if rate:
                     self.sent_up += len(data)
                     self._is_closed.wait(len(data) / rate)
+        if self._is_cut.is_set():
+            # Only the close sends the reset; a shutdown alone leaves a sender that believes in it.
+            source.close()
+            sink.close()
+            return
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
 
