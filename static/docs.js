@@ -1,5 +1,7 @@
 /** The API page: Swagger UI over our own document. */
 
+import { token } from "./words.js";
+
 const place = /** @type {HTMLElement} */ (document.querySelector("[data-document]"));
 
 // Its own dark colours, by the system's wish as everywhere else.
@@ -17,4 +19,8 @@ SwaggerUIBundle({
   docExpansion: "list",
   defaultModelsExpandDepth: 0,
   tryItOutEnabled: false,
+  requestInterceptor: (/** @type {{headers: Record<string, string>}} */ request) => {
+    if (token()) request.headers["X-CSRF-Token"] = token();
+    return request;
+  },
 });

@@ -1,6 +1,7 @@
 /** Correcting a transcript in place: text, times, split, merge, remove; undo, and saving on the server. */
 
 import { clock, endOf, rowAfter, rowsOf, saidOf, secondsIn, startOf, wordsOf } from "./rows.js";
+import { token } from "./words.js";
 
 /** @typedef {{mark: Comment, old: HTMLElement[], made: HTMLElement[]}} Change */
 
@@ -293,6 +294,7 @@ export class Editor {
         method: "PUT",
         headers: {
           "Content-Type": "application/json", Accept: "application/json", "If-Match": `"r${this.section.dataset.revision}"`,
+          "X-CSRF-Token": token(),
         },
         body: JSON.stringify({ segments }),
       });

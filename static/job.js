@@ -1,9 +1,9 @@
 /** The page of a job: follows it live, survives a lost connection, and shows the transcript when it is there. */
 
 import { showAgain } from "./swap.js";
+import { announce, duration, language, say } from "./words.js";
 
 const RETRY_MS = 2000;
-const PHASES = { decoding: "Reading the file", transcribing: "Transcribing" };
 
 /**
  * A time in the file, as the server writes it: 1:02.3, and 1:00:02.3 from an hour on.
@@ -19,14 +19,23 @@ function clock(seconds) {
 }
 
 /**
- * A length of time: 8 s, 12 min, 2 h 3 min.
- * @param {number} seconds
+ * A language's name in the language of the page, and its code.
+ * @param {string} code
  * @returns {string}
  */
-function duration(seconds) {
-  if (seconds < 60) return `${Math.ceil(seconds)} s`;
-  const minutes = Math.round(seconds / 60);
-  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+function languageName(code) {
+  const name = new Intl.DisplayNames([language], { type: "language" }).of(code);
+  return name && name !== code ? `${name} (${code})` : code;
+}
+
+/**
+ * Show a fact.
+ * @param {HTMLElement} element
+ * @param {string} text
+ */
+function show(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+  element.hidden = false;
 }
 
 /** Follows one job. */
@@ -37,6 +46,10 @@ class Live {
     this.seen = Number(panel.dataset.lastEventId);
     this.phase = /** @type {HTMLElement} */ (panel.querySelector("[data-phase]"));
     this.measure = /** @type {HTMLElement} */ (panel.querySelector("[data-measure]"));
+    this.language = /** @type {HTMLElement} */ (panel.querySelector("[data-language]"));
+    this.runsOn = /** @type {HTMLElement} */ (panel.querySelector("[data-runs-on]"));
+    this.degraded = /** @type {HTMLElement} */ (panel.querySelector("[data-degraded]"));
+    this.wantsGpu = panel.dataset.wantsGpu === "true";
     this.bar = /** @type {HTMLProgressElement} */ (panel.querySelector("progress"));
     this.connection = /** @type {HTMLElement} */ (panel.querySelector("[data-connection]"));
     this.soFar = /** @type {HTMLElement} */ (document.querySelector("[data-so-far]"));
@@ -60,26 +73,32 @@ class Live {
     });
   }
 
-  /** @param {{percent: number, stage: string | null, seconds_left: number | null, position: number | null, wait_seconds: number | null}} told */
+  /** @param {{percent: number, stage: string | null, seconds_left: number | null, position: number | null, wait_seconds: number | null, language: string | null, device: string | null}} told */
   onProgress(told) {
-    const phase = told.stage ? PHASES[told.stage] ?? told.stage : "Waiting for its turn";
+    const phase = say(told.stage ?? "waiting");
     // A screen reader speaks each new phase, and not each new number.
     if (this.phase.textContent !== phase) this.phase.textContent = phase;
     this.measure.textContent = told.stage ? this.onRunning(told) : this.onWaiting(told);
+    if (told.language) show(this.language, say("language", { name: languageName(told.language) }));
+    const isDegraded = told.device === "cpu" && this.wantsGpu;
+    this.degraded.hidden = !isDegraded;
+    if (told.device) show(this.runsOn, say(told.device === "cuda" ? "gpu" : "cpu"));
+    this.runsOn.hidden = !told.device || isDegraded;
+    this.runsOn.classList.toggle("gpu", told.device === "cuda");
   }
 
   /** @param {{percent: number, seconds_left: number | null}} told */
   onRunning({ percent, seconds_left: left }) {
     const whole = Math.floor(percent);
     this.bar.value = whole;
-    return left === null ? `${whole} %` : `${whole} % · about ${duration(left)} left`;
+    return left === null ? say("running", { percent: whole }) : say("left", { percent: whole, left: duration(left) });
   }
 
   /** @param {{position: number | null, wait_seconds: number | null}} told */
   onWaiting({ position, wait_seconds: wait }) {
     this.bar.removeAttribute("value");
     if (position === null) return "";
-    return wait === null ? `place ${position}` : `place ${position} · about ${duration(wait)}`;
+    return wait === null ? say("place", { position }) : say("place_left", { position, left: duration(wait) });
   }
 
   /** @param {MessageEvent} event */
@@ -112,14 +131,13 @@ class Live {
   /** It has ended, well or not: the page knows the rest. */
   onEnd() {
     this.source?.close();
-    showAgain().then(announce, () => setTimeout(() => this.onEnd(), RETRY_MS));
+    showAgain().then(announceEnd, () => setTimeout(() => this.onEnd(), RETRY_MS));
   }
 }
 
 /** Tell screen readers that the page has changed. */
-function announce() {
-  const words = document.querySelector("main [role=alert]") ? "The job has ended." : "The transcript is ready.";
-  /** @type {HTMLElement} */ (document.querySelector("[data-announce]")).textContent = words;
+function announceEnd() {
+  announce(say(document.querySelector("main [role=alert]") ? "ended" : "ready"));
 }
 
 /** Follow the job of this page, if it is not at its end; what is there for want of a script goes. */

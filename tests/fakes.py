@@ -6,8 +6,9 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ from transcriber.engine.models import LocalModel
 from transcriber.jobs.full_text import find_in, parse_query
 from transcriber.jobs.ids import new_job_id
 from transcriber.jobs.memory_transcripts import MemoryTranscripts
+from transcriber.jobs.resumable import ResumableUploads
+from transcriber.jobs.spool import Spool
 from transcriber.metrics import Metrics
 from transcriber.progress import progress_data
 from transcriber.service import JobView, Upload
@@ -83,6 +86,13 @@ class FakeService:
         self.release.set()
         #: How long follow() is silent before it says that it is still there.
         self.heartbeat_seconds = 10.0
+        #: Real ones, in the same folder.
+        self.resumable = ResumableUploads(
+            spool=Spool(spool, 0),
+            native=ThreadPoolExecutor(1),
+            keep=timedelta(hours=24),
+            begin=lambda size: self.begin_upload(expected_bytes=size).job_id,
+        )
         self._changed = threading.Condition()
         self._is_stopped = False
         self._texts = MemoryTranscripts(lambda: list(self.results))
@@ -162,7 +172,15 @@ class FakeService:
 
     def progress(self, job_id: str, percent: float, *, stage: str = "transcribing") -> None:
         """The job got this far."""
-        now = JobProgress(percent=percent, stage=stage, seconds_left=12.0, windows_done=1, segments=0)
+        now = JobProgress(
+            percent=percent,
+            stage=stage,
+            seconds_left=12.0,
+            windows_done=1,
+            segments=0,
+            language="en",
+            device="cpu" if stage == "transcribing" else None,
+        )
         self.progresses[job_id] = now
         self._tell(job_id, FeedEvent(kind="progress", data=progress_data(JobStatus.RUNNING, now, None)))
 
@@ -384,6 +402,7 @@ class FakeApplication:
     settings: config.Settings
     is_ready: bool = True
     is_gpu_proven: bool = False
+    session_secret: bytes = b"s" * 32
     details: dict[str, Any] = field(default_factory=lambda: {"status": "degraded", "gpu_policy": "preferred"})
     metrics: Metrics = field(default_factory=lambda: Metrics(version="0", clock=SystemClock()))
     #: What a self-test finds, where it differs from make_finding's; and what those so far have found.

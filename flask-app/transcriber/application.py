@@ -74,6 +74,8 @@ class Parts:
     clock: Clock
     canary: Canary
     monitor: GpuMonitor
+    #: What browser sessions are signed with.
+    session_secret: bytes = b""
 
 
 class Application:
@@ -94,6 +96,8 @@ class Application:
         self.default_model = default_model
         self.service = service
         self.metrics = metrics
+        #: What browser sessions are signed with, beside the key.
+        self.session_secret = parts.session_secret
         metrics.watch(self.service_state)
         service.observe_jobs(metrics.observe_job_ended)
         self._parts = parts

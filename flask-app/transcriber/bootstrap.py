@@ -34,7 +34,7 @@ from .gpu.relief import Relief
 from .gpu.snapshot import UNVERIFIED, Snapshot, take
 from .gpu.snapshot_store import SnapshotStore
 from .gpu.witness import look_at
-from .jobs.durable import find_folder_fault, write_small
+from .jobs.durable import find_folder_fault, kept_secret, write_small
 from .jobs.journal import boot_id
 from .jobs.output import OutputFolder
 from .jobs.results import FileResultStore
@@ -226,6 +226,7 @@ class Composition:
             clock=self._clock,
             canary=self.canary,
             monitor=self.monitor,
+            session_secret=self._in_thread(lambda: kept_secret(settings.data_dir / "session.key")),
         )
         return Application(
             settings=settings,
@@ -258,6 +259,7 @@ class Composition:
                 keep_uploads=timedelta(hours=settings.keep_uploads_hours),
                 keep_results=timedelta(days=settings.keep_results_days),
                 disk_budget_bytes=settings.disk_budget_bytes or None,
+                keep_unfinished=timedelta(hours=settings.keep_unfinished_hours),
             ),
             native=self._files,
         )

@@ -111,8 +111,14 @@ class Settings:
         "",
         "WHISPER_API_KEY",
         _key,
-        "Key that every request must carry (Authorization: Bearer KEY; browsers are asked for it as a password). Empty: no key.",
+        "Key that every request must carry (Authorization: Bearer KEY); browsers sign in with it. Empty: no key.",
         secret=True,
+    )
+    session_hours: int = _setting(
+        168,
+        "WHISPER_SESSION_HOURS",
+        _integer(1, 24 * 365),
+        "Hours a browser stays signed in. Another WHISPER_API_KEY ends all sessions at once.",
     )
     allow_anonymous: bool = _setting(
         False,
@@ -271,6 +277,12 @@ class Settings:
         "WHISPER_KEEP_UPLOADS_HOURS",
         _integer(0, 10**6),
         "Hours an upload is kept after its job has ended, so that the job can be retried. A cancelled job's upload goes at once. 0: until the next sweep, ten minutes at most.",
+    )
+    keep_unfinished_hours: int = _setting(
+        24,
+        "WHISPER_KEEP_UNFINISHED_HOURS",
+        _integer(1, 10**6),
+        "Hours an upload that was cut off rests before it is removed; until then it can go on where it stopped, also after a restart.",
     )
     keep_results_days: int = _setting(
         30,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .domain.events import EngineEvent, Finished, SegmentReady, WindowDone
+from .domain.events import EngineEvent, Finished, LanguageDetected, SegmentReady, WindowDone
 from .domain.jobs import Job, JobProgress, JobStatus, QueuePlace
 from .domain.ports import SAMPLE_RATE, Clock, DecodedAudio
 from .jobs.feed import Feed
@@ -43,6 +43,8 @@ class Progress:
         self._samples = 0
         self._reached = 0
         self._windows_done = 0
+        self._language: str | None = None
+        self._device: str | None = None
         self._mark: Mark | None = None
         self._reached_before = 0
 
@@ -57,6 +59,9 @@ class Progress:
         """An engine takes the job where the journal says."""
         self._stage = TRANSCRIBING
         self._windows_done = len(state.windows)
+        self._language = state.language.language if state.language else None
+        # What ran before this engine says nothing about where it goes on.
+        self._device = None
         self._reached = self._reached_before = state.finished_samples()
         self._mark = self._speeds.begin(device, self.job.request.model)
         self.publish()
@@ -64,8 +69,12 @@ class Progress:
     def heard(self, event: EngineEvent, state: JournalState) -> None:
         """The engine said something, and it is in the journal."""
         match event:
+            case LanguageDetected():
+                self._language = event.language
+                self.publish()
             case WindowDone():
                 self._windows_done = event.index + 1
+                self._device = event.device.partition(":")[0]
                 if state.plan is not None and event.index < len(state.plan.windows):
                     self._reach(state.plan.windows[event.index][1])
                 self.publish()
@@ -86,6 +95,8 @@ class Progress:
             seconds_left=self._seconds_left(),
             windows_done=self._windows_done,
             segments=len(self._feed.segments),
+            language=self._language,
+            device=self._device,
         )
 
     def alone_seconds(self) -> float | None:
@@ -131,6 +142,8 @@ def progress_data(
         "seconds_left": progress.seconds_left if progress else None,
         "windows_done": progress.windows_done if progress else 0,
         "segments": progress.segments if progress else 0,
+        "language": progress.language if progress else None,
+        "device": progress.device if progress else None,
         "position": place.position if place else None,
         "wait_seconds": place.seconds if place else None,
     }

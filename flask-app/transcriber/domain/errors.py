@@ -7,12 +7,14 @@ TranscriberError
 │   ├── MissingAudioError        no file came with the request
 │   ├── BadRequestError          the request can't be read
 │   ├── UnauthorizedError        no key, or a wrong one
+│   ├── CsrfTokenError           a signed-in browser's request without the page's token
 │   ├── UriTooLongError          the address is longer than gunicorn takes
 │   ├── HeaderTooLargeError      a header is larger than gunicorn takes
 │   ├── OriginNotAllowedError    a page of another site sent the request
 │   ├── HostNotAllowedError      the Host header names a host that is not ours
 │   ├── NotFoundError            there is no such page
 │   │   ├── JobNotFoundError     there is no such job
+│   │   ├── UploadNotFoundError  there is no such unfinished upload
 │   │   └── ModelNotFoundError   there is no such model here
 │   ├── JobNotFinishedError      the job has no transcript yet
 │   ├── JobFinishedError         the job has ended, so it can't be cancelled
@@ -21,6 +23,10 @@ TranscriberError
 │   ├── RevisionMissingError     the request does not say which revision it changes
 │   ├── UploadGoneError          the job's upload is not in the spool any more
 │   ├── IdempotencyConflictError the key was used for something else
+│   ├── UploadOffsetError        bytes that don't follow those that are here
+│   ├── UploadIncompleteError    not all of the file has arrived
+│   ├── TusVersionError          another version of the upload protocol
+│   ├── MediaTypeError           a body of a type that is not taken there
 │   └── MethodNotAllowedError    the route does not take this method
 ├── MediaError                   the upload can't be used as audio
 │   ├── EmptyUploadError         the file has no bytes
@@ -33,6 +39,8 @@ TranscriberError
 │   └── AudioTooLongError        in seconds
 ├── CapacityError                not now
 │   ├── QueueFullError           too many jobs wait
+│   ├── TooManyUploadsError      too many uploads are unfinished
+│   ├── TooManyTriesError        wrong keys, one after another
 │   ├── StorageFullError         no room in the spool
 │   ├── DecoderUnavailableError  the decode server can't be started, or its sandbox does not hold
 │   └── ShuttingDownError        the service is stopping
@@ -153,6 +161,13 @@ class UnauthorizedError(RequestError):
     fix = "Send the key of WHISPER_API_KEY as 'Authorization: Bearer KEY'."
 
 
+class CsrfTokenError(RequestError):
+    """The request of a signed-in browser lacks the page's token, or has an old one."""
+
+    code = "csrf_token_invalid"
+    fix = "Load the page again. Programs send the key as 'Authorization: Bearer KEY' and need no token."
+
+
 class OriginNotAllowedError(RequestError):
     """A page of another site sent this request."""
 
@@ -177,6 +192,13 @@ class JobNotFoundError(NotFoundError):
     """There is no such job."""
 
     code = "job_not_found"
+
+
+class UploadNotFoundError(NotFoundError):
+    """There is no such unfinished upload."""
+
+    code = "upload_not_found"
+    fix = "Begin again with POST /uploads; WHISPER_KEEP_UNFINISHED_HOURS says how long an upload may rest."
 
 
 class ModelNotFoundError(NotFoundError):
@@ -234,6 +256,37 @@ class IdempotencyConflictError(RequestError):
 
     code = "idempotency_key_reused"
     fix = "Send a new Idempotency-Key with each new submission."
+
+
+class UploadOffsetError(RequestError):
+    """These bytes don't begin where the upload ends."""
+
+    code = "upload_offset_mismatch"
+    param = "Upload-Offset"
+    fix = "Ask with HEAD how many bytes are here, and go on from there."
+
+
+class UploadIncompleteError(RequestError):
+    """The upload has not arrived as a whole."""
+
+    code = "upload_incomplete"
+    param = "upload"
+    fix = "Send the rest with PATCH /uploads/{upload_id}, then submit it again."
+
+
+class TusVersionError(RequestError):
+    """The request does not name the version of the upload protocol that is spoken here."""
+
+    code = "tus_version_unsupported"
+    param = "Tus-Resumable"
+    fix = "Send the header 'Tus-Resumable: 1.0.0'."
+
+
+class MediaTypeError(RequestError):
+    """The body is of a type that is not taken here."""
+
+    code = "unsupported_media_type"
+    param = "Content-Type"
 
 
 class MethodNotAllowedError(RequestError):
@@ -321,6 +374,21 @@ class QueueFullError(CapacityError):
 
     code = "queue_full"
     fix = "Send it again later, or raise WHISPER_MAX_QUEUE."
+
+
+class TooManyUploadsError(CapacityError):
+    """Too many uploads are unfinished."""
+
+    code = "too_many_uploads"
+    fix = "Finish or end some (DELETE /uploads/{upload_id}); those that rest are removed by themselves."
+    retry_after = 60
+
+
+class TooManyTriesError(CapacityError):
+    """Too many wrong keys came from this address."""
+
+    code = "too_many_tries"
+    fix = "Wait, and look the key up before the next try."
 
 
 class StorageFullError(CapacityError):

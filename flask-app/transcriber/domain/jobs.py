@@ -165,6 +165,9 @@ class JobProgress:
     seconds_left: float | None
     windows_done: int
     segments: int
+    #: As soon as they are known: the language (code), and where the last window ran, by its own word (cuda, cpu).
+    language: str | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

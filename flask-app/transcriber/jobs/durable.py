@@ -15,6 +15,8 @@ from ..domain.errors import ConfigError, StorageFailedError, StorageFullError
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 SHARED_FILE, SHARED_FOLDER = 0o666, 0o777
 
+_SECRET_BYTES = 32
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -48,6 +50,20 @@ def write_small(path: Path, data: bytes) -> None:
     with storage_errors():
         path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     write_whole(path, data)
+
+
+def kept_secret(path: Path) -> bytes:
+    """32 random bytes that stay the same over restarts; made by the first who asks. Raises StorageFailedError."""
+    with storage_errors():
+        try:
+            found = path.read_bytes()
+        except FileNotFoundError:
+            found = b""
+    if len(found) == _SECRET_BYTES:
+        return found
+    made = secrets.token_bytes(_SECRET_BYTES)
+    write_whole(path, made)
+    return made
 
 
 def sync_path(path: Path) -> None:

@@ -65,6 +65,8 @@ class Retention:
     keep_results: timedelta
     #: For uploads and results together; None: as much as the disk has.
     disk_budget_bytes: int | None
+    #: Of uploads that arrive in parts: from their last byte.
+    keep_unfinished: timedelta = timedelta(hours=24)
 
     def sweep(self) -> Swept:
         """Remove what is too old, then the oldest until the rest is within the budget.
@@ -72,6 +74,7 @@ class Retention:
         Raises StorageFailedError, StorageFullError; what is removed by then stays removed.
         """
         now = self.clock.now()
+        self._natively(self._drop_resting, (now - self.keep_unfinished).timestamp())
         uploads = sum(1 for job in self._with_upload(now - self.keep_uploads) if self._drop_upload(job))
         jobs = sum(1 for job in self._ended(now - self.keep_results) if self._purge(job))
         swept = Swept(uploads=uploads, jobs=jobs, used_bytes=None)
@@ -91,7 +94,7 @@ class Retention:
         if not self.store.ids():
             return self._keep_orphans()
         orphans = Orphans(
-            uploads=self._natively(self.spool.sweep, self.store.ids(has_upload=True)),
+            uploads=self._natively(self._sweep_uploads, self.store.ids(has_upload=True)),
             results=self._natively(
                 self.results.sweep, self.store.ids(statuses=(*_UNFINISHED, JobStatus.SUCCEEDED))
             ),
@@ -100,6 +103,18 @@ class Retention:
         if orphans.uploads or orphans.results:
             logger.info("orphans_removed", uploads=len(orphans.uploads), results=len(orphans.results))
         return orphans
+
+    def _sweep_uploads(self, known: frozenset[str]) -> tuple[str, ...]:
+        """An upload that was cut off, also by our own end, may go on."""
+        return self.spool.sweep(known | self.spool.resting().keys())
+
+    def _drop_resting(self, moment: float) -> None:
+        """Remove the unfinished uploads whose last byte came before this moment."""
+        stale = [job_id for job_id, at in self.spool.resting().items() if at < moment]
+        for job_id in stale:
+            self.spool.remove(job_id)
+        if stale:
+            logger.info("unfinished_uploads_removed", uploads=len(stale))
 
     def _keep_orphans(self) -> Orphans:
         uploads, results = self._natively(self.spool.ids), self._natively(self.results.ids)

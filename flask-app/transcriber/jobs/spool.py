@@ -46,6 +46,15 @@ class Spool:
         """Where a running job notes its finished windows."""
         return self._folder(job_id) / "journal"
 
+    def note_path(self, job_id: str) -> Path:
+        """What is known of an upload that arrives in parts, for as long as it is no job (jobs/resumable.py)."""
+        return self._folder(job_id) / "resumable"
+
+    def resting(self) -> dict[str, float]:
+        """Uploads that arrive in parts and are no jobs yet, with the Unix time of their last byte."""
+        found = ((job_id, self._last_byte_at(job_id)) for job_id in self.ids())
+        return {job_id: at for job_id, at in found if at is not None}
+
     def commit(self, job_id: str) -> None:
         """Put the upload on disk for good: the file, its folder and the folder's name."""
         with storage_errors():
@@ -111,6 +120,14 @@ class Spool:
         for job_id in unknown:
             self.remove(job_id)
         return unknown
+
+    def _last_byte_at(self, job_id: str) -> float | None:
+        with storage_errors():
+            try:
+                noted_at = self.note_path(job_id).stat().st_mtime
+                return max(noted_at, self.upload_path(job_id).stat().st_mtime)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
 
     def _folder(self, job_id: str) -> Path:
         return self._root / checked_job_id(job_id)

@@ -83,6 +83,22 @@ class ProgressAnswer(BaseModel):
     seconds_left: float | None = Field(description="null: not known yet")
     windows_done: int
     segments: int
+    language: str | None = Field(description="its code; null: not known yet")
+    device: str | None = Field(
+        description="where the last window ran, by its own word; null: none has run yet"
+    )
+
+
+class ResumableUploadAnswer(BaseModel):
+    """How far an upload is that arrives in parts."""
+
+    upload_id: str = Field(
+        description="what POST /jobs takes as `upload`, and the id of the job it then becomes"
+    )
+    file_name: str
+    offset: int = Field(ge=0, description="bytes that are here")
+    length: int = Field(ge=0, description="bytes of the whole file")
+    expires_at: datetime = Field(description="when it is removed if nothing more comes")
 
 
 class DeliveryAnswer(BaseModel):

@@ -10,6 +10,7 @@ from flask import Flask
 from . import (
     api,
     comparison,
+    csrf,
     diagnostics_page,
     docs,
     editing,
@@ -17,16 +18,21 @@ from . import (
     health,
     job_actions,
     jobs,
+    language,
     media,
     metrics_page,
     pages,
     request_log,
+    resumable,
     security,
+    sign_in,
     stream,
     wording,
 )
 from .current import EXTENSION, MEMORY, Memory
+from .method_override import MethodOverride
 from .operations import FILE_ANSWERS, FILE_ERRORS, Operation
+from .sessions import Sessions
 from .unread_bodies import UnreadBodies
 from .uploads import FORM_ROOM_BYTES, UploadRequest
 
@@ -56,20 +62,27 @@ def create_app(application: Application) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.extensions[EXTENSION] = application
-    app.extensions[MEMORY] = Memory()
+    settings = application.settings
+    app.extensions[MEMORY] = Memory(
+        sessions=Sessions(
+            secret=application.session_secret, api_key=settings.api_key, seconds=settings.session_hours * 3600
+        )
+    )
     # The log comes first: it gives the request its id, and sees every answer last.
-    for part in (request_log, security, errors, wording, metrics_page):
+    for part in (request_log, security, csrf, errors, language, wording, metrics_page):
         part.init_app(app)
-    for part in (pages, api, jobs, job_actions, editing, media, comparison, stream, diagnostics_page):
+    for part in (pages, sign_in, language, api, resumable, jobs, job_actions, editing, media, comparison):
         app.register_blueprint(part.bp)
-    for part in (health, docs, metrics_page):
+    for part in (stream, diagnostics_page, health, docs, metrics_page):
         app.register_blueprint(part.bp)
     describe_static_files(app)
-    app.wsgi_app = UnreadBodies(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = UnreadBodies(MethodOverride(app.wsgi_app))  # type: ignore[method-assign]
     return app
 
 
 def describe_static_files(app: Flask) -> None:
     """Flask's own route has its description too."""
-    describe = Operation("Style sheet, scripts, icon", tag="Pages", answers=FILE_ANSWERS, raises=FILE_ERRORS)
+    describe = Operation(
+        "Style sheet, scripts, icon", tag="Pages", answers=FILE_ANSWERS, raises=FILE_ERRORS, is_open=True
+    )
     describe(app.view_functions["static"])

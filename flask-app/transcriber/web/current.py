@@ -9,6 +9,8 @@ from flask import current_app
 
 from .presence import Waiters
 from .ran_on import RanOn
+from .sessions import Sessions
+from .tries import Tries
 
 if TYPE_CHECKING:
     from ..application import Application
@@ -24,8 +26,10 @@ MEMORY = "transcriber-web"
 class Memory:
     """What the web remembers between requests."""
 
+    sessions: Sessions
     waiters: Waiters = field(default_factory=Waiters)
     ran_on: RanOn = field(default_factory=RanOn)
+    tries: Tries = field(default_factory=Tries)
 
 
 def application() -> Application:
@@ -41,6 +45,16 @@ def waiters() -> Waiters:
 def ran_on() -> RanOn:
     """Where finished jobs ran, for lists of them."""
     return _memory().ran_on
+
+
+def sessions() -> Sessions:
+    """Browsers that signed in."""
+    return _memory().sessions
+
+
+def tries() -> Tries:
+    """Wrong keys of late."""
+    return _memory().tries
 
 
 def _memory() -> Memory:

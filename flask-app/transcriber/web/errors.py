@@ -15,6 +15,7 @@ from ..domain.errors import (
     BadRequestError,
     CapacityError,
     ConfigError,
+    CsrfTokenError,
     DecoderCrashedError,
     EmptyUploadError,
     EngineError,
@@ -31,6 +32,7 @@ from ..domain.errors import (
     JobTimeoutError,
     LimitError,
     MediaError,
+    MediaTypeError,
     MethodNotAllowedError,
     MissingAudioError,
     NotFoundError,
@@ -39,15 +41,21 @@ from ..domain.errors import (
     RequestError,
     RevisionMissingError,
     StorageFullError,
+    TooManyTriesError,
+    TooManyUploadsError,
     TranscriberError,
     TranscriptChangedError,
+    TusVersionError,
     UnauthorizedError,
     UploadGoneError,
+    UploadIncompleteError,
+    UploadOffsetError,
     UploadTooLargeError,
     UriTooLongError,
 )
 from ..domain.kept_errors import iter_classes
 from .negotiation import wants_html
+from .sign_in import to_sign_in
 
 logger = structlog.get_logger(__name__)
 
@@ -61,6 +69,7 @@ STATUS: Mapping[type[TranscriberError], int] = MappingProxyType(
         MissingAudioError: 400,
         EmptyUploadError: 400,
         UnauthorizedError: 401,
+        CsrfTokenError: 403,
         OriginNotAllowedError: 403,
         NotFoundError: 404,
         MethodNotAllowedError: 405,
@@ -68,12 +77,16 @@ STATUS: Mapping[type[TranscriberError], int] = MappingProxyType(
         JobFinishedError: 409,
         JobNotFailedError: 409,
         JobCancelledError: 409,
+        UploadOffsetError: 409,
+        UploadIncompleteError: 409,
         UploadGoneError: 410,
         TranscriptChangedError: 412,
+        TusVersionError: 412,
         LimitError: 413,
         UploadTooLargeError: 413,
         AudioTooLongError: 413,
         UriTooLongError: 414,
+        MediaTypeError: 415,
         HostNotAllowedError: 421,
         InvalidParameterError: 422,
         IdempotencyConflictError: 422,
@@ -81,6 +94,8 @@ STATUS: Mapping[type[TranscriberError], int] = MappingProxyType(
         DecoderCrashedError: 422,
         RevisionMissingError: 428,
         QueueFullError: 429,
+        TooManyUploadsError: 429,
+        TooManyTriesError: 429,
         HeaderTooLargeError: 431,
         CapacityError: 503,
         GpuRequiredError: 503,
@@ -113,6 +128,8 @@ def init_app(app: Flask) -> None:
 def answer_error(error: TranscriberError) -> Response:
     """The error as JSON, or as a page for browsers."""
     status = status_of(error)
+    if status == 401 and wants_html():
+        return to_sign_in()
     response = _page(error, status) if wants_html() else jsonify(error_body(error))
     response.status_code = status
     response.vary.add("Accept")
@@ -124,7 +141,8 @@ def answer_error(error: TranscriberError) -> Response:
         # The OpenAI SDK sends every 5xx twice more unless it is told that this won't help.
         response.headers["X-Should-Retry"] = "false"
     if status == 401:
-        response.headers["WWW-Authenticate"] = 'Basic realm="Transcriber", charset="UTF-8"'
+        # Not Basic, though its password is taken, too: a browser would put its own window before our page.
+        response.headers["WWW-Authenticate"] = 'Bearer realm="Transcriber"'
     return response
 
 

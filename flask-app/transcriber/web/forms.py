@@ -124,6 +124,9 @@ class TranscriptionForm(OptionsForm):
 class JobForm(OptionsForm):
     """Fields of POST /jobs besides the file."""
 
+    upload: str | None = Field(
+        None, max_length=80, description="the id of an upload that has arrived as a whole, in place of a file"
+    )
     priority: Whole = Field(0, ge=-100, le=100, description="a whole number from -100 to 100")
     webhook_url: str | None = Field(
         None, max_length=2048, description="an http or https URL of up to 2048 characters"

@@ -15,11 +15,13 @@ from ..formats.table import DOWNLOADS
 from ..jobs.ids import is_job_id
 from .answers import JobAnswer, JobPageAnswer, TranscriptionAnswer
 from .current import application, ran_on
+from .device_state import device_state
 from .file_names import attachment, download_name
 from .forms import Flag, JobForm, JobsQuery, Whole, parse_jobs_query, parse_query
 from .job_answers import job_to_dict, summary_to_dict
 from .negotiation import wants_html
 from .operations import (
+    ARRIVED_ERRORS,
     DOWNLOAD_TYPES,
     HTML,
     JSON,
@@ -54,7 +56,7 @@ bp = Blueprint("jobs", __name__, url_prefix="/jobs")
         ),
         303: Answer("For browsers: the job's page.", headers=("Location",)),
     },
-    raises=SUBMISSION_ERRORS,
+    raises=SUBMISSION_ERRORS + ARRIVED_ERRORS,
 )
 def submit() -> Response:
     """The answer comes as soon as the job is safe, with its place in the queue."""
@@ -195,7 +197,7 @@ def _page(view: JobView, transcription: Transcription | None) -> str:
     """The page of a job; of a finished one with its transcript as people left it."""
     models = model_names(view.job.request.model, [model.name for model in application().service.models()])
     shown = {} if transcription is None else transcript_facts(view.job)
-    return render_template("job.html", view=view, job=view.job, models=models, **shown)
+    return render_template("job.html", view=view, job=view.job, models=models, state=device_state(), **shown)
 
 
 def _whole(job_id: str) -> dict[str, object]:

@@ -20,11 +20,12 @@ from .answers import ErrorAnswer
 from .errors import status_of_class
 from .operations import JSON, Answer, Operation, Upload, find_operation
 from .security import SAFE_METHODS
+from .sign_in import COOKIE
 
 Json = dict[str, Any]
 
 #: The order in which the page shows the routes; a tag that is missing here fails a test.
-TAGS = ("Transcribing", "Jobs", "Health", "About", "Pages")
+TAGS = ("Transcribing", "Jobs", "Uploads", "Health", "About", "Pages")
 
 _REF = "#/components/schemas/{model}"
 
@@ -33,6 +34,7 @@ _PATH_SCHEMAS: Mapping[str, Json] = MappingProxyType(
     {
         "job_id": {"type": "string", "pattern": "^job_[A-Za-z0-9_-]{22,64}$"},
         "ending": {"type": "string", "enum": list(DOWNLOADS)},
+        "upload_id": {"type": "string", "pattern": "^job_[A-Za-z0-9_-]{22,64}$"},
         "filename": {"type": "string"},
     }
 )
@@ -54,6 +56,25 @@ _REQUEST_HEADERS: Mapping[str, Json] = MappingProxyType(
         "Last-Event-ID": {
             "description": "The id of the last event that was seen.",
             "schema": {"type": "integer", "minimum": 0},
+        },
+        "Tus-Resumable": {
+            "description": "The version of the upload protocol.",
+            "required": True,
+            "schema": {"type": "string", "enum": ["1.0.0"]},
+        },
+        "Upload-Length": {
+            "description": "Bytes of the whole file.",
+            "required": True,
+            "schema": {"type": "integer", "minimum": 0, "maximum": 10**15},
+        },
+        "Upload-Offset": {
+            "description": "Where in the file the body begins: what HEAD told.",
+            "required": True,
+            "schema": {"type": "integer", "minimum": 0, "maximum": 10**15},
+        },
+        "Upload-Metadata": {
+            "description": "`filename` and the base64 of the file's name.",
+            "schema": {"type": "string", "pattern": "^filename [A-Za-z0-9+/]{4,120}$"},
         },
     }
 )
@@ -104,6 +125,7 @@ def make_document(app: Flask, *, needs_key: bool) -> Json:
         document["components"]["securitySchemes"] = {
             "bearer": {"type": "http", "scheme": "bearer"},
             "basic": {"type": "http", "scheme": "basic"},
+            "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
         }
     return document
 
@@ -135,7 +157,10 @@ def _operation(rule: Rule, method: str, operation: Operation, about: str, needs_
     }
     written |= {"requestBody": body} if (body := _request_body(operation)) else {}
     if needs_key and not operation.is_open:
-        written["security"] = [{"bearer": []}, {"basic": []}]
+        written["security"] = [{"bearer": []}, {"basic": []}, {"session": []}]
+        written["responses"].setdefault(
+            "303", {"description": "For browsers without a session: the sign-in page."}
+        )
     return written
 
 
@@ -164,6 +189,8 @@ def _request_body(operation: Operation) -> Json | None:
         return _body(operation.upload)
     if operation.body is not None:
         return {"required": True, "content": {JSON: {"schema": _schema_of(operation.body)}}}
+    if operation.bytes_type is not None:
+        return {"required": True, "content": {operation.bytes_type: {}}}
     if operation.form is not None:
         schema = _plain(operation.form.model_json_schema(ref_template=_REF))
         return {"content": {"application/x-www-form-urlencoded": {"schema": schema}}}
@@ -173,10 +200,9 @@ def _request_body(operation: Operation) -> Json | None:
 def _body(upload: Upload) -> Json:
     schema = _plain(upload.form.model_json_schema(ref_template=_REF))
     schema["properties"] = dict(_FILE) | schema["properties"]
-    return {
-        "required": True,
-        "content": {"multipart/form-data": {"schema": schema | {"required": ["audio"]}}},
-    }
+    # Or `upload`, where that is taken, as its description says: generators of clients make little of a choice.
+    schema["required"] = ["audio"]
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 
 def _answer(answer: Answer) -> Json:
@@ -202,6 +228,8 @@ def _refusals(operation: Operation, method: str, needs_key: bool) -> Json:
         kinds.append(e.OriginNotAllowedError)
     if needs_key and not operation.is_open:
         kinds.append(e.UnauthorizedError)
+        if method not in SAFE_METHODS:
+            kinds.append(e.CsrfTokenError)
     codes: dict[int, list[str]] = defaultdict(list)
     for kind in kinds:
         codes[status_of_class(kind)].append(kind.code)

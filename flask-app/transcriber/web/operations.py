@@ -47,6 +47,9 @@ SUBMISSION_ERRORS: Errors = (
     e.StorageFullError,
 )
 
+#: Why an upload that arrived before is not accepted as a job.
+ARRIVED_ERRORS: Errors = (e.UploadNotFoundError, e.UploadIncompleteError)
+
 #: Why a job that was accepted has no transcript in the end.
 RUN_ERRORS: Errors = (
     e.JobCancelledError,
@@ -105,6 +108,8 @@ class Operation:
     #: The JSON body, or the fields of a form that may also be left out.
     body: type[BaseModel] | None = None
     form: type[BaseModel] | None = None
+    #: Media type of a body that is bytes and nothing else.
+    bytes_type: str | None = None
     query: type[BaseModel] | None = None
     #: Request headers that mean something here, by name.
     headers: tuple[str, ...] = ()

@@ -7,13 +7,12 @@ from flask import Blueprint, Response, current_app, render_template
 from ..domain.languages import LANGUAGES
 from ..domain.options import TASKS
 from .current import application
+from .device_state import device_state
 from .operations import FILE_ANSWERS, FILE_ERRORS, Operation, page
 from .uploads import FILE_FIELDS
+from .wording import decimal
 
 bp = Blueprint("pages", __name__)
-
-#: Tells "why is the toggle grey".
-GPU_OFF = "The operator has turned the GPU off (WHISPER_GPU_POLICY=off)."
 
 
 @bp.get("/")
@@ -26,21 +25,29 @@ def upload() -> str:
         "upload.html",
         file_field=FILE_FIELDS[0],
         models=model_names(app.default_model, [model.name for model in app.service.models()]),
-        languages=sorted(LANGUAGES.items(), key=lambda item: item[1]),
+        languages=spoken_languages(),
         tasks=TASKS,
-        gpu_off=GPU_OFF if settings.gpu_policy == "off" else "",
+        device=device_state(),
+        gpu_off=settings.gpu_policy == "off",
         use_gpu=settings.default_use_gpu and settings.gpu_policy != "off",
-        gpu_required=settings.gpu_policy == "required",
         vad_filter=settings.vad_filter,
         max_bytes=settings.max_upload_bytes,
+        max_hours=decimal(f"{settings.max_audio_seconds / 3600:.3g}"),
+        keep_hours=settings.keep_uploads_hours,
+        keep_days=settings.keep_results_days,
     )
 
 
 @bp.get("/favicon.ico")
-@Operation("The icon", tag="Pages", answers=FILE_ANSWERS, raises=FILE_ERRORS)
+@Operation("The icon", tag="Pages", answers=FILE_ANSWERS, raises=FILE_ERRORS, is_open=True)
 def favicon() -> Response:
     """Browsers ask for this address also on pages that are not HTML."""
     return current_app.send_static_file("favicon.svg")
+
+
+def spoken_languages() -> list[tuple[str, str]]:
+    """Code and name of every language a model may know, in the order of the names."""
+    return sorted(((code, name.title()) for code, name in LANGUAGES.items()), key=lambda item: item[1])
 
 
 def model_names(default: str, present: list[str]) -> list[str]:

@@ -16,13 +16,24 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, g, request
 
 from ..domain.errors import HostNotAllowedError, OriginNotAllowedError, UnauthorizedError
-from .current import application
+from . import csrf
+from .current import application, sessions
+from .sign_in import COOKIE
 
 #: Methods that change nothing, so that a page of another site may cause them.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 #: Endpoints that answer without a key, and then without details: load balancers have none.
-OPEN_ENDPOINTS = frozenset({"health.health", "health.live", "health.ready"})
+HEALTH_ENDPOINTS = frozenset({"health.health", "health.live", "health.ready"})
+
+#: What answers without a key: health, and what signing in needs. The style sheet and the scripts are no secret.
+OPEN_ENDPOINTS = HEALTH_ENDPOINTS | {
+    "sign_in.show",
+    "sign_in.sign_in",
+    "language.choose",
+    "pages.favicon",
+    "static",
+}
 
 #: The policy's word for this service itself.
 OWN = "'self'"
@@ -83,10 +94,14 @@ def init_app(app: Flask) -> None:
 
     def guard() -> None:
         g.csp_nonce = secrets.token_urlsafe(16)
-        g.authorised = is_authorised(settings.api_key)
+        has_key = is_authorised(settings.api_key)
+        g.session = sessions().find(request.cookies.get(COOKIE, "")) if settings.api_key else None
+        g.authorised = has_key or g.session is not None
         check_host(rule)
         check_key()
         check_origin()
+        if g.session is not None and not has_key:
+            check_token()
 
     app.before_request(guard)
     app.after_request(set_headers)
@@ -121,6 +136,12 @@ def check_origin() -> None:
         raise OriginNotAllowedError()
 
 
+def check_token() -> None:
+    """Raises CsrfTokenError where the cookie alone would allow a change; what is open to all needs no token."""
+    if request.method not in SAFE_METHODS and request.endpoint not in OPEN_ENDPOINTS:
+        csrf.check_request()
+
+
 def is_same_origin(origin: str, host: str) -> bool:
     """Whether the Origin header names the host and port the request was sent to."""
     try:
@@ -144,7 +165,8 @@ def set_headers(response: Response) -> Response:
     """Headers for every answer, errors and files included."""
     headers = response.headers
     headers["Content-Security-Policy"] = g.get("csp_own") or (
-        f"default-src 'self'; script-src 'self' 'nonce-{g.get('csp_nonce', '')}'; style-src 'self'; "
+        f"default-src 'self'; script-src 'self' 'nonce-{g.get('csp_nonce', '')}'; "
+        f"style-src 'self' 'nonce-{g.get('csp_nonce', '')}'; "
         f"img-src {g.get('csp_images', OWN)}; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
     )
     headers.update(FIXED_HEADERS)

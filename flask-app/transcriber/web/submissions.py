@@ -12,11 +12,13 @@ from typing import Generic, cast
 from flask import Response, g, request
 from werkzeug.datastructures import MultiDict
 
-from ..domain.errors import InvalidParameterError
+from ..domain.errors import EmptyUploadError, InvalidParameterError
 from ..domain.jobs import Job, SubmissionTerms
+from ..service import Upload
+from . import csrf
 from .current import application
 from .forms import Form, OptionsForm, parse_fields
-from .uploads import ReceivedUpload, UploadRequest, received_upload
+from .uploads import ReceivedUpload, UploadRequest, names_upload, received_upload
 
 _SANE_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -37,16 +39,42 @@ class Submission(Generic[Form]):
 
 
 def receive_submission(kind: type[Form], terms_of: Callable[[Form], SubmissionTerms]) -> Submission[Form]:
-    """Receive the request's file and make it a job. What arrived is removed again if it becomes none."""
+    """Receive the request's file, or find the one that arrived before, and make it a job.
+
+    A file of this request is removed again if it becomes none; one that arrived before stays for another try.
+    """
     app = application()
     key = idempotency_key()
     limit = app.settings.max_upload_bytes
     upload_request = cast(UploadRequest, request)
+    if "upload" in kind.model_fields and names_upload(upload_request):
+        return _submit_arrived(kind, terms_of, key)
     with received_upload(app.service, upload_request, limit, needs_digest=key is not None) as upload:
+        csrf.check_form_token()
         form = read_options(kind)
         terms = replace(terms_of(form), idempotency_key=key, fingerprint=_fingerprint(form, upload))
         job = _make_job(form, upload, terms)
     return Submission(form=form, job=job, is_replay=job.id != upload.place.job_id)
+
+
+def _submit_arrived(
+    kind: type[Form], terms_of: Callable[[Form], SubmissionTerms], key: str | None
+) -> Submission[Form]:
+    """A job of an upload that came in parts. The key is asked first: under it the upload may be a job already."""
+    service = application().service
+    form = read_options(kind)
+    terms = replace(terms_of(form), idempotency_key=key, fingerprint=_digest(form, None) if key else None)
+    earlier = service.find_submitted(key, terms.fingerprint) if key else None
+    if earlier is not None:
+        return Submission(form=form, job=earlier, is_replay=True)
+    with service.resumable.claimed(request.form["upload"]) as arrived:
+        if arrived.length == 0:
+            raise EmptyUploadError()
+        path = service.resumable.path(arrived.id)
+        place = Upload(job_id=arrived.id, path=path)
+        upload = ReceivedUpload(place=place, file_name=arrived.file_name, size_bytes=arrived.length)
+        job = _make_job(form, upload, terms)
+    return Submission(form=form, job=job, is_replay=job.id != arrived.id)
 
 
 def idempotency_key() -> str | None:
@@ -61,7 +89,9 @@ def idempotency_key() -> str | None:
 
 def read_options(kind: type[Form]) -> Form:
     """Options from the query string and the form; the form's win, and of one name the last."""
-    return parse_fields(kind, last_values(request.args), last_values(request.form))
+    fields = last_values(request.form)
+    fields.pop(csrf.FIELD, None)
+    return parse_fields(kind, last_values(request.args), fields)
 
 
 def last_values(fields: MultiDict[str, str]) -> dict[str, str]:
@@ -90,5 +120,9 @@ def _fingerprint(form: OptionsForm, upload: ReceivedUpload) -> str | None:
     """A digest of everything that was sent under the key: the address, the file's bytes, the options."""
     if upload.digest is None:
         return None
-    sent = {"path": request.path, "file": upload.digest, "form": form.model_dump(mode="json")}
+    return _digest(form, upload.digest)
+
+
+def _digest(form: OptionsForm, file: str | None) -> str:
+    sent = {"path": request.path, "file": file, "form": form.model_dump(mode="json")}
     return hashlib.sha256(json.dumps(sent, sort_keys=True).encode()).hexdigest()

@@ -191,6 +191,14 @@ def received_upload(
         raise
 
 
+def names_upload(request: UploadRequest) -> bool:
+    """Whether a form of fields alone came, with the id of an upload that arrived before."""
+    if request.mimetype != "application/x-www-form-urlencoded":
+        return False
+    parse_form(request)
+    return bool(request.form.get("upload"))
+
+
 def parse_form(request: UploadRequest) -> None:
     """Read the body to its end. Raises BadRequestError when it is broken or ends early."""
     try:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
-from flask import Flask
+from flask import Flask, g, request
+from markupsafe import Markup
 
 from .. import __version__
 from ..domain.languages import language_name
 from .job_answers import shown_url
+from .language import current_language
+from .script_words import script_words
 
 _SIZES = ("bytes", "kB", "MB", "GB", "TB")
 
@@ -22,8 +26,40 @@ def init_app(app: Flask) -> None:
     app.add_template_filter(language_title)
     app.add_template_filter(yes_no)
     app.add_template_filter(plain)
+    app.add_template_filter(fill)
     app.add_template_filter(shown_url, "without_query")
-    app.context_processor(lambda: {"version": __version__})
+    sheets = StyleSheets(Path(app.static_folder or ""))
+    app.context_processor(
+        lambda: {
+            "version": __version__,
+            "script_words": script_words,
+            "style_sheet": sheets.inlined,
+            "may_look": g.get("authorised", False),
+            "here": request.full_path.rstrip("?") if request.method == "GET" else "",
+        }
+    )
+
+
+class StyleSheets:
+    """Style sheets to be written into a page itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[tuple[str, ...], Markup] = {}
+
+    def inlined(self, *names: str) -> Markup:
+        """These style sheets as one text; ours, so that nothing in it needs to be escaped."""
+        if names not in self._known:
+            text = "".join((self._folder / name).read_text() for name in names)
+            if "</" in text:
+                raise ValueError(f"{names} would end the style element")
+            self._known[names] = Markup(text)
+        return self._known[names]
+
+
+def decimal(number: str) -> str:
+    """A number as the language of the page writes it: 2.1, and 2,1 in German, Spanish, French."""
+    return number.replace(".", ",") if current_language() in ("de", "es", "fr") else number
 
 
 def clock(seconds: float) -> str:
@@ -58,13 +94,19 @@ def size(count: float) -> str:
     while count >= 1000 and step < len(_SIZES) - 1:
         count /= 1000
         step += 1
-    return f"{count:.0f} {_SIZES[step]}" if step == 0 or count >= 100 else f"{count:.1f} {_SIZES[step]}"
+    shown = f"{count:.0f}" if step == 0 or count >= 100 else decimal(f"{count:.1f}")
+    return f"{shown} {_SIZES[step]}"
 
 
 def language_title(code: str) -> str:
     """English name and code: German (de)."""
     name = language_name(code)
     return name.title() if name == code else f"{name.title()} ({code})"
+
+
+def fill(text: str, **values: object) -> str:
+    """A text of the scripts with its {gaps} filled, as static/words.js does it."""
+    return text.format(**values)
 
 
 def yes_no(value: bool) -> str:

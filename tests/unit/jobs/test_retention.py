@@ -408,3 +408,34 @@ def test_a_file_that_cannot_be_removed_is_an_error_and_the_next_sweep_goes_on(
     folder.unlink()
     away.rename(folder)
     assert installation.retention().sweep_orphans().uploads == (stuck.id,)
+
+
+def rest(installation: Installation, number: int, age: timedelta) -> str:
+    """An upload that stopped so long ago."""
+    job_id = make_job(number).id
+    folder = installation.spool.create(job_id)
+    at = (installation.clock.now() - age).timestamp()
+    for name in ("upload", "resumable"):
+        (folder / name).write_bytes(b"{}")
+        os.utime(folder / name, (at, at))
+    return job_id
+
+
+def test_unfinished_upload_goes_when_it_has_rested_for_too_long(installation: Installation) -> None:
+    old, young = rest(installation, 1, 3 * HOUR), rest(installation, 2, HOUR)
+
+    installation.retention(keep_unfinished=2 * HOUR).sweep()
+
+    assert installation.spool.ids() == {young}
+    assert old not in installation.spool.resting()
+
+
+def test_unfinished_upload_survives_a_start(installation: Installation) -> None:
+    installation.accept(1)
+    resting = rest(installation, 2, HOUR)
+    installation.spool.create(make_job(3).id)
+
+    orphans = installation.retention().sweep_orphans()
+
+    assert orphans.uploads == (make_job(3).id,)
+    assert resting in installation.spool.ids()

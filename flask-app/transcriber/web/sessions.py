@@ -1,0 +1,75 @@
+"""Who has signed in: a signed cookie for each browser, good until it expires or signs out.
+
+Nothing is stored, so sessions outlive restarts; they are signed with a secret of the installation and the key, so
+another key ends them all. Sessions that signed out are remembered until they would have expired, by this process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_COOKIE = re.compile(r"([A-Za-z0-9_-]{24})\.([0-9]{1,12})\.([0-9a-f]{64})")
+
+#: Sessions that signed out and are remembered; beyond that the oldest are forgotten first.
+MAX_ENDED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One browser that gave the key. `expires_at` is Unix time; `token` is what its changing requests must carry."""
+
+    id: str
+    expires_at: int
+    token: str
+
+
+class Sessions:
+    """Makes sessions and knows them again. Safe to call from any thread."""
+
+    def __init__(
+        self, *, secret: bytes, api_key: str, seconds: int, now: Callable[[], float] = time.time
+    ) -> None:
+        """`seconds`: how long a session lasts. `now`: Unix time."""
+        self._secret = hmac.digest(secret, b"session\0" + api_key.encode(), "sha256")
+        self.seconds = seconds
+        self._now = now
+        self._lock = threading.Lock()
+        self._ended: dict[str, int] = {}
+
+    def begin(self) -> str:
+        """The cookie of a new session."""
+        head = f"{secrets.token_urlsafe(18)}.{int(self._now()) + self.seconds}"
+        return f"{head}.{self._sign('cookie', head)}"
+
+    def find(self, cookie: str) -> Session | None:
+        """The session of this cookie, if we made it, it has not expired and has not been ended."""
+        match = _COOKIE.fullmatch(cookie)
+        if match is None:
+            return None
+        session_id, expires_at, signature = match[1], int(match[2]), match[3]
+        expected = self._sign("cookie", f"{session_id}.{match[2]}")
+        if not hmac.compare_digest(signature, expected) or expires_at <= self._now():
+            return None
+        with self._lock:
+            if session_id in self._ended:
+                return None
+        return Session(session_id, expires_at, self._sign("token", session_id))
+
+    def end(self, session: Session) -> None:
+        """Sign out: its cookie opens nothing any more."""
+        now = self._now()
+        with self._lock:
+            self._ended = {one: until for one, until in self._ended.items() if until > now}
+            self._ended[session.id] = session.expires_at
+            while len(self._ended) > MAX_ENDED:
+                del self._ended[next(iter(self._ended))]
+
+    def _sign(self, purpose: str, text: str) -> str:
+        return hmac.new(self._secret, f"{purpose}\0{text}".encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,146 @@
+"""Signing in with the key, for browsers: GET and POST /sign-in, POST /sign-out."""
+
+from __future__ import annotations
+
+import hmac
+import math
+from typing import cast
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
+
+from ..domain.errors import BadRequestError, TooManyTriesError, UnauthorizedError
+from .current import application, sessions, tries
+from .negotiation import wants_html
+from .operations import HTML, Answer, Operation
+from .uploads import UploadRequest, parse_form
+
+bp = Blueprint("sign_in", __name__)
+
+#: The cookie of a session.
+COOKIE = "transcriber_session"
+
+_TO_NEXT = Answer("For browsers: where one wanted to go.", headers=("Location",))
+
+
+@bp.get("/sign-in")
+@Operation(
+    "The sign-in page",
+    tag="Pages",
+    answers={
+        200: Answer("A form for the key; works without a script.", {HTML: str}),
+        303: Answer("Nobody has to sign in, or one has.", headers=("Location",)),
+    },
+    is_open=True,
+)
+def show() -> Response:
+    """`next` is the page to go to afterwards; `again` tells that a try was wrong, `wait` that there were too many."""
+    if g.authorised:
+        return _redirect(next_page(request.args.get("next", "")))
+    wait = request.args.get("wait", "")
+    page = render_template(
+        "sign_in.html",
+        next=next_page(request.args.get("next", "")),
+        is_wrong="again" in request.args,
+        wait_seconds=int(wait) if wait.isascii() and wait.isdigit() and len(wait) < 4 else 0,
+    )
+    return make_response(page)
+
+
+@bp.post("/sign-in")
+@Operation(
+    "Sign in (for the page's form)",
+    tag="Pages",
+    answers={
+        204: Answer("Signed in; the cookie opens everything.", headers=("Set-Cookie",)),
+        303: _TO_NEXT,
+    },
+    raises=(UnauthorizedError, TooManyTriesError, BadRequestError),
+    is_open=True,
+)
+def sign_in() -> Response:
+    """Takes `key` and `next`. Wrong keys slow down the address they come from."""
+    parse_form(cast(UploadRequest, request))
+    goal = next_page(request.form.get("next", ""))
+    key = application().settings.api_key
+    if not key:
+        return _done(goal)
+    address = request.remote_addr or ""
+    wait = math.ceil(tries().wait_seconds(address))
+    if wait:
+        return _too_many(goal, wait)
+    if not hmac.compare_digest(request.form.get("key", "").strip().encode(), key.strip().encode()):
+        tries().note_wrong(address)
+        if wants_html():
+            return _redirect(url_for("sign_in.show", next=goal, again=""))
+        raise UnauthorizedError()
+    tries().forget(address)
+    response = _done(goal)
+    response.set_cookie(
+        COOKIE,
+        sessions().begin(),
+        max_age=sessions().seconds,
+        httponly=True,
+        samesite="Lax",
+        secure=is_https(),
+    )
+    return response
+
+
+@bp.post("/sign-out")
+@Operation(
+    "Sign out (for the button of the pages)",
+    tag="Pages",
+    answers={
+        204: Answer("Signed out; the cookie opens nothing any more.", headers=("Set-Cookie",)),
+        303: Answer("For browsers: the sign-in page.", headers=("Location",)),
+    },
+    raises=(BadRequestError,),
+)
+def sign_out() -> Response:
+    """The session ends on this server, too."""
+    if g.session is not None:
+        sessions().end(g.session)
+    response = _done(url_for("sign_in.show"))
+    response.delete_cookie(COOKIE, httponly=True, samesite="Lax", secure=is_https())
+    return response
+
+
+def to_sign_in() -> Response:
+    """For a browser without a session: the sign-in page, and then back to the page it asked for."""
+    wanted = request.full_path.rstrip("?") if request.method == "GET" else ""
+    return _redirect(url_for("sign_in.show", next=next_page(wanted)))
+
+
+def next_page(wanted: str) -> str:
+    """An address on this server to go to: what was wanted, or the first page for everything else."""
+    try:
+        parts = urlsplit(wanted)
+    except ValueError:
+        return "/"
+    is_ours = wanted.startswith("/") and not wanted.startswith("//") and not parts.netloc and not parts.scheme
+    is_plain = wanted.isprintable() and "\\" not in wanted and len(wanted) <= 1000
+    return wanted if is_ours and is_plain and parts.path not in ("/sign-in", "/sign-out") else "/"
+
+
+def is_https() -> bool:
+    """Whether the browser speaks https, to us or to a proxy before us: its own Origin says so."""
+    return request.is_secure or request.headers.get("Origin", "").startswith("https://")
+
+
+def _too_many(goal: str, wait: int) -> Response:
+    if wants_html():
+        return _redirect(url_for("sign_in.show", next=goal, wait=wait))
+    error = TooManyTriesError()
+    error.retry_after = wait
+    raise error
+
+
+def _done(goal: str) -> Response:
+    return _redirect(goal) if wants_html() else Response(status=204)
+
+
+def _redirect(goal: str) -> Response:
+    response = make_response(redirect(goal, 303))
+    response.vary.add("Accept")
+    return response

@@ -1,0 +1,111 @@
+"""The pages in five languages: by the browser's wish, or as chosen; every text is translated."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from transcriber.web.language import COOKIE, FOLDER, LANGUAGES, _catalogue, translated
+from transcriber.web.script_words import WORDS
+from uploading import BROWSER
+
+HEADINGS = {
+    "en": "Transcribe recordings",
+    "es": "Transcribir grabaciones",
+    "de": "Aufnahmen transkribieren",
+    "fr": "Transcrire des enregistrements",
+    "zh": "转录录音",
+}
+
+
+@pytest.mark.parametrize(
+    ("wish", "language"),
+    [
+        ("", "en"),
+        ("de-AT,de;q=0.9,en;q=0.5", "de"),
+        ("fr-CA", "fr"),
+        ("zh-Hant-TW,zh;q=0.9", "zh"),
+        ("pt,es;q=0.8,en;q=0.7", "es"),
+        ("ja", "en"),
+        ("*;q=0.5", "en"),
+        ("garbage;;q=x", "en"),
+    ],
+)
+def test_page_follows_the_browser(client: FlaskClient, wish: str, language: str) -> None:
+    page = client.get("/", headers={"Accept-Language": wish}).text
+
+    assert f'<html lang="{language}" dir="ltr">' in page
+    assert HEADINGS[language] in page
+
+
+def test_chosen_language_beats_the_browser_and_stays(app: Flask) -> None:
+    client = app.test_client()
+    answer = client.post(
+        "/language?next=/jobs", data={"language": "fr"}, headers={"Origin": "http://localhost"}
+    )
+
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/jobs")
+    cookie = client.get_cookie(COOKIE)
+    assert cookie is not None
+    assert (cookie.value, cookie.http_only, cookie.same_site) == ("fr", True, "Lax")
+    page = client.get("/", headers={"Accept-Language": "de"}).text
+    assert '<html lang="fr"' in page
+    assert re.search(r'value="fr" lang="fr" aria-current="true"', page)
+
+
+def test_other_languages_are_refused_and_other_sites_not_gone_to(client: FlaskClient) -> None:
+    assert client.post("/language", data={"language": "xx"}).status_code == 422
+    answer = client.post("/language?next=//evil.example", data={"language": "de"})
+    assert answer.headers["Location"] == "/"
+    assert '<html lang="en"' in client.get("/", headers={"Cookie": f"{COOKIE}=../../etc"}).text
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs", "/diagnostics", "/docs", "/nothing"])
+@pytest.mark.parametrize("language", list(LANGUAGES))
+def test_every_page_is_there_in_every_language(client: FlaskClient, path: str, language: str) -> None:
+    page = client.get(path, headers={"Accept-Language": language, "Accept": BROWSER}).text
+
+    assert f'<html lang="{language}"' in page
+    assert translated_in(language, "Skip to the content") in unescape(page)
+
+
+@pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
+def test_scripts_get_their_words_from_the_page(client: FlaskClient, language: str) -> None:
+    page = client.get("/", headers={"Accept-Language": language}).text
+    meta = re.search(r'<meta name="words" content="([^"]*)">', page)
+    assert meta is not None
+
+    words = json.loads(unescape(meta[1]))
+
+    assert words.keys() == WORDS["upload"].keys()
+    assert words["choose_first"] == translated_in(language, "Choose a file first.") != "Choose a file first."
+
+
+@pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
+def test_compiled_texts_are_those_of_the_source(language: str) -> None:
+    """scripts/translations --check compares them byte by byte; this needs no tools."""
+    source = (FOLDER / language / "LC_MESSAGES" / "messages.po").read_text()
+    blocks = re.findall(r'msgid ((?:".*"\n)+)msgstr ((?:".*"\n)+)', source + "\n")
+    texts = {joined(one): joined(other) for one, other in blocks if joined(one)}
+
+    assert len(texts) > 100
+    assert all(texts.values())
+    assert {text: translated_in(language, text) for text in texts} == texts
+
+
+def joined(lines: str) -> str:
+    return "".join(json.loads(line) for line in lines.splitlines())
+
+
+def translated_in(language: str, text: str) -> str:
+    return _catalogue(language).gettext(text)
+
+
+def test_outside_of_a_request_it_is_english() -> None:
+    assert translated("Sign in") == "Sign in"
+    assert translated("") == ""

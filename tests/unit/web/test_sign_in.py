@@ -1,0 +1,272 @@
+"""Signing in with the key: the session's cookie, its end, slowed tries, and the token of changing requests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from fakes import make_application
+from transcriber.web import create_app
+from transcriber.web.sessions import Sessions
+from transcriber.web.sign_in import COOKIE, next_page
+from transcriber.web.tries import FREE_TRIES, LONGEST_WAIT, Tries
+from uploading import BROWSER, post_file
+
+ROOT = Path(__file__).parents[3]
+KEY = "a long random key"
+HTML = {"Accept": BROWSER}
+ORIGIN = {"Origin": "http://localhost"}
+
+
+class HeldTime:
+    """Time that stands where a test puts it."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def guarded(build_client: Callable[..., FlaskClient]) -> FlaskClient:
+    """A browser before an installation with a key; it keeps cookies."""
+    return build_client(WHISPER_API_KEY=KEY)
+
+
+def sign_in(client: FlaskClient, key: str = KEY, goal: str = "/jobs", **headers: str) -> TestResponse:
+    return client.post("/sign-in", data={"key": key, "next": goal}, headers=HTML | ORIGIN | headers)
+
+
+def token_of(page: str) -> str:
+    found = re.search(r'name="csrf_token" value="([0-9a-f]{64})"', page)
+    assert found is not None
+    return found[1]
+
+
+def test_browser_without_a_session_is_sent_to_sign_in_and_back(guarded: FlaskClient) -> None:
+    answer = guarded.get("/jobs?status=failed", headers=HTML)
+
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == "/sign-in?next=/jobs?status%3Dfailed"
+    page = guarded.get(answer.headers["Location"], headers=HTML)
+    assert page.status_code == 200
+    assert 'name="next" value="/jobs?status=failed"' in page.text
+
+
+def test_key_opens_a_session_for_the_whole_site(guarded: FlaskClient) -> None:
+    answer = sign_in(guarded)
+
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/jobs")
+    for path in ("/", "/jobs", "/diagnostics", "/openapi.json", "/metrics", "/health/gpu"):
+        assert guarded.get(path).status_code in (200, 503)
+    assert guarded.get("/sign-in", headers=HTML).status_code == 303
+
+
+def test_cookie_is_for_us_alone(guarded: FlaskClient) -> None:
+    plain = sign_in(guarded).headers["Set-Cookie"]
+    over_https = sign_in(guarded, Origin="https://localhost").headers["Set-Cookie"]
+
+    assert plain.startswith(f"{COOKIE}=")
+    assert "HttpOnly" in plain
+    assert "SameSite=Lax" in plain
+    assert "Path=/" in plain
+    assert "Max-Age=604800" in plain
+    assert "Secure" not in plain
+    assert "Secure" in over_https
+    assert KEY not in plain
+
+
+def test_wrong_key_is_told_to_browsers_and_programs(guarded: FlaskClient) -> None:
+    for_browser = sign_in(guarded, "wrong")
+    for_program = guarded.post("/sign-in", data={"key": "wrong"})
+
+    assert for_browser.headers["Location"] == "/sign-in?next=/jobs&again="
+    assert "That is not the key." in guarded.get(for_browser.headers["Location"], headers=HTML).text
+    assert (for_program.status_code, for_program.json["error"]["code"]) == (401, "unauthorized")
+    assert "Set-Cookie" not in for_browser.headers
+    assert guarded.get("/jobs").status_code == 401
+
+
+def test_key_in_an_address_opens_nothing(guarded: FlaskClient) -> None:
+    assert guarded.post(f"/sign-in?key={KEY}").status_code == 401
+    assert guarded.get(f"/jobs?key={KEY}").status_code == 401
+
+
+def test_wrong_tries_are_slowed_and_the_right_key_too(guarded: FlaskClient) -> None:
+    for _ in range(FREE_TRIES):
+        assert guarded.post("/sign-in", data={"key": "wrong"}).status_code == 401
+
+    slowed = guarded.post("/sign-in", data={"key": KEY})
+
+    assert (slowed.status_code, slowed.json["error"]["code"]) == (429, "too_many_tries")
+    assert slowed.headers["Retry-After"] == "1"
+    told = guarded.get(sign_in(guarded).headers["Location"], headers=HTML)
+    assert "Wait 1 seconds" in told.text
+    elsewhere = guarded.post("/sign-in", data={"key": KEY}, environ_overrides={"REMOTE_ADDR": "10.0.0.9"})
+    assert elsewhere.status_code == 204
+
+
+def test_wait_doubles_up_to_its_limit_and_is_forgotten() -> None:
+    time = HeldTime()
+    tries = Tries(time)
+    for _ in range(FREE_TRIES):
+        assert tries.wait_seconds("a") == 0
+        tries.note_wrong("a")
+    assert tries.wait_seconds("a") == 1
+    tries.note_wrong("a")
+    assert tries.wait_seconds("a") == 2
+    for _ in range(20):
+        tries.note_wrong("a")
+    assert tries.wait_seconds("a") == LONGEST_WAIT
+    assert tries.wait_seconds("b") == 0
+
+    time.seconds += 1000
+    tries.note_wrong("a")
+
+    assert tries.wait_seconds("a") == 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "page"),
+    [
+        ("/jobs?status=failed", "/jobs?status=failed"),
+        ("", "/"),
+        ("https://evil.example/", "/"),
+        ("//evil.example/", "/"),
+        ("/\\evil.example", "/"),
+        ("jobs", "/"),
+        ("/a\nb", "/"),
+        ("/sign-out", "/"),
+        ("//[", "/"),
+        ("/" + "a" * 2000, "/"),
+    ],
+)
+def test_sign_in_leads_to_no_other_site(wanted: str, page: str) -> None:
+    assert next_page(wanted) == page
+
+
+def test_without_a_key_nobody_has_to_sign_in(client: FlaskClient) -> None:
+    assert client.get("/sign-in", headers=HTML).headers["Location"] == "/"
+    assert "Set-Cookie" not in client.post("/sign-in", data={"key": "x"}).headers
+
+
+def test_session_signed_out_opens_nothing_any_more(guarded: FlaskClient) -> None:
+    sign_in(guarded)
+    cookie = guarded.get_cookie(COOKIE)
+    assert cookie is not None
+    page = guarded.get("/", headers=HTML).text
+
+    answer = guarded.post("/sign-out", data={"csrf_token": token_of(page)}, headers=HTML | ORIGIN)
+
+    assert answer.headers["Location"] == "/sign-in"
+    guarded.set_cookie(COOKIE, cookie.value)
+    assert guarded.get("/jobs").status_code == 401
+
+
+def test_session_expires_and_is_bound_to_key_and_secret() -> None:
+    time = HeldTime()
+    sessions = Sessions(secret=b"s" * 32, api_key="k", seconds=60, now=time)
+    cookie = sessions.begin()
+    found = sessions.find(cookie)
+    assert found is not None
+
+    again = Sessions(secret=b"s" * 32, api_key="k", seconds=60, now=time).find(cookie)
+    assert again == found
+    assert Sessions(secret=b"s" * 32, api_key="other", seconds=60, now=time).find(cookie) is None
+    assert Sessions(secret=b"t" * 32, api_key="k", seconds=60, now=time).find(cookie) is None
+    time.seconds += 60
+    assert sessions.find(cookie) is None
+
+
+@pytest.mark.parametrize("change", [lambda c: c[:-1] + ("0" if c[-1] != "0" else "1"), lambda c: "A" + c[1:]])
+def test_changed_cookie_is_no_session(change: Callable[[str], str]) -> None:
+    sessions = Sessions(secret=b"s" * 32, api_key="k", seconds=60)
+
+    cookie = change(sessions.begin())
+
+    assert sessions.find(cookie) is None
+    later = re.sub(r"\.[0-9]+\.", ".99999999999.", sessions.begin())
+    assert sessions.find(later) is None
+    assert sessions.find("") is None
+    assert sessions.find("ü" * 200) is None
+
+
+# The token
+
+
+@pytest.mark.parametrize("given", [{}, {"X-CSRF-Token": "0" * 64}, {"X-CSRF-Token": "ü"}])
+def test_changing_request_without_the_token_is_403(guarded: FlaskClient, given: dict[str, str]) -> None:
+    sign_in(guarded)
+
+    for path in ("/uploads", "/jobs/job_aaaaaaaaaaaaaaaaaaaaaaaa/cancel", "/sign-out", "/nothing"):
+        answer = guarded.post(path, headers=ORIGIN | given)
+        assert (answer.status_code, answer.json["error"]["code"]) == (403, "csrf_token_invalid")
+
+
+def test_token_of_the_page_opens_as_header_and_as_field(guarded: FlaskClient) -> None:
+    sign_in(guarded)
+    page = guarded.get("/", headers=HTML).text
+    token = token_of(page)
+    assert f'<meta name="csrf-token" content="{token}">' in page
+    path = "/jobs/job_aaaaaaaaaaaaaaaaaaaaaaaa/cancel"
+
+    assert guarded.post(path, headers=ORIGIN | {"X-CSRF-Token": token}).status_code == 404
+    assert guarded.post(path, headers=ORIGIN, data={"csrf_token": token}).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/transcribe", "/jobs"])
+def test_uploaded_form_needs_its_token_before_it_is_a_job(tmp_path: Path, path: str) -> None:
+    application = make_application(tmp_path / "spool", WHISPER_API_KEY=KEY)
+    client = create_app(application).test_client()
+    sign_in(client)
+    token = token_of(client.get("/", headers=HTML).text)
+    environ = {"HTTP_ORIGIN": "http://localhost"}
+
+    refused = post_file(client, path=path, environ=environ)
+    assert (refused.status_code, refused.json["error"]["code"]) == (403, "csrf_token_invalid")
+    assert application.service.jobs == {}
+    assert list(application.service.spool.iterdir()) == []
+    accepted = post_file(client, path=path, environ=environ, csrf_token=token)
+
+    assert accepted.status_code in (200, 202)
+    [job] = application.service.jobs.values()
+    assert job.request.ignored == ()
+
+
+def test_program_with_the_key_needs_no_token(guarded: FlaskClient) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    path = "/jobs/job_aaaaaaaaaaaaaaaaaaaaaaaa/cancel"
+
+    assert guarded.post(path, headers=headers).status_code == 404
+    sign_in(guarded)
+    assert guarded.post(path, headers=headers | ORIGIN).status_code == 404
+
+
+def test_token_is_the_sessions_own(guarded: FlaskClient, build_client: Callable[..., FlaskClient]) -> None:
+    sign_in(guarded)
+    stranger = build_client(WHISPER_API_KEY=KEY)
+    sign_in(stranger)
+
+    token = token_of(stranger.get("/", headers=HTML).text)
+
+    assert guarded.post("/uploads", headers=ORIGIN | {"X-CSRF-Token": token}).status_code == 403
+
+
+def test_every_form_of_the_pages_has_the_field() -> None:
+    for template in (ROOT / "templates").glob("*.html"):
+        text = template.read_text()
+        for form in re.findall(r'<form[^>]*method="post".*?</form>', text, re.DOTALL):
+            assert "csrf_field()" in form or "sign_in.sign_in" in form, (template.name, form[:100])
+
+
+def test_every_script_that_changes_something_sends_the_token() -> None:
+    for script in (ROOT / "static").glob("*.js"):
+        text = script.read_text()
+        if re.search(r"""["'](POST|PUT|PATCH|DELETE)["']""", text):
+            assert "token()" in text, script.name
