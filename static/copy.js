@@ -1,4 +1,4 @@
-/** Copy buttons: `data-copy` holds the selector of the elements whose text is copied, a line each. */
+/** Copy buttons: `data-copy` holds the selector of the elements whose text is copied, a line each; then they say so. */
 
 /**
  * The text of an element, a form field's value included.
@@ -34,10 +34,10 @@ function enhance(button) {
   button.addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText([...document.querySelectorAll(selector)].map(textOf).join("\n"));
-      button.textContent = "Copied";
+      button.textContent = button.dataset.copied ?? "";
     } catch {
       select(target.closest("[data-text]") ?? target);
-      button.textContent = "Selected";
+      button.textContent = button.dataset.selected ?? "";
     }
     setTimeout(() => { button.textContent = label; }, 2000);
   });

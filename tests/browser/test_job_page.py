@@ -132,11 +132,11 @@ def test_without_javascript_one_looks_again(visit: VISIT, service: FakeService, 
 
 def test_list_keeps_itself_current(visit: VISIT, service: FakeService, job_id: str) -> None:
     page: Page = visit("/jobs").page
-    expect(page.get_by_role("row").nth(1)).to_contain_text("queued")
+    expect(page.get_by_role("row").nth(1)).to_contain_text("Queued")
 
     service.finish(job_id)
 
-    expect(page.get_by_role("row").nth(1)).to_contain_text("succeeded", timeout=10_000)
+    expect(page.get_by_role("row").nth(1)).to_contain_text("Succeeded", timeout=10_000)
     expect(page.get_by_role("row").nth(1)).to_contain_text("int8_float32")
 
 

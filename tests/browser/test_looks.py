@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gettext
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,18 @@ from fakes import FakeService
 from transcriber.domain.jobs import JobError, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.jobs.ids import new_job_id
+from transcriber.web.language import FOLDER
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    # Werkzeug's own server does not close a file whose reader has gone; gunicorn does.
+    pytest.mark.filterwarnings(
+        "ignore:.*unclosed file:ResourceWarning",
+        "ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning",
+    ),
+]
+
+JFK = Path(__file__).resolve().parents[1] / "data" / "jfk.flac"
 
 REQUEST = TranscriptionRequest(
     model="base", use_gpu=True, require_gpu=False, options=TranscriptionOptions(), ignored=("best_of",)
@@ -53,13 +65,26 @@ LOW_CONTRAST = """(limit) => {
 }"""
 
 
+#: What a text is filled with, and its tags.
+GAP = re.compile(r"%\(\w+\)s|%%|\{\w+\}|<[^>]+>")
+
+#: Every text of the page, seen or heard.
+SAID = """() => [...document.querySelectorAll('body *')].flatMap((element) => [
+  ...[...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data),
+  ...['aria-label', 'title', 'placeholder', 'data-label'].map((name) => element.getAttribute(name) ?? ''),
+]).map((text) => text.trim()).filter(Boolean)"""
+
+
 @pytest.fixture
 def pages(service: FakeService) -> dict[str, str]:
     """Addresses of pages that show what there is to show."""
     done = service.add_job(
         new_job_id(), REQUEST, file_name="A very long name of a recording, as phones give.m4a"
     )
+    service._kept(done.id).write_bytes(JFK.read_bytes())
     service.finish(done.id)
+    again = service.add_job(new_job_id(), REQUEST, file_name="Interview.mp3")
+    service.finish(again.id)
     waiting = service.add_job(new_job_id(), REQUEST)
     running = service.add_job(new_job_id(), REQUEST, file_name="Interview.mp3")
     service.start(running.id)
@@ -76,6 +101,7 @@ def pages(service: FakeService) -> dict[str, str]:
         "running": f"/jobs/{running.id}",
         "failed": f"/jobs/{failed.id}",
         "jobs": "/jobs",
+        "compare": f"/compare?job={done.id}&job={again.id}",
         "diagnostics": "/diagnostics",
         "error": "/nothing",
     }
@@ -109,3 +135,40 @@ def test_page_fits_and_can_be_read(
             page.screenshot(path=folder / f"{name}-{scheme}-{width}.png", full_page=True)
     if name == "error":
         visited.complaints[:] = [text for text in visited.complaints if "404" not in text]
+
+
+@pytest.mark.parametrize("language", ["de", "zh"])
+def test_finished_job_is_all_in_the_language(
+    visit: Callable[..., Any], pages: dict[str, str], tmp_path: Path, language: str
+) -> None:
+    """No text that has a translation is left in English, also where scripts write; nothing overflows."""
+    texts = catalogue(language)
+    english = {text for text, other in texts.items() if text != other}
+    phrases = {part for text in english for part in GAP.split(text) if part.strip().count(" ") > 1}
+    folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
+    visited = visit("/jobs", locale=language)
+    page: Page = visited.page
+    for name in ("transcript", "jobs", "compare"):
+        page.goto(pages[name])
+        assert page.evaluate("document.documentElement.lang") == language
+        if name == "transcript":
+            page.locator("[data-edit]").click()
+            page.locator(".editor textarea").fill("Ask.")
+            page.locator("[data-done]").click()
+            page.locator("[data-save]").click()
+            page.locator("main .badge", has_text=texts["edited"]).wait_for()
+        said = page.evaluate(SAID)
+        assert english & set(said) == set()
+        assert [phrase for phrase in phrases if phrase in " ".join(said)] == []
+        assert len(set(texts.values()) & set(said)) > 5
+        for width in (390, 1280):
+            page.set_viewport_size({"width": width, "height": 844})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            page.screenshot(path=folder / f"{name}-{language}-{width}.png", full_page=True)
+
+
+def catalogue(language: str) -> dict[str, str]:
+    """Every text of the pages, and how the language says it."""
+    known = gettext.translation("messages", FOLDER, languages=[language])._catalog  # type: ignore[attr-defined]
+    texts = {key if isinstance(key, str) else key[0]: text for key, text in known.items()}
+    return {text: other for text, other in texts.items() if text}

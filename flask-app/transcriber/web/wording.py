@@ -19,6 +19,7 @@ _SIZES = ("bytes", "kB", "MB", "GB", "TB")
 
 def init_app(app: Flask) -> None:
     """Give the templates these filters, and the version."""
+    app.add_template_filter(shown_number, "number")
     app.add_template_filter(clock)
     app.add_template_filter(duration)
     app.add_template_filter(about)
@@ -62,6 +63,11 @@ def decimal(number: str) -> str:
     return number.replace(".", ",") if current_language() in ("de", "es", "fr") else number
 
 
+def shown_number(value: float, digits: int) -> str:
+    """A number with so many decimals, as the language of the page writes it."""
+    return decimal(f"{value:.{digits}f}")
+
+
 def clock(seconds: float) -> str:
     """A time in the file: 1:02.3, and 1:00:02.3 from an hour on."""
     tenths = max(0, round(seconds * 10))
@@ -74,7 +80,7 @@ def clock(seconds: float) -> str:
 def duration(seconds: float) -> str:
     """A length of time: 0.8 s, 12 min 5 s, 2 h 3 min."""
     if round(seconds, 1) < 60:
-        return f"{seconds:.1f} s"
+        return f"{shown_number(seconds, 1)} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
@@ -94,7 +100,7 @@ def size(count: float) -> str:
     while count >= 1000 and step < len(_SIZES) - 1:
         count /= 1000
         step += 1
-    shown = f"{count:.0f}" if step == 0 or count >= 100 else decimal(f"{count:.1f}")
+    shown = f"{count:.0f}" if step == 0 or count >= 100 else shown_number(count, 1)
     return f"{shown} {_SIZES[step]}"
 
 

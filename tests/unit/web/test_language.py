@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from transcriber.web.language import COOKIE, FOLDER, LANGUAGES, _catalogue, translated
+from transcriber.web.language import COOKIE, FOLDER, LANGUAGES, _catalogue, translated, translated_number
 from transcriber.web.script_words import WORDS
 from uploading import BROWSER
 
@@ -96,6 +96,23 @@ def test_compiled_texts_are_those_of_the_source(language: str) -> None:
     assert len(texts) > 100
     assert all(texts.values())
     assert {text: translated_in(language, text) for text in texts} == texts
+
+
+@pytest.mark.parametrize(
+    ("language", "shown"),
+    [
+        ("en", ["0 tries", "1 try", "2 tries"]),
+        ("de", ["0 Versuche", "1 Versuch", "2 Versuche"]),
+        ("es", ["0 intentos", "1 intento", "2 intentos"]),
+        ("fr", ["0 essai", "1 essai", "2 essais"]),
+        ("zh", ["0 次尝试", "1 次尝试", "2 次尝试"]),
+    ],
+)
+def test_numbers_take_the_form_of_the_language(app: Flask, language: str, shown: list[str]) -> None:
+    with app.test_request_context(headers={"Accept-Language": language}):
+        counted = [translated_number("%(num)s try", "%(num)s tries", number) for number in range(3)]
+
+    assert [text % {"num": number} for number, text in enumerate(counted)] == shown
 
 
 def joined(lines: str) -> str:
