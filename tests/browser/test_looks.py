@@ -65,6 +65,10 @@ LOW_CONTRAST = """(limit) => {
 }"""
 
 
+#: Tables that are wider than their place.
+SCROLLED = """() => [...document.querySelectorAll('.scroll')]
+  .filter((one) => one.checkVisibility() && one.scrollWidth > one.clientWidth).map((one) => [one.clientWidth, one.scrollWidth])"""
+
 #: What a text is filled with, and its tags.
 GAP = re.compile(r"%\(\w+\)s|%%|\{\w+\}|<[^>]+>")
 
@@ -164,6 +168,7 @@ def test_finished_job_is_all_in_the_language(
         for width in (390, 1280):
             page.set_viewport_size({"width": width, "height": 844})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate(SCROLLED) == []
             page.screenshot(path=folder / f"{name}-{language}-{width}.png", full_page=True)
 
 

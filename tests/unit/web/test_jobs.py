@@ -206,7 +206,7 @@ def test_result_that_can_not_be_read_does_not_hide_the_list(
 def test_empty_history_is_a_page(client: FlaskClient) -> None:
     page = client.get("/jobs?status=failed", headers={"Accept": BROWSER}).text
 
-    assert "There are no failed jobs." in page
+    assert "There are no jobs with the status Failed." in page
 
 
 def test_failed_job_shows_its_error(client: FlaskClient, service: FakeService) -> None:

@@ -117,7 +117,9 @@ def answers() -> Iterator[Transcription]:
     word = Word(start=0.0, end=0.4, word=" Ask", probability=0.3)
     hard = {"avg_logprob": -2.0, "no_speech_prob": 0.9}
     segments = (
-        make_segment(end=0.5, text=" Ask " + "many different letters here " * 5 + "x" * 50, words=(word,), **hard),
+        make_segment(
+            end=0.5, text=" Ask " + "many different letters here " * 5 + "x" * 50, words=(word,), **hard
+        ),
         make_segment(id=1, start=0.2, end=4.0, text=" Thank you." * 5),
         make_segment(id=2, start=4.0, end=9.0, text=" Well.", compression_ratio=3.0),
     )
@@ -215,6 +217,8 @@ def test_other_pages(unmarked: Callable[[str], list[str]], application: FakeAppl
 
 
 def test_what_is_not_marked_is_found() -> None:
-    page = '<body><p>⟦a ⟦b⟧ <kbd>c</kbd>⟧ Hello</p><p lang="en">No</p><input placeholder="Yes"><p>GPU</p></body>'
+    page = (
+        '<body><p>⟦a ⟦b⟧ <kbd>c</kbd>⟧ Hello</p><p lang="en">No</p><input placeholder="Yes"><p>GPU</p></body>'
+    )
 
     assert Unmarked(page).found == ["Yes", "Hello"]
