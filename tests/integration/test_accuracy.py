@@ -1,13 +1,7 @@
-"""Accuracy of the engine child beside bare faster-whisper on the same weights.
-
-Normaliser: Whisper's EnglishTextNormalizer for English, its BasicTextNormalizer for the other languages;
-then digits are spelled out in both texts, since the model writes "1, 2, 3".
-"""
+"""Accuracy of the engine child beside bare faster-whisper on the same weights."""
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,45 +10,16 @@ import pytest
 from faster_whisper import WhisperModel
 from faster_whisper.audio import decode_audio
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # the package's own source has invalid escapes
-    from whisper_normalizer.basic import BasicTextNormalizer
-    from whisper_normalizer.english import EnglishTextNormalizer
-
 from engine_driver import Answer, EngineDriver, read_pcm, write_pcm
 from speech_clips import CLIPS, ENGLISH_CLIPS, JFK, OTHER_CLIPS, Clip
+from speech_errors import WITHOUT_SPACES, count_errors, normalise
 
 pytestmark = pytest.mark.model
-
-_DIGITS = "zero one two three four five six seven eight nine".split()
-_ENGLISH = EnglishTextNormalizer()
-_BASIC = BasicTextNormalizer()
-
-#: Languages written without spaces are compared by characters, and one word counts as three of them.
-_WITHOUT_SPACES = {"ja", "zh"}
-
-
-def spell_out(text: str) -> str:
-    """Numbers up to ten as words, larger ones digit by digit."""
-
-    def words(match: re.Match[str]) -> str:
-        number = match[0]
-        return " ten " if number == "10" else " " + " ".join(_DIGITS[int(digit)] for digit in number) + " "
-
-    return re.sub(r"[0-9]+", words, text)
-
-
-def normalise(text: str, language: str) -> str:
-    # Whisper's English normaliser turns words into digits, so a run of digits is taken apart first.
-    plain = _ENGLISH(re.sub(r"(?<=[0-9])[-,](?=[0-9])", " ", text)) if language == "en" else _BASIC(text)
-    spelled = " ".join(spell_out(plain).split())
-    return " ".join(spelled.replace(" ", "")) if language in _WITHOUT_SPACES else spelled
 
 
 def errors(clip: Clip, text: str) -> int:
     """Words (or characters) that are wrong, missing or too many."""
-    found = jiwer.process_words(normalise(clip.text, clip.language), normalise(text, clip.language))
-    return int(found.substitutions + found.deletions + found.insertions)
+    return count_errors(clip.text, text, clip.language).total
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +69,7 @@ def test_other_languages_are_detected_and_written_as_by_bare(
     clip: Clip, ours: dict[str, Answer], bare: dict[str, tuple[str, str]]
 ) -> None:
     language, text = bare[clip.name]
-    allowance = 3 if clip.language in _WITHOUT_SPACES else 1
+    allowance = 3 if clip.language in WITHOUT_SPACES else 1
 
     assert ours[clip.name].language == language
     assert errors(clip, ours[clip.name].text) <= errors(clip, text) + allowance

@@ -13,10 +13,11 @@ from ..domain.transcript import Segment
 from .arrays import Features
 from .cutting import DraftText, build_segments
 from .fallback import Attempt, best_of_failed, is_silence, needs_fallback
+from .log_mel import WINDOW_FRAMES
 from .prompts import max_new_tokens
 from .segments import is_too_long
 from .timestamps import Draft, parse_window
-from .whisper import FRAME_SAMPLES, WINDOW_FRAMES, Encoded, WhisperModel
+from .whisper import FRAME_SAMPLES, Encoded, WhisperModel
 from .windows import Window, rest_of
 from .words import TimedWord, TokenTimes, tidy, time_words, usual_duration
 

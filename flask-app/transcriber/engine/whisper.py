@@ -1,4 +1,4 @@
-"""The adapter of faster-whisper and CTranslate2, and the only file that names them.
+"""The adapter of faster-whisper and CTranslate2, and with log_mel.py the only file that names them.
 
 Every option is passed explicitly: the library's own defaults differ between its two paths.
 """
@@ -18,8 +18,6 @@ from pathlib import Path
 import ctranslate2
 import numpy as np
 import tokenizers
-from faster_whisper.audio import pad_or_trim
-from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens
 from faster_whisper.vad import get_vad_model
@@ -27,13 +25,13 @@ from faster_whisper.vad import get_vad_model
 from .arrays import Features, Samples
 from .fallback import Attempt, compression_ratio
 from .faults import Fault, FaultError, not_finite
+from .log_mel import choose_log_mel
 from .memory import give_back
 from .prompts import MAX_LENGTH
 from .vad import VadSession
 from .words import TokenTimes, token_times
 
-#: Frames of log-mel in a window, and their length in samples.
-WINDOW_FRAMES = 3000
+#: The length of a frame of log-mel in samples.
 FRAME_SAMPLES = 160
 
 #: The encoder halves the frames, so one step of an alignment is 20 ms.
@@ -141,9 +139,7 @@ class WhisperModel:
         self._spec = spec
         self._model = _load(spec)
         self._vocabulary = tokenizers.Tokenizer.from_file(str(spec.path / "tokenizer.json"))
-        self._extractor = FeatureExtractor(
-            feature_size=self._model.n_mels, sampling_rate=16000, hop_length=160, chunk_length=30, n_fft=400
-        )
+        self._log_mel = choose_log_mel(int(self._model.n_mels))
         self._fresh_lock = threading.Lock()
         self.compute_type: str = self._model.compute_type
         self.is_multilingual: bool = self._model.is_multilingual
@@ -206,8 +202,7 @@ class WhisperModel:
 
     def log_mel(self, samples: Samples) -> Features:
         """The features of one window, padded to 30 s as BatchedInferencePipeline does."""
-        mel = self._extractor(samples)[..., :-1]
-        return np.ascontiguousarray(pad_or_trim(mel, WINDOW_FRAMES), dtype=np.float32)
+        return self._log_mel(samples)
 
     def encode(self, features: Sequence[Features]) -> Encoded:
         """The encoder's output for these windows.
