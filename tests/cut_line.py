@@ -23,7 +23,8 @@ class CutLine:
         self._is_cut = threading.Event()
         self._is_closed = threading.Event()
         self.sent_up = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
 
     @property
     def url(self) -> str:
@@ -43,6 +44,9 @@ class CutLine:
     def close(self) -> None:
         self._is_closed.set()
         self.cut()
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept
+        for thread in self._threads:
+            thread.join(5)
         self._listener.close()
 
     def __enter__(self) -> CutLine:
@@ -66,8 +70,19 @@ class CutLine:
                 continue
             with self._lock:
                 self._open |= {near, far}
-            threading.Thread(target=self._relay, args=(near, far, self._up_rate), daemon=True).start()
-            threading.Thread(target=self._relay, args=(far, near, 0), daemon=True).start()
+            self._threads.append(threading.Thread(target=self._connect, args=(near, far), daemon=True))
+            self._threads[-1].start()
+
+    def _connect(self, near: socket.socket, far: socket.socket) -> None:
+        """Both ways, until both are over."""
+        back = threading.Thread(target=self._relay, args=(far, near, 0), daemon=True)
+        back.start()
+        self._relay(near, far, self._up_rate)
+        back.join()
+        with self._lock:
+            self._open -= {near, far}
+        near.close()
+        far.close()
 
     def _relay(self, source: socket.socket, sink: socket.socket, rate: int) -> None:
         with contextlib.suppress(OSError):

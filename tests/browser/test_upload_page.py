@@ -70,7 +70,7 @@ def test_file_goes_up_and_the_facts_come_back(visit: VISIT, service: FakeService
     assert page.evaluate("localStorage.getItem('transcriber-uploads')") == "{}"
 
 
-def test_progress_speed_and_time_left_are_shown(visit: VISIT, line: CutLine, tmp_path: Path) -> None:
+def test_progress_speed_and_time_left_are_shown(line: CutLine, visit: VISIT, tmp_path: Path) -> None:
     """On a line that takes a while; the numbers are seen as they change."""
     path = tmp_path / "long.wav"
     path.write_bytes(b"x" * 12_000_000)
@@ -148,7 +148,7 @@ def test_folder_gives_its_audio_and_says_what_it_left_out(
 
 
 def test_network_cut_in_the_middle_is_survived(
-    visit: VISIT, service: FakeService, line: CutLine, tmp_path: Path
+    line: CutLine, visit: VISIT, service: FakeService, tmp_path: Path
 ) -> None:
     path = tmp_path / "long.wav"
     path.write_bytes(bytes(range(256)) * 48_000)
@@ -172,7 +172,7 @@ def test_network_cut_in_the_middle_is_survived(
 
 
 def test_upload_goes_on_after_a_reload(
-    visit: VISIT, service: FakeService, line: CutLine, tmp_path: Path
+    line: CutLine, visit: VISIT, service: FakeService, tmp_path: Path
 ) -> None:
     path = tmp_path / "long.wav"
     path.write_bytes(bytes(range(256)) * 48_000)
@@ -193,7 +193,7 @@ def test_upload_goes_on_after_a_reload(
 
 
 def test_cancelled_upload_is_gone_from_the_service(
-    visit: VISIT, service: FakeService, line: CutLine, tmp_path: Path
+    line: CutLine, visit: VISIT, service: FakeService, tmp_path: Path
 ) -> None:
     path = tmp_path / "long.wav"
     path.write_bytes(b"x" * 12_000_000)
