@@ -254,7 +254,9 @@ def test_pool_that_did_not_grow_overrules_no_driver(kind: str, pool: list[int | 
     assert computed(report)["pool_growth_bytes"] == growth
 
 
-def test_pool_that_holds_the_output_is_evidence_where_the_driver_does_not_say_though_it_did_not_grow() -> None:
+def test_pool_that_holds_the_output_is_evidence_where_the_driver_does_not_say_though_it_did_not_grow() -> (
+    None
+):
     assert run(driver=FakeDriver(kind=None, pool=[1_000_000])).passed
 
 
