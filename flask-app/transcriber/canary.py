@@ -21,6 +21,9 @@ from .gpu.relief import is_out_of_memory
 
 logger = structlog.get_logger(__name__)
 
+#: An engine that computed right, and was too slow for the first time: a proof all the same.
+SLOW = "slow"
+
 #: How often it is looked whether a test is due, in seconds.
 TICK_SECONDS = 5.0
 
@@ -185,7 +188,7 @@ class Canary:
         return [finding.to_dict() for finding in self._newest.values()]
 
     def _keep(self, key: _Key, finding: Finding) -> None:
-        if key[0] == "cuda" and finding.outcome == PASSED:
+        if key[0] == "cuda" and finding.outcome in (PASSED, SLOW):
             self._last_proof = finding.proven_at
         self._newest[key] = finding
         self._tell.observe(key[0], finding)
@@ -248,7 +251,7 @@ class Canary:
         if is_only_slow(report) and info.pid not in self._slow:
             self._slow.add(info.pid)
             logger.warning("canary_slow", device=info.device, model=info.model, seconds=report.run_seconds)
-            return self._finding(info, begun, outcome="slow", report=report)
+            return self._finding(info, begun, outcome=SLOW, report=report)
         return self._finding(info, begun, outcome=FAILED, report=report)
 
     def _finding(

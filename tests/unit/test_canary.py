@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,22 @@ def test_engine_that_is_slow_once_is_tested_again_soon_and_kept_if_it_was_chance
     assert b.after(1) == ["passed"]
     assert b.after(10) == []
     assert b.pool.discarded == []
+
+
+def test_slow_engine_has_proven_the_gpu_all_the_same(tmp_path: Path) -> None:
+    engine = engine_of("cuda", "slow")
+    b = bench(tmp_path, engine)
+    renewed = b.clock.now() + timedelta(seconds=7)
+
+    def renew() -> None:
+        # As the engine's client does when device, numbers and words are right.
+        engine.info = replace(engine.info, proven_at=renewed)
+
+    engine.on_test = renew
+    assert b.canary.last_proof != renewed
+    assert b.after(INTERVAL) == ["slow"]
+
+    assert b.canary.last_proof == engine.info.proven_at == renewed
 
 
 def test_engine_that_is_slow_twice_in_a_row_is_ended(tmp_path: Path) -> None:
