@@ -152,6 +152,15 @@ class Relief:
             engine.model, Rung(compute_type=engine.requested_compute_type, batch_size=1), at_load=False
         )
 
+    def climb_from_test(self, engine: EngineInfo, batch_size: int) -> Climb:
+        """This engine had no room to test itself: the next step, as if it had not been loaded.
+
+        batch_size: what engines start with where nothing is known of this model.
+        """
+        kind = engine.requested_compute_type
+        held = self.rung(engine.model, Rung(compute_type=kind, batch_size=batch_size))
+        return self.climb(engine.model, replace(held, compute_type=kind), at_load=True)
+
     def _next(self, model: str, tried: Rung, at_load: bool) -> Climb:
         device = self._selected
         return next_climb(

@@ -145,6 +145,21 @@ def test_two_jobs_that_fail_in_one_engine_are_one_step() -> None:
     assert machine.relief.steps("large-v3") == (TO_INT8,)
 
 
+def test_engine_without_room_for_its_self_test_costs_the_next_ones_format_and_not_their_batch() -> None:
+    machine = Machine()
+
+    assert machine.relief.climb_from_test(machine.engine(), 8).rung == LIGHT
+    machine.relief.note_shrunk(machine.engine(), 8, 4)
+    light = machine.engine(requested_compute_type="int8_float16")
+    assert machine.relief.climb_from_test(light, 8).rung is None
+    assert machine.relief.has_left_gpu("large-v3")
+
+    machine.relief.start("large-v3", FULL, lambda rung: "engine")
+
+    assert not machine.relief.has_left_gpu("large-v3")
+    assert machine.relief.rung("large-v3", FULL) == replace(LIGHT, batch_size=4)
+
+
 def test_shrunk_batches_are_where_the_next_engine_starts() -> None:
     machine = Machine()
 
