@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 #: Of these, `hang` and `die` come to no report; `cpu` is a lie of an engine that claims the GPU.
-SELFTESTS = ("pass", "nan", "differ", "words", "cpu", "slow", "hang", "die")
+SELFTESTS = ("pass", "nan", "differ", "words", "memory", "cpu", "slow", "hang", "die")
 
 PASS_SECONDS = 0.05
 SLOW_SECONDS = 1.0
 
-_CODES = {"nan": "numbers_not_finite", "differ": "numbers_differ", "words": "words_differ"}
+_CODES = {
+    "nan": "numbers_not_finite",
+    "differ": "numbers_differ",
+    "words": "words_differ",
+    "memory": "out_of_memory",
+}
+
+_MESSAGES = {"out_of_memory": "CUDA failed with error out of memory"}
 
 
 def report_of(word: str, device: str, compute_type: str) -> dict[str, Any]:
@@ -40,6 +47,6 @@ def _step(name: str, outcome: str, code: str | None = None) -> dict[str, Any]:
         "seconds": 0.01,
         "numbers": {},
         "code": code,
-        "message": f"Told to find {code}." if code else None,
+        "message": _MESSAGES.get(code, f"Told to find {code}.") if code else None,
         "fix": "Tell it otherwise." if code else None,
     }

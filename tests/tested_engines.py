@@ -66,11 +66,16 @@ class FakePool:
 
     up: list[TestableEngine] = field(default_factory=list)
     discarded: list[tuple[TestableEngine, TranscriberError | None]] = field(default_factory=list)
+    #: How many of those are to be started again by the pool itself.
+    revived: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def engines(self) -> tuple[TestableEngine, ...]:
         return tuple(self.up)
 
-    def discard(self, engine: TestableEngine, error: TranscriberError | None = None) -> None:
+    def discard(
+        self, engine: TestableEngine, error: TranscriberError | None = None, *, revives: bool = False
+    ) -> None:
         self.up.remove(engine)
         self.discarded.append((engine, error))
+        self.revived += revives or error is not None

@@ -181,7 +181,11 @@ class Composition:
         self.engines = ChildEnginePool(
             launch=self.starts.launch, max_engines=settings.max_engines, clock=self._clock
         )
-        self.canary = self.proofs.canary(self.engines, self.starts)
+        self.canary = self.proofs.canary(
+            self.engines,
+            self.starts,
+            lambda engine: self.relief.climb_from_test(engine, settings.batch_size),
+        )
         self.decoder = SandboxedDecoder(
             max_audio_seconds=settings.max_audio_seconds, timeout_seconds=settings.decode_timeout_seconds
         )

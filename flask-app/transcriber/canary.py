@@ -17,8 +17,12 @@ from .engine.greeting import unfit
 from .engine.slots import PooledEngine
 from .engine.speed_book import SpeedBook, is_only_slow
 from .gpu.policy import reason_of_engine_failure
+from .gpu.relief import is_out_of_memory
 
 logger = structlog.get_logger(__name__)
+
+#: An engine that computed right, and was too slow for the first time: a proof all the same.
+SLOW = "slow"
 
 #: How often it is looked whether a test is due, in seconds.
 TICK_SECONDS = 5.0
@@ -35,7 +39,9 @@ class Engines(Protocol):
 
     def engines(self) -> tuple[PooledEngine, ...]: ...
 
-    def discard(self, engine: PooledEngine, error: TranscriberError | None = None) -> None: ...
+    def discard(
+        self, engine: PooledEngine, error: TranscriberError | None = None, *, revives: bool = False
+    ) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +78,19 @@ class Finding:
         }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listeners:
+    """Who is told what the canary finds.
+
+    observe: every finding, with the device of its engine. condemned: an engine is ended for this error. has_no_room:
+    a GPU's engine is about to be ended, since one window did not fit into the memory there is.
+    """
+
+    observe: Callable[[str, Finding], None]
+    condemned: Callable[[EngineInfo, TranscriberError], None]
+    has_no_room: Callable[[EngineInfo], object]
+
+
 _Key = tuple[str, str]
 
 
@@ -86,20 +105,15 @@ class Canary:
         clock: Clock,
         interval: float,
         timeout: float,
-        observe: Callable[[str, Finding], None],
-        condemned: Callable[[EngineInfo, TranscriberError], None],
+        tell: Listeners,
     ) -> None:
-        """interval: seconds between two tests of an engine; 0: only on demand. timeout: of one that says nothing.
-
-        observe: is told of every finding, with the device of its engine. condemned: an engine was ended for this error.
-        """
+        """interval: seconds between two tests of an engine; 0: only on demand. timeout: of one that says nothing."""
         self._engines = engines
         self._speeds = speeds
         self._clock = clock
         self._interval = interval
         self._timeout = timeout
-        self._observe = observe
-        self._condemned = condemned
+        self._tell = tell
         #: One test at a time.
         self._lock = threading.Lock()
         self._newest: dict[_Key, Finding] = {}
@@ -174,10 +188,10 @@ class Canary:
         return [finding.to_dict() for finding in self._newest.values()]
 
     def _keep(self, key: _Key, finding: Finding) -> None:
-        if key[0] == "cuda" and finding.outcome == PASSED:
+        if key[0] == "cuda" and finding.outcome in (PASSED, SLOW):
             self._last_proof = finding.proven_at
         self._newest[key] = finding
-        self._observe(key[0], finding)
+        self._tell.observe(key[0], finding)
 
     def _choose(self, device: str | None) -> PooledEngine | None:
         up = [engine for engine in self._engines.engines() if device in (None, engine.info.device)]
@@ -237,7 +251,7 @@ class Canary:
         if is_only_slow(report) and info.pid not in self._slow:
             self._slow.add(info.pid)
             logger.warning("canary_slow", device=info.device, model=info.model, seconds=report.run_seconds)
-            return self._finding(info, begun, outcome="slow", report=report)
+            return self._finding(info, begun, outcome=SLOW, report=report)
         return self._finding(info, begun, outcome=FAILED, report=report)
 
     def _finding(
@@ -281,7 +295,12 @@ class Canary:
             error=finding.message,
             fix=finding.fix,
         )
-        self._condemned(engine.info, error)
+        if engine.info.device == "cuda" and is_out_of_memory(error):
+            # As after a job that found no room: the next engine is lighter, and the jobs in this one go on with it.
+            self._tell.has_no_room(engine.info)
+            self._engines.discard(engine, revives=True)
+            return
+        self._tell.condemned(engine.info, error)
         self._engines.discard(engine, error)
 
 

@@ -79,7 +79,9 @@ def _health_readings(s: ServiceState) -> Iterator[Reading]:
         "transcriber_gpu_wanted", "1 when requests get the GPU unless they say otherwise.", s.is_gpu_wanted
     )
     yield reading(
-        "transcriber_gpu_proven", "1 while an engine is up that has computed on the GPU.", s.is_gpu_proven
+        "transcriber_gpu_proven",
+        "1 while the GPU's proof stands: its engine is up, or rests with nothing wrong.",
+        s.is_gpu_proven,
     )
     yield reading(
         "transcriber_gpu_proof_age_seconds",

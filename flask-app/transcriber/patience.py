@@ -12,6 +12,7 @@ from .domain.errors import (
     TranscriberError,
 )
 from .domain.jobs import Job
+from .domain.selftest import UNFIT
 from .jobs.leash import Leash
 
 #: A job fails with this many engines that died by a fault of their own: most likely its file is the cause.
@@ -66,9 +67,13 @@ class Patience:
         if self.kills > MAX_KILLS:
             raise _enough(error, f"{self.kills} engines were killed with this job in them")
 
-    def may_wait_for_engine(self, error: EngineStartError) -> bool:
-        """Whether to try to start it again; waits a while if so. Raises JobCancelledError."""
-        if self._is_awaited or error.code not in _PASSING or self._starts >= len(_ENGINE_WAITS):
+    def may_wait_for_engine(self, error: EngineStartError, *, needs_gpu: bool = False) -> bool:
+        """Whether to try to start it again; waits a while if so. Raises JobCancelledError.
+
+        needs_gpu: there is nothing but this engine. Then one that did not pass its self-test is waited for, too.
+        """
+        is_passing = error.code in _PASSING or (needs_gpu and error.code in UNFIT)
+        if self._is_awaited or not is_passing or self._starts >= len(_ENGINE_WAITS):
             return False
         self._leash.wait(_ENGINE_WAITS[self._starts])
         self._starts += 1

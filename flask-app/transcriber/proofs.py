@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from .canary import Canary, Engines, Finding
+from .canary import Canary, Engines, Finding, Listeners
 from .domain.errors import EngineStartError, TranscriberError
 from .domain.ports import Clock, EngineInfo
 from .domain.selftest import SelfTestReport
@@ -50,16 +50,15 @@ class Proofs:
         """The same launch, but for engines that do not pass."""
         return Admission(launch, self._speeds, self, self._limits.timeout).launch
 
-    def canary(self, engines: Engines, starts: Starts) -> Canary:
-        """The canary of these engines; admissions are told to it from now on."""
+    def canary(self, engines: Engines, starts: Starts, has_no_room: Callable[[EngineInfo], object]) -> Canary:
+        """The canary of these engines; admissions are told to it from now on. has_no_room: see Listeners."""
         self._canary = Canary(
             engines=engines,
             speeds=self._speeds,
             clock=self._clock,
             interval=self._limits.interval,
             timeout=self._limits.timeout,
-            observe=self._observe,
-            condemned=starts.condemn,
+            tell=Listeners(observe=self._observe, condemned=starts.condemn, has_no_room=has_no_room),
         )
         return self._canary
 

@@ -312,8 +312,10 @@ def _after(work: Work, decision: DeviceDecision, error: EngineError) -> DeviceDe
         has_enough = error.is_fault or work.patience.is_tired_of_gpu
         if not is_on_gpu or decision.require_gpu or not has_enough:
             return decision
-    elif isinstance(error, EngineStartError) and work.patience.may_wait_for_engine(error):
-        return decision
+    elif isinstance(error, EngineStartError):
+        needs_gpu = is_on_gpu and decision.require_gpu
+        if work.patience.may_wait_for_engine(error, needs_gpu=needs_gpu):
+            return decision
     if not is_on_gpu:
         raise error
     return after_engine_failure(decision, error)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from fake_ports import FakeClock
 from tested_engines import FakePool, TestableEngine, engine_of
-from transcriber.canary import Canary, Finding
+from transcriber.canary import Canary, Finding, Listeners
 from transcriber.domain.errors import (
     EngineCrashedError,
     EngineFailedError,
@@ -34,6 +35,7 @@ class Bench:
     speeds: SpeedBook
     findings: list[tuple[str, Finding]] = field(default_factory=list)
     condemned: list[tuple[EngineInfo, TranscriberError]] = field(default_factory=list)
+    without_room: list[EngineInfo] = field(default_factory=list)
 
     @property
     def outcomes(self) -> list[str]:
@@ -52,21 +54,25 @@ def bench(folder: Path, *engines: TestableEngine, interval: float = INTERVAL) ->
     speeds = SpeedBook(folder / "speeds.json", write_small)
     findings: list[tuple[str, Finding]] = []
     condemned: list[tuple[EngineInfo, TranscriberError]] = []
+    without_room: list[EngineInfo] = []
     canary = Canary(
         engines=pool,
         speeds=speeds,
         clock=clock,
         interval=interval,
         timeout=1.0,
-        observe=lambda device, finding: findings.append((device, finding)),
-        condemned=lambda info, error: condemned.append((info, error)),
+        tell=Listeners(
+            observe=lambda device, finding: findings.append((device, finding)),
+            condemned=lambda info, error: condemned.append((info, error)),
+            has_no_room=without_room.append,
+        ),
     )
     for engine in engines:
         assert engine.info.selftest is not None
         speeds.learn(engine.info, engine.info.selftest)
         canary.admitted(engine.info, engine.info.selftest)
     findings.clear()
-    return Bench(canary, pool, clock, speeds, findings, condemned)
+    return Bench(canary, pool, clock, speeds, findings, condemned, without_room)
 
 
 def test_engine_is_tested_at_the_interval_from_its_admission_on(tmp_path: Path) -> None:
@@ -124,6 +130,23 @@ def test_engine_that_is_unfit_is_ended_with_its_code_and_its_fix(
     assert (finding.code, bool(finding.message), bool(finding.fix)) == (code, True, True)
 
 
+def test_engine_without_room_on_the_gpu_makes_way_for_a_lighter_one_and_is_no_fault(tmp_path: Path) -> None:
+    b = bench(tmp_path, engine_of("cuda", "memory"))
+
+    assert b.after(INTERVAL) == ["failed"]
+    assert b.findings[0][1].code == "cuda_out_of_memory"
+    assert [info.device for info in b.without_room] == ["cuda"]
+    assert [error for _, error in b.pool.discarded] == [None]
+    assert (b.pool.revived, b.condemned) == (1, [])
+
+
+def test_cpu_engine_without_memory_is_unfit(tmp_path: Path) -> None:
+    b = bench(tmp_path, engine_of("cpu", "memory"))
+
+    assert b.after(INTERVAL) == ["failed"]
+    assert (len(b.condemned), b.without_room) == (1, [])
+
+
 def test_engine_that_is_slow_once_is_tested_again_soon_and_kept_if_it_was_chance(tmp_path: Path) -> None:
     b = bench(tmp_path, engine_of("cuda", "slow", "pass"))
 
@@ -132,6 +155,22 @@ def test_engine_that_is_slow_once_is_tested_again_soon_and_kept_if_it_was_chance
     assert b.after(1) == ["passed"]
     assert b.after(10) == []
     assert b.pool.discarded == []
+
+
+def test_slow_engine_has_proven_the_gpu_all_the_same(tmp_path: Path) -> None:
+    engine = engine_of("cuda", "slow")
+    b = bench(tmp_path, engine)
+    renewed = b.clock.now() + timedelta(seconds=7)
+
+    def renew() -> None:
+        # As the engine's client does when device, numbers and words are right.
+        engine.info = replace(engine.info, proven_at=renewed)
+
+    engine.on_test = renew
+    assert b.canary.last_proof != renewed
+    assert b.after(INTERVAL) == ["slow"]
+
+    assert b.canary.last_proof == engine.info.proven_at == renewed
 
 
 def test_engine_that_is_slow_twice_in_a_row_is_ended(tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ FIXES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+#: The codes of an engine that did not pass; the one that is started in its place may.
+UNFIT = frozenset(FIXES)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:

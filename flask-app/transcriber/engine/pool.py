@@ -98,19 +98,22 @@ class ChildEnginePool:
         with self._changed:
             return self._start_errors.get(device)
 
-    def discard(self, engine: Engine, error: TranscriberError | None = None) -> None:
+    def discard(
+        self, engine: Engine, error: TranscriberError | None = None, *, revives: bool = False
+    ) -> None:
         """End this child; the next lend starts a fresh one. Jobs of others in it end as crashed.
 
-        error: what it is unfit for. The supervisor then starts a fresh one, and until one is up this is its error.
+        error: what it is unfit for; until a fresh one is up this is its error. With it, and with `revives`, the
+        supervisor starts a fresh one.
         """
         with self._changed:
             for (device, _), slot in self._slots.items():
                 if slot.running is None or slot.running.engine is not engine:
                     continue
                 self._lose(slot, slot.running)
+                slot.revive = slot.revive or revives or error is not None
                 if error is not None:
-                    slot.error, slot.revive = error, True
-                    self._start_errors[device] = error
+                    slot.error = self._start_errors[device] = error
         self._end_dead()
 
     def ensure(self, device: str, model: str) -> None:

@@ -23,10 +23,17 @@ class SelfTestDesk:
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
         self._waiting: dict[int, queue.SimpleQueue[Message | None]] = {}
+        #: Those that the child has begun.
+        self._begun: set[int] = set()
         self._is_buried = False
 
+    @property
+    def is_testing(self) -> bool:
+        """Whether the child is testing itself for somebody who waits, and so watches it, now."""
+        return bool(self._begun)
+
     def run(self, timeout: float) -> SelfTestReport:
-        """Ask for a test and wait. timeout: seconds that the child may be silent while it has no batch in work.
+        """Ask for a test and wait. timeout: seconds until it begins, which a batch in work may put off, and of the test.
 
         Raises EngineFailedError (selftest_timeout, engine_protocol_error) and EngineCrashedError.
         """
@@ -41,13 +48,19 @@ class SelfTestDesk:
         finally:
             with self._lock:
                 del self._waiting[test_id]
+                self._begun.discard(test_id)
 
     def deliver(self, message: Message) -> bool:
         """Hand on what concerns a self-test; False for everything else."""
         if message["type"] not in ("selftest_started", "selftest_ended"):
             return False
+        test_id = message.get("test_id")
+        if not isinstance(test_id, int):
+            return True
         with self._lock:
-            inbox = self._waiting.get(message.get("test_id", 0))
+            inbox = self._waiting.get(test_id)
+            if inbox is not None and message["type"] == "selftest_started":
+                self._begun.add(test_id)
         if inbox is not None:
             inbox.put(message)
         return True
@@ -60,17 +73,20 @@ class SelfTestDesk:
                 inbox.put(None)
 
     def _await_report(self, inbox: queue.SimpleQueue[Message | None], timeout: float) -> SelfTestReport:
+        has_begun = False
         while True:
             try:
                 message = inbox.get(timeout=timeout)
             except queue.Empty:
-                if self._is_busy():
+                # A CPU's other lane may be busy all the time, and says nothing of a test that hangs.
+                if not has_begun and self._is_busy():
                     continue
                 raise _silence(timeout) from None
             if message is None:
                 raise EngineCrashedError("The engine child died while it tested itself.")
             if message["type"] == "selftest_ended":
                 return _report(message)
+            has_begun = True
 
 
 def _silence(timeout: float) -> EngineFailedError:

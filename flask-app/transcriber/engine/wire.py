@@ -28,6 +28,9 @@ from .protocol import Message
 #: What a value of the wrong shape raises while it is taken apart.
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
+#: No step of a self-test takes longer than a day.
+_LONGEST_SECONDS = 86_400.0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
@@ -80,9 +83,9 @@ def selftest_report(fields: dict[str, Any]) -> SelfTestReport:
         device=str(fields["device"]),
         compute_type=str(fields["compute_type"]),
         steps=tuple(_step(step) for step in fields["steps"]),
-        seconds=float(fields["seconds"]),
-        run_seconds=_number_or_none(fields["run_seconds"]),
-        cold_seconds=_number_or_none(fields["cold_seconds"]),
+        seconds=_seconds(fields["seconds"]),
+        run_seconds=None if fields["run_seconds"] is None else _seconds(fields["run_seconds"]),
+        cold_seconds=None if fields["cold_seconds"] is None else _seconds(fields["cold_seconds"]),
     )
 
 
@@ -240,16 +243,29 @@ def _step(fields: dict[str, Any]) -> Step:
     return Step(
         name=str(fields["name"]),
         outcome=str(fields["outcome"]),
-        seconds=float(fields["seconds"]),
-        numbers=dict(fields["numbers"]),
+        seconds=_seconds(fields["seconds"]),
+        numbers={str(name): _plain(value) for name, value in dict(fields["numbers"]).items()},
         code=_text_or_none(fields["code"]),
         message=_text_or_none(fields["message"]),
         fix=_text_or_none(fields["fix"]),
     )
 
 
-def _number_or_none(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _seconds(value: Any) -> float:
+    """A time that later ones may be held against. Raises ValueError, TypeError for what is none."""
+    seconds = float(value)
+    if not 0 <= seconds <= _LONGEST_SECONDS:
+        raise ValueError(f"{value!r} seconds")
+    return seconds
+
+
+def _plain(value: Any) -> Any:
+    """The same for JSON, which has no NaN and no infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(name): _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
 def _text_or_none(value: object) -> str | None:

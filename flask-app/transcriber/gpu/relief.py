@@ -43,7 +43,10 @@ def is_out_of_memory(error: EngineError) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Lesson:
-    """Where a model came to on a device, by which steps; rung None: off the GPU."""
+    """Where a model came to on a device, by which steps; rung None: off the GPU.
+
+    left_at_load: off it because no engine could be loaded, which the next one that is loaded disproves.
+    """
 
     device_uuid: str | None
     first: Rung
@@ -51,6 +54,7 @@ class _Lesson:
     steps: tuple[MemoryStep, ...]
     learned: float
     learned_at: datetime
+    left_at_load: bool = False
 
 
 class Relief:
@@ -83,7 +87,7 @@ class Relief:
         rung = self.rung(model, first)
         while True:
             try:
-                return start(rung)
+                started = start(rung)
             except EngineStartError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -91,6 +95,9 @@ class Relief:
                 if climb.rung is None:
                     raise
                 rung = climb.rung
+            else:
+                self._note_fit(model, rung)
+                return started
 
     def steps(self, model: str) -> tuple[MemoryStep, ...]:
         """What this model has been given up so far, and still is."""
@@ -135,7 +142,8 @@ class Relief:
             if is_old_news and lesson.steps:
                 return Climb(step=lesson.steps[-1], rung=lesson.rung)
             climb = self._next(model, tried, at_load)
-            self._learn(model, lesson, climb.step, climb.rung)
+            left_at_load = at_load and climb.rung is None
+            self._learn(model, replace(lesson, left_at_load=left_at_load), climb.step, climb.rung)
             return climb
 
     def climb_from(self, engine: EngineInfo) -> Climb:
@@ -143,6 +151,15 @@ class Relief:
         return self.climb(
             engine.model, Rung(compute_type=engine.requested_compute_type, batch_size=1), at_load=False
         )
+
+    def climb_from_test(self, engine: EngineInfo, batch_size: int) -> Climb:
+        """This engine had no room to test itself: the next step, as if it had not been loaded.
+
+        batch_size: what engines start with where nothing is known of this model.
+        """
+        kind = engine.requested_compute_type
+        held = self.rung(engine.model, Rung(compute_type=kind, batch_size=batch_size))
+        return self.climb(engine.model, replace(held, compute_type=kind), at_load=True)
 
     def _next(self, model: str, tried: Rung, at_load: bool) -> Climb:
         device = self._selected
@@ -153,6 +170,16 @@ class Relief:
             supported=device.compute_types if device else (),
             is_allowed=self._is_allowed,
         )
+
+    def _note_fit(self, model: str, rung: Rung) -> None:
+        """An engine was loaded on this rung and passed its test: jobs need not pass the GPU by any longer."""
+        with self._lock:
+            lesson = self._find(model)
+            if lesson is None or lesson.rung is not None or not lesson.left_at_load:
+                return
+            steps = tuple(step for step in lesson.steps if step.code != CPU)
+            self._lessons[model] = replace(lesson, rung=rung, steps=steps, left_at_load=False)
+        logger.info("gpu_memory_found", model=model, compute_type=rung.compute_type)
 
     def _learn(self, model: str, lesson: _Lesson, step: MemoryStep, rung: Rung | None) -> None:
         """Under the lock."""

@@ -180,6 +180,33 @@ def test_engine_that_became_slow_is_found_at_the_second_test(drifting: Drifting)
 
 
 @pytest.mark.slow
+def test_engine_without_room_for_its_self_test_comes_back_lighter_and_the_jobs_with_it(
+    serve: Serve, tmp_path: Path
+) -> None:
+    finds = tmp_path / "finds"
+    server = serve(
+        WHISPER_ENGINE_COMMAND=f"{STAND_IN} --selftest-file {finds} --selftest-on cuda",
+        **healthy_environment(tmp_path / "gpu"),
+    )
+    server.wait_for("/health/gpu")
+
+    finds.write_text("memory")
+    assert ask_selftest(server).json["code"] == "cuda_out_of_memory"
+    away = server.transcribe(SPEECH).json
+    assert (away["device"], away["fallback_reason"]["code"]) == ("cpu", "cuda_out_of_memory")
+    assert (server.get("/health/ready").json["status"], cause_of(server)) == (
+        "degraded",
+        "cuda_out_of_memory",
+    )
+
+    finds.write_text("pass")
+    server.wait_for("/health/gpu", 60)
+    again = server.transcribe(SPEECH).json
+    assert (again["gpu_used"], again["compute_type"]) == (True, "int8_float16")
+    assert [step["code"] for step in again["receipt"]["steps"]] == ["lighter_compute_type"]
+
+
+@pytest.mark.slow
 def test_cpu_engine_that_drifts_takes_no_work_until_it_is_well(serve: Serve, tmp_path: Path) -> None:
     finds = tmp_path / "finds"
     server = serve(

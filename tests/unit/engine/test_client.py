@@ -558,3 +558,34 @@ def test_child_that_dies_in_its_test_is_a_crash(start: Start, tmp_path: Path) ->
         engine.selftest(10)
     with pytest.raises(EngineCrashedError):
         engine.selftest(10)
+
+
+def test_test_that_hangs_beside_a_busy_lane_is_named_and_no_job_is_blamed(
+    start: Start, tmp_path: Path
+) -> None:
+    engine = start("--selftest-file", str(tmp_path / "word"), "--hang-at", "1", stall_timeout=0.8)
+    (tmp_path / "word").write_text("hang")
+    ended: list[Exception] = []
+    is_at_work = threading.Event()
+
+    def work() -> None:
+        try:
+            for event in engine.transcribe("j", PCM, 2 * MINUTE, OPTIONS):
+                if isinstance(event, WindowDone):
+                    # From here on the child has a batch in work, and says nothing.
+                    is_at_work.set()
+        except EngineCrashedError as error:
+            ended.append(error)
+
+    job = threading.Thread(target=work)
+    with pytest.raises(EngineFailedError) as caught:
+        job.start()
+        assert is_at_work.wait(20)
+        engine.selftest(2)
+    engine.close(0)
+    job.join(20)
+
+    assert caught.value.code == "selftest_timeout"
+    assert [(type(error), getattr(error, "is_fault", None)) for error in ended] == [
+        (EngineCrashedError, False)
+    ]

@@ -446,6 +446,20 @@ def test_engine_that_is_only_discarded_is_not_started_again_by_itself(
     assert launch.tries == 1
 
 
+def test_engine_that_is_discarded_to_be_revived_may_be_borrowed_at_once_and_comes_back_by_itself(
+    pool: ChildEnginePool, launch: Launcher, clock: HeldClock
+) -> None:
+    pool.discard(borrow(pool, "cuda"), revives=True)
+    assert pool.last_start_error("cuda") is None
+    clock.seconds += 1.1
+    pool.tend()
+    assert launch.tries == 2
+
+    pool.discard(borrow(pool, "cuda"), revives=True)
+    borrow(pool, "cuda")
+    assert launch.tries == 3
+
+
 def test_engine_that_made_room_rests_until_another_starts_or_is_lost(
     pool: ChildEnginePool, clock: HeldClock
 ) -> None:

@@ -95,7 +95,7 @@ class FakeDriver:
     """Finds the output in this kind of memory, and the pool at these sizes in turn."""
 
     kind: str | None = "device"
-    pool: list[int | None] = field(default_factory=lambda: [1000, 3000])
+    pool: list[int | None] = field(default_factory=lambda: [1_000_000, 1_002_000])
 
     def find_name(self) -> str:
         return "NVIDIA L4"
@@ -207,8 +207,8 @@ def test_first_step_that_fails_ends_the_test(name: str) -> None:
         ({"text": ""}, {}, "words_differ"),
         ({"device": "cpu"}, {}, "engine_device_mismatch"),
         ({}, {"kind": "host"}, "engine_device_mismatch"),
-        ({}, {"pool": [1000]}, "engine_device_mismatch"),
-        ({}, {"pool": [1000, 900]}, "engine_device_mismatch"),
+        ({}, {"kind": None, "pool": [1000]}, "engine_device_mismatch"),
+        ({}, {"kind": None, "pool": [1000, 900]}, "engine_device_mismatch"),
     ],
 )
 def test_each_fault_of_a_gpu_that_computes_has_its_code(
@@ -241,6 +241,23 @@ def test_what_the_driver_does_not_say_is_no_failure() -> None:
 
     assert report.passed
     assert computed(report)["memory"] is computed(report)["pool_growth_bytes"] is None
+
+
+@pytest.mark.parametrize("pool", [[1_000_000], [1_000_000, 900_000], [1000]])
+@pytest.mark.parametrize("kind", ["device", "unified"])
+def test_pool_that_did_not_grow_overrules_no_driver(kind: str, pool: list[int | None]) -> None:
+    growth = pool[-1] - pool[0]  # type: ignore[operator]
+
+    report = run(driver=FakeDriver(kind=kind, pool=pool))
+
+    assert report.passed
+    assert computed(report)["pool_growth_bytes"] == growth
+
+
+def test_pool_that_holds_the_output_is_evidence_where_the_driver_does_not_say_though_it_did_not_grow() -> (
+    None
+):
+    assert run(driver=FakeDriver(kind=None, pool=[1_000_000])).passed
 
 
 def test_pool_that_holds_nothing_is_no_evidence_either_way() -> None:

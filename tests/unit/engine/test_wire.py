@@ -11,12 +11,20 @@ from typing import Any
 import pytest
 
 import standin_start
+from standin_selftest import report_of
 from transcriber.domain.errors import EngineFailedError
 from transcriber.domain.events import Finished, FinishedWindow, Planned, Resumption, SegmentReady, WindowDone
 from transcriber.domain.options import TranscriptionOptions
 from transcriber.domain.transcript import Segment
 from transcriber.engine.client import ChildEngine
-from transcriber.engine.wire import Order, batch_sizes, engine_event, transcribe_message
+from transcriber.engine.wire import (
+    MALFORMED,
+    Order,
+    batch_sizes,
+    engine_event,
+    selftest_report,
+    transcribe_message,
+)
 
 PCM = Path("/spool/job.pcm")
 OPTIONS = TranscriptionOptions()
@@ -144,3 +152,31 @@ def test_sizes_of_batches_are_numbers_or_nothing() -> None:
     assert batch_sizes({"type": "batch_ended", "batch": 1, "sizes": [4, 2]}) == (4, 2)
     assert batch_sizes({"type": "batch_ended", "batch": 1, "sizes": "many"}) == ()
     assert batch_sizes({"type": "batch_ended", "batch": 1}) == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"run_seconds": float("nan")},
+        {"run_seconds": float("inf")},
+        {"run_seconds": -1.0},
+        {"seconds": float("inf")},
+        {"seconds": 1e300},
+        {"cold_seconds": "soon"},
+        {"steps": None},
+        {"steps": [None]},
+        {"steps": [{"name": "computed"}]},
+    ],
+)
+def test_report_without_sense_is_malformed(change: dict[str, Any]) -> None:
+    with pytest.raises(MALFORMED):
+        selftest_report(report_of("pass", "cuda", "float16") | change)
+
+
+def test_numbers_that_json_does_not_know_are_none() -> None:
+    fields = report_of("pass", "cuda", "float16")
+    fields["steps"][2]["numbers"] = {"std": float("nan"), "passes": [0.1, float("inf")], "words": "all"}
+
+    report = selftest_report(fields)
+
+    assert report.steps[2].numbers == {"std": None, "passes": [0.1, None], "words": "all"}

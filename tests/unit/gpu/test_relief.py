@@ -93,6 +93,36 @@ def test_load_that_fits_on_no_rung_is_the_error_and_is_remembered_as_off_the_gpu
     assert machine.relief.rung("large-v3", FULL) == LIGHT  # for who insists on the GPU
 
 
+def test_engine_that_fits_after_all_takes_the_jobs_back_to_the_gpu() -> None:
+    machine, is_full = Machine(), [True]
+
+    def start(rung: Rung) -> str:
+        if is_full[0]:
+            raise EngineStartError("CUDA failed with error out of memory", code="out_of_memory")
+        return "engine"
+
+    with pytest.raises(EngineStartError):
+        machine.relief.start("large-v3", FULL, start)
+    is_full[0] = False
+
+    assert machine.relief.start("large-v3", FULL, start) == "engine"
+
+    assert not machine.relief.has_left_gpu("large-v3")
+    assert machine.relief.rung("large-v3", FULL) == LIGHT
+    assert machine.relief.steps("large-v3") == (TO_INT8,)
+
+
+def test_engine_that_can_be_loaded_does_not_bring_back_a_job_that_had_no_room_at_work() -> None:
+    machine = Machine()
+    machine.climb(at_load=True)
+    machine.relief.climb("large-v3", replace(LIGHT, batch_size=1), at_load=False)
+    assert machine.relief.has_left_gpu("large-v3")
+
+    machine.relief.start("large-v3", FULL, lambda rung: "engine")
+
+    assert machine.relief.has_left_gpu("large-v3")
+
+
 def test_other_failures_climb_nothing() -> None:
     machine = Machine()
 
@@ -113,6 +143,21 @@ def test_two_jobs_that_fail_in_one_engine_are_one_step() -> None:
 
     assert first.rung == second.rung == replace(LIGHT, batch_size=1)
     assert machine.relief.steps("large-v3") == (TO_INT8,)
+
+
+def test_engine_without_room_for_its_self_test_costs_the_next_ones_format_and_not_their_batch() -> None:
+    machine = Machine()
+
+    assert machine.relief.climb_from_test(machine.engine(), 8).rung == LIGHT
+    machine.relief.note_shrunk(machine.engine(), 8, 4)
+    light = machine.engine(requested_compute_type="int8_float16")
+    assert machine.relief.climb_from_test(light, 8).rung is None
+    assert machine.relief.has_left_gpu("large-v3")
+
+    machine.relief.start("large-v3", FULL, lambda rung: "engine")
+
+    assert not machine.relief.has_left_gpu("large-v3")
+    assert machine.relief.rung("large-v3", FULL) == replace(LIGHT, batch_size=4)
 
 
 def test_shrunk_batches_are_where_the_next_engine_starts() -> None:
