@@ -310,8 +310,9 @@ def test_whole_way_by_keyboard(visit: VISIT, service: FakeService, audio: Path) 
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.type") == "file":
             break
+    expect(page.locator("input[type=file]").first).to_be_focused()
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     chooser.value.set_files(audio)
     expect(page.locator("[data-announce]")).to_have_text("speech.wav added.")
     page.get_by_label("Use the GPU").focus()

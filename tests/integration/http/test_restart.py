@@ -108,14 +108,16 @@ def test_killed_in_mid_work_and_restarted_is_the_same_text_from_the_windows_that
     server = restart()
     untouched = submit(server, long_speech)
     assert until(server, untouched, has_ended)["status"] == "succeeded"
-    job_id = submit(server, long_speech)
-    until_windows(server, job_id, 2)
-    kill_everything(server)
-    left = windows_on_disk(server, job_id)
-
-    server = restart()
-    try:
+    for _ in range(3):  # on a busy machine the job may have ended before the kill
+        job_id = submit(server, long_speech)
+        until_windows(server, job_id, 2)
+        kill_everything(server)
+        left = windows_on_disk(server, job_id)
+        server = restart()
         job = until(server, job_id, has_ended)
+        if job["attempts"] > 1:
+            break
+    try:
         transcript = server.get(f"/jobs/{job_id}/transcript.json").json
         same = segments(server, untouched)
     finally:
