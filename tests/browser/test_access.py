@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from axe import violations
 from fakes import FakeService, make_application
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.jobs.ids import new_job_id
@@ -19,7 +19,6 @@ from transcriber.jobs.ids import new_job_id
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).resolve().parents[2]
-AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 REQUEST = TranscriptionRequest(model="base", use_gpu=True, require_gpu=False, options=TranscriptionOptions())
 KEY = "a long random key"
 VISIT = Callable[..., Any]
@@ -30,13 +29,6 @@ FAST_3G = {"latency": 562.5, "downloadThroughput": 180_000, "uploadThroughput": 
 #: Compressed bytes of our own scripts and style sheets together, and requests of the first page.
 OWN_BYTES = 100_000
 FIRST_REQUESTS = 10
-
-
-def violations(page: Page) -> list[str]:
-    """What axe-core objects to: all its rules, best practices included."""
-    page.evaluate(AXE)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-    return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
 
 
 @pytest.fixture

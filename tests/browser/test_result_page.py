@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from axe import violations
 from fakes import FakeService
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.domain.transcript import Word
@@ -30,7 +31,6 @@ VISIT = Callable[..., Any]
 REQUEST = TranscriptionRequest(model="base", use_gpu=True, require_gpu=False, options=TranscriptionOptions())
 ROOT = Path(__file__).resolve().parents[2]
 JFK = ROOT / "tests" / "data" / "jfk.flac"
-AXE = (Path(__file__).parent / "vendor" / "axe-core@4.14.1" / "axe.min.js").read_text()
 
 #: The longest task that nobody feels, in milliseconds.
 LONGEST_TASK_MS = 100
@@ -96,15 +96,6 @@ def lit(page: Page, name: str) -> list[str]:
           return live.toString();
         })""",
         name,
-    )
-
-
-def violations(page: Page) -> list[Any]:
-    """What axe-core finds. Its script comes by the driver, past the page's policy."""
-    page.evaluate(AXE)
-    return page.evaluate(
-        "axe.run({resultTypes: ['violations']}).then((found) => found.violations.map((one) => "
-        "[one.id, one.nodes.map((node) => node.target.join(' '))]))"
     )
 
 

@@ -1,0 +1,16 @@
+"""axe-core on a page: what keeps people out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+_AXE = Path(__file__).parent / "browser" / "vendor" / "axe-core@4.14.1" / "axe.min.js"
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core objects to: all its rules, best practices included. Its script comes past the page's policy."""
+    page.evaluate(_AXE.read_text())
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
