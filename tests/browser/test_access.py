@@ -86,6 +86,7 @@ def test_signing_in_and_out(
     )
     page.get_by_role("button", name="Transcribe").click()
     expect(page.locator("[data-fact=device]")).to_have_text("cpu")
+    page.goto("/")  # the result's player may still be fetching, and would complain of being signed out
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_url(re.compile("/sign-in$"))
     page.goto("/")
