@@ -177,7 +177,7 @@ class Composition:
             ),
             metrics=self.metrics,
         )
-        self.starts = Starts(self.proofs.admitting(self._launch), self.default_model.name)
+        self.starts = Starts(self.proofs.admission.watching(self._launch), self.default_model.name)
         self.engines = ChildEnginePool(
             launch=self.starts.launch, max_engines=settings.max_engines, clock=self._clock
         )
@@ -363,7 +363,7 @@ class Composition:
         )
 
     def _start_engine(self, device: str, model: LocalModel, status: GpuStatus, rung: Rung) -> ChildEngine:
-        """Start a child as this rung of the ladder says."""
+        """Start a child as this rung of the ladder says, and admit it."""
         settings = self._settings
         selected = status.selected if device == "cuda" else None
         engine = ChildEngine.start(
@@ -390,7 +390,7 @@ class Composition:
             on_batch=self.metrics.observe_batches,
         )
         self.proofs.keep_reference(model, engine.reference)
-        return engine
+        return self.proofs.admission.admit(engine)
 
     def _in_thread(self, work: Callable[[], T], /) -> T:
         return self._files.submit(work).result()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .domain.errors import EngineError, EngineFailedError
+from .domain.errors import EngineError, EngineFailedError, EngineStartError
 from .domain.events import BatchShrunk, EngineEvent
 from .domain.jobs import Job
 from .domain.ports import Engine, EngineInfo, EnginePool
@@ -57,7 +57,10 @@ class Lightening:
         if has_no_room and self._relief is not None:
             self._relief.climb_from(engine.info)
         if has_no_room or error.code == "numbers_not_finite":
-            self._engines.discard(engine)
+            # Its cause is what keeps the GPU from being proven until the next one is up; that may well be fit.
+            self._engines.discard(
+                engine, EngineStartError(error.message, code=error.code, fix=error.fix), blocks=False
+            )
 
     def learn(self, engine: EngineInfo, event: EngineEvent) -> None:
         """The engine put fewer windows together, since more did not fit."""

@@ -25,6 +25,7 @@ from .domain.jobs import Job
 from .domain.options import TranscriptionRequest
 from .domain.ports import Clock, DecodedAudio, EngineInfo, EnginePool, MediaDecoder
 from .domain.transcript import Notice, Requested, Timings, Transcription
+from .gpu import causes
 from .gpu.facts import GpuStatus
 from .gpu.policy import DeviceDecision, after_engine_failure, decide, find_proven
 from .gpu.receipts import Verdict
@@ -218,7 +219,7 @@ class Transcriber:
             hearing.seen = self._devices.witness(engine.info)
             if hearing.is_lie:
                 logger.error("engine_device_mismatch", job_id=job.id, claimed=engine.info.device)
-                self._engines.discard(engine)
+                self._engines.discard(engine, _lie(engine.info), blocks=False)
         return hearing
 
     @contextmanager
@@ -319,6 +320,13 @@ def _after(work: Work, decision: DeviceDecision, error: EngineError) -> DeviceDe
     if not is_on_gpu:
         raise error
     return after_engine_failure(decision, error)
+
+
+def _lie(engine: EngineInfo) -> EngineStartError:
+    """What is wrong with an engine whose windows belie it."""
+    code = "engine_device_mismatch"
+    message = f"The engine claimed {engine.device}, and its windows ran elsewhere."
+    return EngineStartError(message, code=code, fix=causes.CAUSES[code].fix)
 
 
 def _ignored(request: TranscriptionRequest) -> tuple[Notice, ...]:

@@ -12,7 +12,7 @@ import pytest
 from fake_gpu import make_status
 from fake_ports import FakeEngine, FakeEnginePool
 from job_bench import Bench, make_job
-from transcriber.domain.errors import EngineFailedError, GpuRequiredError
+from transcriber.domain.errors import EngineFailedError, EngineStartError, GpuRequiredError
 from transcriber.domain.events import BatchShrunk, EngineEvent
 from transcriber.domain.ports import Engine, EngineInfo
 from transcriber.domain.transcript import Corroboration, MemoryStep
@@ -91,7 +91,7 @@ class Ladder:
     def running(self) -> tuple[EngineInfo, ...]:
         return ()
 
-    def discard(self, engine: Engine) -> None:
+    def discard(self, engine: Engine, error: object = None, *, blocks: bool = True) -> None:
         self.discarded.append(engine)
         self._up = None
 
@@ -192,6 +192,8 @@ def test_numbers_that_are_none_end_the_engine_and_the_job_goes_to_the_cpu(bench:
     assert (answer.gpu_used, answer.device) == (False, "cpu")
     assert answer.fallback_reason is not None and answer.fallback_reason.code == "numbers_not_finite"
     assert pool.discarded == [engine]
+    [error_of_gpu] = pool.discarded_for
+    assert isinstance(error_of_gpu, EngineStartError) and error_of_gpu.code == "numbers_not_finite"
 
 
 @pytest.mark.parametrize("verdict", ["agrees", "disagrees", "not_available"])
