@@ -230,6 +230,7 @@ class Composition:
             clock=self._clock,
             canary=self.canary,
             monitor=self.monitor,
+            relief=self.relief,
             session_secret=self._in_thread(lambda: kept_secret(settings.data_dir / "session.key")),
         )
         return Application(

@@ -10,7 +10,6 @@ from .domain.events import BatchShrunk, EngineEvent
 from .domain.jobs import Job
 from .domain.ports import Engine, EngineInfo, EnginePool
 from .engine.catalogue import canonical_name
-from .gpu import causes
 from .gpu.ladder import LIGHTER
 from .gpu.policy import DeviceDecision
 from .gpu.relief import Relief, is_out_of_memory
@@ -87,8 +86,8 @@ class Lightening:
         model = canonical_name(job.request.model)
         if self._relief is None or decision.device != "cuda" or decision.require_gpu:
             return decision
-        if not self._relief.has_left_gpu(model):
+        reason = self._relief.why_left(model)
+        if reason is None:
             return decision
         self.note_steps(job, journal, decision)
-        reason = causes.reason("cuda_out_of_memory", f"{model} did not fit a while ago")
         return DeviceDecision(device="cpu", fallback_reason=reason)
