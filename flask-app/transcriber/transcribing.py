@@ -30,6 +30,7 @@ from .gpu.facts import GpuStatus
 from .gpu.policy import DeviceDecision, after_engine_failure, decide, find_proven
 from .gpu.receipts import Verdict
 from .gpu.relief import Relief
+from .gpu.shares import share_of
 from .gpu.witness import Witness, see_nothing
 from .hearing import Hearing
 from .jobs.durable import storage_errors
@@ -200,7 +201,7 @@ class Transcriber:
         job, journal = work.job, work.journal
         with self._lightening.lend(decision.device, job.request.model) as engine:
             self._devices.expect()
-            journal.begin_run(engine.info.device)
+            journal.begin_run(share_of(engine.info, self._devices.witness(engine.info)))
             self._lightening.note_steps(job, journal, decision)
             hearing = Hearing(journal, engine.info, decision, self._clock)
             work.watcher.began(engine.info.device, journal.state)

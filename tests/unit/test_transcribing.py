@@ -188,9 +188,28 @@ def test_job_finished_on_another_device_than_it_began_is_mixed(bench: Bench) -> 
 
     assert (answer.device, answer.gpu_used) == ("mixed", False)
     assert (answer.receipt.windows_gpu, answer.receipt.windows_cpu) == (1, 2)
+    assert (answer.compute_type, answer.receipt.device_uuid) == ("mixed", "GPU-1")
+    assert [(e.compute_type, e.windows) for e in answer.receipt.engines] == [
+        ("float16", 1),
+        ("int8_float32", 2),
+    ]
     assert answer.fallback_reason is not None
     assert answer.fallback_reason.code == "mixed_devices"
     assert pool.discarded == [], "an engine that took over is no liar"
+
+
+def test_service_that_died_before_the_result_was_kept_tells_who_did_the_work_and_not_who_finished(
+    bench: Bench,
+) -> None:
+    bench.run(both())
+    again = both()
+
+    answer = bench.run(again, status=gpu_status(NO_DRIVER))
+
+    assert (again.lent, again.engines["cpu"].done) == (["cpu"], [])
+    assert (answer.gpu_used, answer.device, answer.compute_type) == (True, "cuda", "float16")
+    assert (answer.receipt.device_uuid, answer.receipt.claimed_device) == ("GPU-1", "cuda")
+    assert answer.fallback_reason is None
 
 
 def test_gpu_engines_killed_again_and_again_hand_over_to_the_cpu(bench: Bench) -> None:
