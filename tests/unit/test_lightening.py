@@ -111,7 +111,8 @@ def test_a_lighter_type_goes_on_where_memory_ran_out_and_the_answer_is_the_gpus(
     assert answer.receipt.steps == (TO_INT8,)
     assert (answer.receipt.windows_gpu, answer.receipt.windows_total) == (4, 4)
     told = [(engine.compute_type, engine.windows_gpu) for engine in answer.receipt.engines]
-    assert told == [("float16", 2), ("int8_float16", 2)]
+    # The second window was told and not yet known to be whole, so it is done again.
+    assert told == [("float16", 1), ("int8_float16", 3)]
     assert [segment.id for segment in answer.segments] == [0, 1, 2, 3]
     assert "gpu_memory_steps" in [notice.code for notice in answer.warnings]
     assert len(ladder.discarded) == 1

@@ -473,12 +473,20 @@ class EngineCrashedError(EngineError):
     fix = "Try again; if it happens with this file only, the file is the cause. See the log for the child's last words."
     #: It died by a fault of its own; else somebody or the kernel killed it, or we ended it.
     is_fault: bool = False
+    #: We ended it, for a reason that is none of this job's: it drifted, had no room, made way, or lied.
+    is_ours: bool = False
 
     def __init__(
-        self, message: str | None = None, *, is_fault: bool = False, code: str | None = None
+        self,
+        message: str | None = None,
+        *,
+        is_fault: bool = False,
+        is_ours: bool = False,
+        code: str | None = None,
     ) -> None:
         super().__init__(message, code=code)
         self.is_fault = is_fault
+        self.is_ours = is_ours
 
 
 class EngineFailedError(EngineError):
