@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .snapshot import UNVERIFIED, Snapshot
 
@@ -47,6 +47,7 @@ _GONE: dict[str, str] = {
     "ctranslate2": "Nothing can be transcribed until it is installed.",
     "gpu_uuid": "Work goes to the CPU, or is refused where the GPU is required.",
 }
+_UNREAD = "Nothing by itself: the driver answers, and only its version can be read now or not any more, as in a container."
 _NEW: dict[str, str] = {
     "gpu_uuid": "A GPU can be used that was not there before.",
     "models": "It can be asked for by name.",
@@ -64,7 +65,16 @@ def diff(last: Snapshot, now: Snapshot) -> tuple[Change, ...]:
             changes += _changes_of_models(before["models"], after["models"])
         elif before[name] != after[name]:
             changes.append(_change(name, name, before[name], after[name]))
-    return tuple(changes)
+    return tuple(
+        _unread(change) if change.name == "driver" and now.cuda is not None else change for change in changes
+    )
+
+
+def _unread(change: Change) -> Change:
+    """The driver answers, so where its version has come or gone, only that can be read now, or not any more."""
+    if change.before is not None and change.after is not None:
+        return change
+    return replace(change, effect=_UNREAD)
 
 
 def _changes_of_models(before: dict[str, str], after: dict[str, str]) -> list[Change]:

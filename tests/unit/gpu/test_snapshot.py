@@ -124,7 +124,10 @@ def test_first_verification_of_a_model_is_no_change() -> None:
 @pytest.mark.parametrize(
     ("name", "before", "after", "words"),
     [
-        ("driver", "570", None, "can't be used"),
+        ("cuda", "12.8", None, "can't be used"),
+        # The driver answers, as its own version of CUDA shows.
+        ("driver", "570", None, "only its version"),
+        ("driver", None, "570", "only its version"),
         ("gpu_uuid", "GPU-1", None, "Work goes to the CPU"),
         ("gpu_uuid", None, "GPU-1", "can be used that was not there"),
         ("gpu_uuid", "GPU-1", "GPU-2", "another card or another MIG slice"),
@@ -137,6 +140,14 @@ def test_coming_and_going_have_effects_of_their_own(
     changes = diff(replace(BASE, **{name: before}), replace(BASE, **{name: after}))
 
     assert words in changes[0].effect
+
+
+def test_driver_that_is_gone_takes_the_gpu_with_it() -> None:
+    gone = replace(BASE, driver=None, cuda=None)
+
+    assert {change.name: change.effect for change in diff(BASE, gone)} == dict.fromkeys(
+        ("driver", "cuda"), "The GPU can't be used until the driver is back."
+    )
 
 
 def test_store_gives_back_the_last_and_keeps_only_the_newest(tmp_path: Path) -> None:
