@@ -39,6 +39,9 @@ EFFECTS: dict[str, str] = {
     "kernel": "The driver's module must fit it: if the GPU is gone, reinstall the driver (DKMS) and reboot.",
 }
 
+#: Facts that come and go with the GPU, whose own line says what that does.
+_OF_THE_GPU = ("gpu_name", "compute_capability", "kernels", "compute_type")
+
 #: What it means that a fact has come or gone.
 _GONE: dict[str, str] = {
     "driver": "The GPU can't be used until the driver is back.",
@@ -46,11 +49,13 @@ _GONE: dict[str, str] = {
     "cublas": "The GPU can't be used until libcublas.so.12 is back.",
     "ctranslate2": "Nothing can be transcribed until it is installed.",
     "gpu_uuid": "Work goes to the CPU, or is refused where the GPU is required.",
+    **dict.fromkeys(_OF_THE_GPU, "It is not known while no GPU can be used."),
 }
 _UNREAD = "Nothing by itself: the driver answers, and only its version can be read now or not any more, as in a container."
 _NEW: dict[str, str] = {
     "gpu_uuid": "A GPU can be used that was not there before.",
     "models": "It can be asked for by name.",
+    **dict.fromkeys(_OF_THE_GPU, "It came with the GPU."),
 }
 
 
@@ -66,12 +71,13 @@ def diff(last: Snapshot, now: Snapshot) -> tuple[Change, ...]:
         elif before[name] != after[name]:
             changes.append(_change(name, name, before[name], after[name]))
     return tuple(
-        _unread(change) if change.name == "driver" and now.cuda is not None else change for change in changes
+        _unread(change) if change.name == "driver" and now.gpu_uuid is not None else change
+        for change in changes
     )
 
 
 def _unread(change: Change) -> Change:
-    """The driver answers, so where its version has come or gone, only that can be read now, or not any more."""
+    """The GPU is there, so where its version has come or gone, only that can be read now, or not any more."""
     if change.before is not None and change.after is not None:
         return change
     return replace(change, effect=_UNREAD)

@@ -64,7 +64,8 @@ def merged(receipt: Receipt, shares: Sequence[EngineShare], nvml: Corroboration 
     """
     if not shares:
         return replace(receipt, nvml=nvml)
-    on_gpu = [share for share in shares if share.windows_gpu] or list(shares)
+    # An engine that has a GPU, and none of whose windows ran there, lends the answer no GPU.
+    on_gpu = [share for share in shares if share.windows_gpu]
     last = shares[-1]
     return replace(
         receipt,
@@ -105,4 +106,4 @@ def _one_known(values: Iterable[str | None]) -> str | None:
 
 
 def _equal(values: Sequence[T]) -> T | None:
-    return values[0] if all(value == values[0] for value in values) else None
+    return values[0] if values and all(value == values[0] for value in values) else None

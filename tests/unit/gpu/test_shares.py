@@ -86,6 +86,14 @@ def test_nvmls_word_is_kept_for_the_one_engine_that_it_speaks_of() -> None:
     assert receipt_of(CPU, did(CPU, cpu=3)).nvml is None
 
 
+def test_windows_on_the_cpu_have_no_gpu_whatever_their_engine_claimed() -> None:
+    receipt = receipt_of(L4, did(L4, cpu=3))
+
+    assert (receipt.claimed_device, receipt.compute_type) == ("cuda", "float16")
+    assert (receipt.device_name, receipt.device_uuid, receipt.partition) == (None, None, None)
+    assert (receipt.kernels, receipt.is_jit) == (None, None)
+
+
 def test_job_without_a_window_has_the_facts_of_its_engine() -> None:
     receipt = receipt_of(L4)
 
