@@ -15,8 +15,8 @@ from .domain.events import (
     WindowDone,
 )
 from .domain.ports import Clock, EngineInfo
-from .domain.transcript import Receipt, Segment
-from .gpu.ladder import shrink_step
+from .domain.transcript import MemoryStep, Receipt, Segment
+from .gpu.ladder import CPU, shrink_step
 from .gpu.policy import DeviceDecision
 from .gpu.receipts import NO_DEVICE, Evidence, Verdict, is_cuda, verdict
 from .gpu.shares import divide, merged
@@ -79,10 +79,16 @@ class Hearing:
             kernels=self.seen.kernels,
             is_jit=self.seen.is_jit,
             libraries=self.seen.libraries,
-            steps=tuple(state.steps),
+            steps=self._steps,
         )
         is_on_gpu = {index: is_cuda(device) for index, device in self._all.by_window.items()}
         return merged(plain, divide(state.engines, state.window_runs, is_on_gpu), self.seen.nvml)
+
+    @property
+    def _steps(self) -> tuple[MemoryStep, ...]:
+        """What was given up. The GPU itself was not, where no window ran on the CPU: it fitted after all."""
+        is_on_cpu = any(not is_cuda(device) for device in self._all.by_window.values())
+        return tuple(step for step in self._journal.state.steps if is_on_cpu or step.code != CPU)
 
     @property
     def judged(self) -> Verdict:

@@ -66,6 +66,11 @@ class Lightening:
         if isinstance(event, BatchShrunk) and engine.device == "cuda" and self._relief is not None:
             self._relief.note_shrunk(engine, event.before, event.after)
 
+    def note_done(self, engine: EngineInfo) -> None:
+        """This engine did a job to its end."""
+        if engine.device == "cuda" and self._relief is not None:
+            self._relief.note_job(engine)
+
     def note_steps(self, job: Job, journal: Journal, decision: DeviceDecision) -> None:
         """Keep for the receipt what the model was given up so far to fit into the GPU's memory."""
         if self._relief is None or decision.device != "cuda":

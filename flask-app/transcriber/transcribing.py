@@ -221,6 +221,8 @@ class Transcriber:
             if hearing.is_lie:
                 logger.error("engine_device_mismatch", job_id=job.id, claimed=engine.info.device)
                 self._engines.discard(engine, _lie(engine.info), blocks=False)
+            else:
+                self._lightening.note_done(engine.info)
         return hearing
 
     @contextmanager

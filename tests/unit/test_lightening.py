@@ -160,6 +160,11 @@ def test_who_requires_the_gpu_is_refused_only_after_the_lightest_type_has_failed
 
     assert ladder.lent == ["float16", "int8_float16", "int8_float16"]
     assert (answer.gpu_used, answer.compute_type) == (True, "int8_float16")
+    # It fitted after all: the answer does not speak of the CPU, and others follow.
+    assert answer.receipt.steps == (TO_INT8,)
+    (bench.folder / "journal").unlink()
+    assert ladder.run().gpu_used
+    assert ladder.lent[3:] == ["int8_float16"]
 
 
 def test_smaller_batches_cost_nothing_but_are_told(bench: Bench) -> None:

@@ -190,11 +190,21 @@ class Relief:
             is_allowed=self._is_allowed,
         )
 
-    def _note_fit(self, model: str, rung: Rung) -> None:
-        """An engine was loaded on this rung and passed its test: jobs need not pass the GPU by any longer."""
+    def note_job(self, engine: EngineInfo) -> None:
+        """A job that insisted on the GPU was done by this engine: others need not pass the GPU by any longer."""
+        rung = Rung(compute_type=engine.requested_compute_type, batch_size=1)
+        with self._lock:
+            lesson = self._find(engine.model)
+            if lesson is None or lesson.rung is not None or engine.started_at < lesson.learned_at:
+                return
+            rung = replace(rung, batch_size=_lightest(lesson).batch_size)
+        self._note_fit(engine.model, rung, at_work=True)
+
+    def _note_fit(self, model: str, rung: Rung, *, at_work: bool = False) -> None:
+        """An engine fits on this rung: it was loaded and passed its test, or it did a job."""
         with self._lock:
             lesson = self._find(model)
-            if lesson is None or lesson.rung is not None or not lesson.left_at_load:
+            if lesson is None or lesson.rung is not None or not (lesson.left_at_load or at_work):
                 return
             steps = tuple(step for step in lesson.steps if step.code != CPU)
             self._lessons[model] = replace(lesson, rung=rung, steps=steps, left_at_load=False)
