@@ -6,11 +6,17 @@ Own memory, own process: one subscriber at a time, and a wrong record would end 
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-_NAMES = ("libcupti.so.12", "libcupti.so")
+_NAMES = ("libcupti.so.12", "libcupti.so.13", "libcupti.so")
+
+#: Where the packages nvidia-cuda-cupti-cu12 and nvidia-cuda-cupti put it, and the toolkit.
+_PLACES = ("nvidia/cuda_cupti/lib", "nvidia/cu13/lib")
+_TOOLKIT = ("/usr/local/cuda/extras/CUPTI/lib64", "/usr/local/cuda/lib64")
 _CONCURRENT_KERNEL, _BUFFER_BYTES, _ALIGNMENT = 10, 4 * 1024 * 1024, 8
 
 _Requested = ctypes.CFUNCTYPE(
@@ -31,12 +37,14 @@ class Counter:
 
 
 def find_cupti() -> Any | None:
-    """CUPTI as the dynamic linker finds it; it comes with the toolkit or the package nvidia-cuda-cupti-cu12."""
+    """CUPTI as the dynamic linker finds it, or from a package or the toolkit. 12 before 13: either counts, by the driver."""
+    folders = ["", *(str(Path(root, place)) for root in sys.path for place in _PLACES), *_TOOLKIT]
     for name in _NAMES:
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
+        for folder in folders:
+            try:
+                return ctypes.CDLL(str(Path(folder, name)) if folder else name)
+            except OSError:
+                continue
     return None
 
 

@@ -89,6 +89,7 @@ _AT_START = (
         "This CTranslate2 package was not compiled with CUDA support",
         "ctranslate2_without_cuda",
     ),
+    ("start-invalid-device", "cuda_error", "CUDA failed with error invalid device ordinal", "cuda_invalid_device"),
     ("start-kernel-image", "cuda_error", "CUDA failed with error no kernel image is available for execution on the device", "cuda_no_kernel_image"),
     ("start-nan", "numbers_not_finite", "The device computed numbers that are not finite (encoder).", "numbers_not_finite"),
 )  # fmt: skip
@@ -123,6 +124,9 @@ def _engine_rows() -> Iterator[FailureRow]:
     yield _engine_row("work-nan", "numbers_not_finite", "--nan-at 0 --faults-on cuda")
     reports = "--error-at 0 --error-code numbers_not_finite --faults-on cuda"
     yield _engine_row("work-reports-nan", "numbers_not_finite", reports)
+    failed = "cuBLAS failed with status CUBLAS_STATUS_EXECUTION_FAILED"
+    words = f"--error-at 0 --error-code cuda_error --error-message '{failed}' --faults-on cuda"
+    yield _engine_row("work-cublas-status", "cublas_failed", words)
     yield _engine_row("work-on-cpu", "engine_device_mismatch", "--windows-on cpu")
     yield _engine_row("work-partly-on-cpu", "mixed_devices", "--windows-on cuda,cpu")
     yield _engine_row("work-untold", "no_gpu_evidence", "--untold 1")

@@ -188,6 +188,7 @@ class FakeEnginePool:
     start_error: TranscriberError | None = None
     lent: list[str] = field(default_factory=list)
     discarded: list[Engine] = field(default_factory=list)
+    discarded_for: list[TranscriberError | None] = field(default_factory=list)
     up: tuple[EngineInfo, ...] = ()
 
     @contextmanager
@@ -201,8 +202,9 @@ class FakeEnginePool:
     def running(self) -> tuple[EngineInfo, ...]:
         return self.up
 
-    def discard(self, engine: Engine) -> None:
+    def discard(self, engine: Engine, error: TranscriberError | None = None, *, blocks: bool = True) -> None:
         self.discarded.append(engine)
+        self.discarded_for.append(error)
 
     def close(self) -> None: ...
 

@@ -83,10 +83,17 @@ def cosine(some: np.ndarray, others: np.ndarray) -> float:
     return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b) or 1.0))
 
 
+def distance(some: np.ndarray, others: np.ndarray) -> float:
+    """The self-test's measure: the length of the difference, by that of the others."""
+    return float(np.linalg.norm(some - others) / (np.linalg.norm(others) or 1.0))
+
+
 class Bench:
     """Starts the processes of the proof with the environment that an engine would get."""
 
-    def __init__(self, status: GpuStatus, model: Path, folder: Path) -> None:
+    def __init__(self, status: GpuStatus, model: Path, folder: Path, repeats: int = 5) -> None:
+        """repeats: timings are the median of so many passes."""
+        self._repeats = repeats
         self.status = status
         self.model = model
         self._folder = folder
@@ -99,7 +106,13 @@ class Bench:
 
     def ask(self, step: str, device: str, compute_type: str, *, numbers: str = "", **variables: str) -> Facts:
         """One step of gpu_proof_child. A variable that is empty is unset. Raises ProofError."""
-        order = {"model": str(self.model), "device": device, "compute_type": compute_type, "numbers": numbers}
+        order = {
+            "model": str(self.model),
+            "device": device,
+            "compute_type": compute_type,
+            "numbers": numbers,
+            "repeats": self._repeats,
+        }
         command = [sys.executable, str(CHILD), step, json.dumps(order)]
         environ = {name: value for name, value in self.environ(variables).items() if value}
         done = subprocess.run(command, capture_output=True, env=environ, timeout=600, check=False)
@@ -126,7 +139,7 @@ def find_gpu() -> GpuStatus:
 def find_model() -> Path | None:
     """The folder that the variable names, if it has a model."""
     named = os.environ.get(VARIABLE)
-    return Path(named) if named and (Path(named) / "model.bin").is_file() else None
+    return Path(named).resolve() if named and (Path(named) / "model.bin").is_file() else None
 
 
 def why_not(status: GpuStatus, model: Path | None) -> str | None:

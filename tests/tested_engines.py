@@ -74,8 +74,13 @@ class FakePool:
         return tuple(self.up)
 
     def discard(
-        self, engine: TestableEngine, error: TranscriberError | None = None, *, revives: bool = False
+        self,
+        engine: TestableEngine,
+        error: TranscriberError | None = None,
+        *,
+        blocks: bool = True,
+        revives: bool = False,
     ) -> None:
         self.up.remove(engine)
         self.discarded.append((engine, error))
-        self.revived += revives or error is not None
+        self.revived += revives or (error is not None and blocks)

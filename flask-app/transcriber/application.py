@@ -17,6 +17,7 @@ from .diagnostics import Diagnostics
 from .domain.errors import DecoderUnavailableError, EngineError, TranscriberError
 from .domain.ports import Clock, EngineInfo
 from .domain.transcript import FallbackReason
+from .engine.catalogue import canonical_name
 from .engine.pool import ChildEnginePool
 from .gauges import ServiceState
 from .gpu.facts import GpuStatus
@@ -24,6 +25,7 @@ from .gpu.hardware import find_hardware
 from .gpu.monitor import GpuMonitor
 from .gpu.policy import GpuSituation, gpu_health, readiness, reason_of_engine_failure
 from .gpu.probing import GpuProbe
+from .gpu.relief import Relief
 from .gpu_watch import GpuWatch
 from .jobs.retention import Retention
 from .media.decoder import SandboxedDecoder
@@ -74,6 +76,7 @@ class Parts:
     clock: Clock
     canary: Canary
     monitor: GpuMonitor
+    relief: Relief
     #: What browser sessions are signed with.
     session_secret: bytes = b""
 
@@ -173,6 +176,7 @@ class Application:
             wants_gpu=self.settings.default_use_gpu,
             failure=self._gpu_failure(),
             at_rest=self._parts.engines.at_rest("cuda"),
+            left=self._parts.relief.why_left(canonical_name(self.default_model)),
         )
 
     def engines(self) -> tuple[EngineInfo, ...]:

@@ -110,7 +110,7 @@ def examine(environ: Mapping[str, str]) -> Diagnostics:
     """Diagnostics of this installation without starting or locking anything. Raises ConfigError."""
     settings = config.load(environ)
     configure_logging("error")
-    composition = Composition(settings, environ)
+    composition = Composition(settings, environ, only_looks=True)
     situation = GpuSituation(
         policy=settings.gpu_policy, status=composition.probe.status(), wants_gpu=settings.default_use_gpu
     )
@@ -136,9 +136,19 @@ def models_dir(home: Path) -> Path:
 
 
 class Composition:
-    """The parts of one installation, each made once. `home`: where its models and caches are, if not with its data."""
+    """The parts of one installation, each made once.
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str], home: Path | None = None) -> None:
+    home: where its models and caches are, if not with its data. only_looks: models are hashed anew, and nothing is kept.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        home: Path | None = None,
+        *,
+        only_looks: bool = False,
+    ) -> None:
         self._settings = settings
         self._home = home or settings.data_dir
         self._environ = dict(environ)
@@ -154,6 +164,8 @@ class Composition:
             hub_cache(environ),
             in_thread=self._in_thread,
         )
+        if only_looks:
+            self.models.remember_nothing()
         self.default_model = DefaultModel(
             self.models.path_name or settings.model,
             self.models,
@@ -177,7 +189,7 @@ class Composition:
             ),
             metrics=self.metrics,
         )
-        self.starts = Starts(self.proofs.admitting(self._launch), self.default_model.name)
+        self.starts = Starts(self.proofs.admission.watching(self._launch), self.default_model.name)
         self.engines = ChildEnginePool(
             launch=self.starts.launch, max_engines=settings.max_engines, clock=self._clock
         )
@@ -230,6 +242,7 @@ class Composition:
             clock=self._clock,
             canary=self.canary,
             monitor=self.monitor,
+            relief=self.relief,
             session_secret=self._in_thread(lambda: kept_secret(settings.data_dir / "session.key")),
         )
         return Application(
@@ -271,12 +284,12 @@ class Composition:
     def find_fault(self, situation: GpuSituation) -> FallbackReason | None:
         """Why this service takes no work."""
         starts = find_fault(situation, self.starts.error, self.default_model.name)
-        return starts or self.default_model.fault(verifies=True)
+        return starts or self.default_model.fault()
 
     def find_faults_at_rest(self) -> tuple[FallbackReason, ...]:
         """Why a service of this installation would take no work; changes nothing to find out."""
         folder = find_folder_fault(self._settings.data_dir, "WHISPER_DATA_DIR")
-        found = (self.default_model.fault(verifies=False), reason_of(folder) if folder else None)
+        found = (self.default_model.fault(), reason_of(folder) if folder else None)
         return tuple(fault for fault in found if fault is not None)
 
     def diagnose(
@@ -363,7 +376,7 @@ class Composition:
         )
 
     def _start_engine(self, device: str, model: LocalModel, status: GpuStatus, rung: Rung) -> ChildEngine:
-        """Start a child as this rung of the ladder says."""
+        """Start a child as this rung of the ladder says, and admit it."""
         settings = self._settings
         selected = status.selected if device == "cuda" else None
         engine = ChildEngine.start(
@@ -390,7 +403,7 @@ class Composition:
             on_batch=self.metrics.observe_batches,
         )
         self.proofs.keep_reference(model, engine.reference)
-        return engine
+        return self.proofs.admission.admit(engine)
 
     def _in_thread(self, work: Callable[[], T], /) -> T:
         return self._files.submit(work).result()

@@ -40,7 +40,12 @@ class Engines(Protocol):
     def engines(self) -> tuple[PooledEngine, ...]: ...
 
     def discard(
-        self, engine: PooledEngine, error: TranscriberError | None = None, *, revives: bool = False
+        self,
+        engine: PooledEngine,
+        error: TranscriberError | None = None,
+        *,
+        blocks: bool = True,
+        revives: bool = False,
     ) -> None: ...
 
 
@@ -82,11 +87,12 @@ class Finding:
 class Listeners:
     """Who is told what the canary finds.
 
-    observe: every finding, with the device of its engine. condemned: an engine is ended for this error. has_no_room:
-    a GPU's engine is about to be ended, since one window did not fit into the memory there is.
+    observe: every finding, with the device of its engine, and whether it is the word on that device from now on.
+    condemned: an engine is ended for this error. has_no_room: a GPU's engine is about to be ended, since one window
+    did not fit into the memory there is.
     """
 
-    observe: Callable[[str, Finding], None]
+    observe: Callable[[str, Finding, bool], None]
     condemned: Callable[[EngineInfo, TranscriberError], None]
     has_no_room: Callable[[EngineInfo], object]
 
@@ -107,7 +113,10 @@ class Canary:
         timeout: float,
         tell: Listeners,
     ) -> None:
-        """interval: seconds between two tests of an engine; 0: only on demand. timeout: of one that says nothing."""
+        """interval: seconds between two tests of an engine; 0: only on demand, and after one that was only slow.
+
+        timeout: of one that says nothing.
+        """
         self._engines = engines
         self._speeds = speeds
         self._clock = clock
@@ -123,9 +132,7 @@ class Canary:
 
     def watch(self, closing: threading.Event) -> None:
         """Thread: test what is due, until the service closes."""
-        if not self._interval:
-            return
-        while not closing.wait(min(TICK_SECONDS, self._interval)):
+        while not closing.wait(min(TICK_SECONDS, self._interval or TICK_SECONDS)):
             self.round()
 
     def round(self) -> None:
@@ -176,7 +183,9 @@ class Canary:
             message=reason.message,
             fix=reason.fix,
         )
-        self._keep((device, model), finding)
+        # An engine of another model serves on this device, and its tests go on; this one's name came from a request.
+        is_served = any(engine.info.device == device for engine in self._engines.engines())
+        self._keep((device, model), finding, stands=not is_served)
 
     @property
     def last_proof(self) -> datetime | None:
@@ -187,11 +196,11 @@ class Canary:
         """The newest finding of each device and model, plain."""
         return [finding.to_dict() for finding in self._newest.values()]
 
-    def _keep(self, key: _Key, finding: Finding) -> None:
+    def _keep(self, key: _Key, finding: Finding, *, stands: bool = True) -> None:
         if key[0] == "cuda" and finding.outcome in (PASSED, SLOW):
             self._last_proof = finding.proven_at
         self._newest[key] = finding
-        self._tell.observe(key[0], finding)
+        self._tell.observe(key[0], finding, stands)
 
     def _choose(self, device: str | None) -> PooledEngine | None:
         up = [engine for engine in self._engines.engines() if device in (None, engine.info.device)]
@@ -213,6 +222,8 @@ class Canary:
 
     def _is_due(self, info: EngineInfo) -> bool:
         """By the time since the newest test, or since the admission."""
+        if not self._interval and info.pid not in self._slow:
+            return False
         newest = self._newest.get(_key(info))
         is_of_it = newest is not None and newest.engine_pid == info.pid
         if newest is not None and is_of_it:
@@ -298,7 +309,7 @@ class Canary:
         if engine.info.device == "cuda" and is_out_of_memory(error):
             # As after a job that found no room: the next engine is lighter, and the jobs in this one go on with it.
             self._tell.has_no_room(engine.info)
-            self._engines.discard(engine, revives=True)
+            self._engines.discard(engine, error, blocks=False, revives=True)
             return
         self._tell.condemned(engine.info, error)
         self._engines.discard(engine, error)

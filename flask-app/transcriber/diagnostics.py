@@ -126,8 +126,11 @@ def verdict(sources: Sources) -> str:
     gpu = sources.gpu
     if sources.problems:
         return f"This server takes no work: {_continued(sources.problems[0].message)}"
-    if gpu.proven is not None and gpu.policy != "off":
-        return _verdict_on_gpu(gpu.proven, sources.now)
+    if gpu.proven is not None and gpu.policy != "off" and (gpu.left is None or gpu.policy == "required"):
+        trouble = (
+            f" But the default model had too little memory there: {gpu.left.message}" if gpu.left else ""
+        )
+        return _verdict_on_gpu(gpu.proven, sources.now) + trouble
     on_cpu = f"This server transcribes on the CPU ({_cpu_compute_type(sources)})"
     if gpu.policy == "off":
         return f"{on_cpu}: the GPU policy is off."
@@ -170,6 +173,8 @@ def _problems(sources: Sources) -> list[FallbackReason]:
         fit, device = _fit(sources), gpu.status.selected
         advice = budget.advise_for(fit, device) if fit and device and gpu.status.usable else None
         found += [causes.reason("gpu_memory_short", advice)] if advice else []
+    if gpu.policy != "off" and gpu.left is not None:
+        found.append(gpu.left)
     return list({reason.code: reason for reason in found}.values())
 
 

@@ -15,10 +15,11 @@ from .domain.events import (
     WindowDone,
 )
 from .domain.ports import Clock, EngineInfo
-from .domain.transcript import Receipt, Segment
-from .gpu.ladder import shrink_step
+from .domain.transcript import MemoryStep, Receipt, Segment
+from .gpu.ladder import CPU, shrink_step
 from .gpu.policy import DeviceDecision
-from .gpu.receipts import NO_DEVICE, Evidence, Verdict, verdict
+from .gpu.receipts import NO_DEVICE, Evidence, Verdict, is_cuda, verdict
+from .gpu.shares import divide, merged
 from .gpu.witness import EngineFacts
 from .jobs.journal import Journal
 
@@ -34,8 +35,7 @@ class Hearing:
         self._begun = clock.monotonic()
         self._own = Evidence()
         self._all = Evidence()
-        self._earlier = tuple(journal.state.windows)
-        for window in self._earlier:
+        for window in journal.state.windows:
             self._all.add(WindowDone(index=window.index, device=window.device))
         self._all.begin_attempt(keeps_windows=True)
         self._window: WindowDone | None = None
@@ -70,27 +70,30 @@ class Hearing:
     @property
     def receipt(self) -> Receipt:
         """The evidence of the whole job, beside its plan and the engine that finished it."""
+        state = self._journal.state
         self._all.planned = self._planned
-        return replace(
+        plain = replace(
             self._all.receipt(self.info),
-            attempts=self._journal.state.runs,
+            attempts=state.runs,
             partition=self.seen.partition,
             kernels=self.seen.kernels,
             is_jit=self.seen.is_jit,
             libraries=self.seen.libraries,
-            nvml=self.seen.nvml,
-            steps=tuple(self._journal.state.steps),
+            steps=self._steps,
         )
+        is_on_gpu = {index: is_cuda(device) for index, device in self._all.by_window.items()}
+        return merged(plain, divide(state.engines, state.window_runs, is_on_gpu), self.seen.nvml)
+
+    @property
+    def _steps(self) -> tuple[MemoryStep, ...]:
+        """What was given up. The GPU itself was not, where no window ran on the CPU: it fitted after all."""
+        is_on_cpu = any(not is_cuda(device) for device in self._all.by_window.values())
+        return tuple(step for step in self._journal.state.steps if is_on_cpu or step.code != CPU)
 
     @property
     def judged(self) -> Verdict:
         """Where the job ran, by its evidence."""
-        receipt = self.receipt
-        if self._earlier and not self._own.devices:
-            # This engine had nothing left to do; what it claims of itself says nothing about the windows.
-            told = [window.device for window in self._earlier if window.device != NO_DEVICE]
-            receipt = replace(receipt, claimed_device=told[-1] if told else self.info.device)
-        return verdict(receipt, self._decision)
+        return verdict(self.receipt, self._decision)
 
     @property
     def is_lie(self) -> bool:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .domain.errors import EngineError, EngineFailedError
+from .domain.errors import EngineError, EngineFailedError, EngineStartError
 from .domain.events import BatchShrunk, EngineEvent
 from .domain.jobs import Job
 from .domain.ports import Engine, EngineInfo, EnginePool
 from .engine.catalogue import canonical_name
-from .gpu import causes
 from .gpu.ladder import LIGHTER
 from .gpu.policy import DeviceDecision
 from .gpu.relief import Relief, is_out_of_memory
@@ -57,12 +56,20 @@ class Lightening:
         if has_no_room and self._relief is not None:
             self._relief.climb_from(engine.info)
         if has_no_room or error.code == "numbers_not_finite":
-            self._engines.discard(engine)
+            # Its cause is what keeps the GPU from being proven until the next one is up; that may well be fit.
+            self._engines.discard(
+                engine, EngineStartError(error.message, code=error.code, fix=error.fix), blocks=False
+            )
 
     def learn(self, engine: EngineInfo, event: EngineEvent) -> None:
         """The engine put fewer windows together, since more did not fit."""
         if isinstance(event, BatchShrunk) and engine.device == "cuda" and self._relief is not None:
             self._relief.note_shrunk(engine, event.before, event.after)
+
+    def note_done(self, engine: EngineInfo) -> None:
+        """This engine did a job to its end."""
+        if engine.device == "cuda" and self._relief is not None:
+            self._relief.note_job(engine)
 
     def note_steps(self, job: Job, journal: Journal, decision: DeviceDecision) -> None:
         """Keep for the receipt what the model was given up so far to fit into the GPU's memory."""
@@ -84,8 +91,8 @@ class Lightening:
         model = canonical_name(job.request.model)
         if self._relief is None or decision.device != "cuda" or decision.require_gpu:
             return decision
-        if not self._relief.has_left_gpu(model):
+        reason = self._relief.why_left(model)
+        if reason is None:
             return decision
         self.note_steps(job, journal, decision)
-        reason = causes.reason("cuda_out_of_memory", f"{model} did not fit a while ago")
         return DeviceDecision(device="cpu", fallback_reason=reason)

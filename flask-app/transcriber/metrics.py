@@ -130,13 +130,20 @@ class Metrics:
         self._request_seconds.labels(method, route).observe(seconds)
 
     def set_canary(
-        self, outcome: str, seconds: float, age_seconds: float = 0.0, *, device: str = "cuda"
+        self,
+        outcome: str,
+        seconds: float,
+        age_seconds: float = 0.0,
+        *,
+        device: str = "cuda",
+        stands: bool = True,
     ) -> None:
         """The self-test of this device's engine ended `age_seconds` ago.
 
-        'passed' is the one good outcome. 'skipped' (nothing to test) is counted, and leaves the last word standing.
+        'passed' is the one good outcome, 'failed' the one bad. 'skipped' (nothing to test), 'slow' (the next one decides)
+        and what does not stand are counted, and leave the last word as it was.
         """
-        self._canary.set(outcome, seconds, age_seconds, device)
+        self._canary.set(outcome, seconds, age_seconds, device, stands)
 
     def _observe_fallback(self, t: Transcription) -> None:
         if t.fallback_reason is not None:
@@ -287,12 +294,12 @@ class Canary(Collector):
         #: By device: whether it passed, its seconds, and when (by the monotonic clock).
         self._newest: dict[str, tuple[bool, float, float]] = {}
 
-    def set(self, outcome: str, seconds: float, age_seconds: float, device: str) -> None:
+    def set(self, outcome: str, seconds: float, age_seconds: float, device: str, stands: bool) -> None:
         """The newest self-test of this device."""
         ended = self._clock.monotonic() - age_seconds
         with self._lock:
             self._runs[device, outcome] += 1
-            if outcome != "skipped":
+            if stands and outcome in ("passed", "failed"):
                 self._newest[device] = (outcome == "passed", seconds, ended)
 
     def collect(self) -> Iterator[Metric]:

@@ -18,7 +18,7 @@ from .jobs.leash import Leash
 #: A job fails with this many engines that died by a fault of their own: most likely its file is the cause.
 MAX_FAULTS = 2
 
-#: And with this many that were killed from outside.
+#: And with this many that were killed from outside, or hung while other jobs were in them, too.
 MAX_KILLS = 10
 
 #: Kills after which the job leaves the GPU, where it may.
@@ -42,21 +42,31 @@ class Patience:
         self.faults = job.engine_faults
         self.kills = job.engine_kills
         self._kills_before = job.engine_kills
+        #: In this attempt: engines that we ended under it, and those that hung with it and others in them.
+        self._ended = 0
+        self._hung = 0
         self._starts = 0
         self._decodings = 0
 
     @property
     def is_suspect(self) -> bool:
-        """An engine died of itself with this job in it, so it may be the cause."""
-        return self.faults > 0
+        """An engine died of itself, or hung, with this job in it, so it may be the cause."""
+        return self.faults > 0 or self._hung > 0
 
     @property
     def is_tired_of_gpu(self) -> bool:
-        """Engines were killed so often in this attempt that another device should have a try."""
-        return self.kills - self._kills_before >= KILLS_ON_GPU
+        """Engines were killed or ended so often in this attempt that another device should have a try."""
+        return self._hung > 0 or self.kills - self._kills_before + self._ended >= KILLS_ON_GPU
 
     def engine_died(self, error: EngineCrashedError) -> None:
-        """Count it. Raises EngineCrashedError when it was one too many."""
+        """Count it. Raises EngineCrashedError when it was one too many.
+
+        Engines that we ended are counted for the way off the GPU only: the job did nothing, and its time limit is its end.
+        """
+        if error.is_ours:
+            self._ended += 1
+            return
+        self._hung += error.code == "engine_stalled" and not error.is_fault
         if error.is_fault:
             self.faults += 1
         else:

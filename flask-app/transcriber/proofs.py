@@ -16,7 +16,6 @@ from .domain.selftest import SelfTestReport
 from .engine.admission import Admission
 from .engine.models import LocalModel
 from .engine.reference_book import ReferenceBook
-from .engine.slots import Launch
 from .engine.speed_book import SpeedBook, Write
 from .metrics import Metrics
 from .serving import Starts
@@ -45,10 +44,7 @@ class Proofs:
         self._limits = limits
         self._metrics = metrics
         self._canary: Canary | None = None
-
-    def admitting(self, launch: Launch) -> Launch:
-        """The same launch, but for engines that do not pass."""
-        return Admission(launch, self._speeds, self, self._limits.timeout).launch
+        self.admission = Admission(self._speeds, self, limits.timeout)
 
     def canary(self, engines: Engines, starts: Starts, has_no_room: Callable[[EngineInfo], object]) -> Canary:
         """The canary of these engines; admissions are told to it from now on. has_no_room: see Listeners."""
@@ -81,5 +77,5 @@ class Proofs:
         except TranscriberError as error:
             logger.warning("selftest_reference_not_kept", model=model.name, error=error.message)
 
-    def _observe(self, device: str, finding: Finding) -> None:
-        self._metrics.set_canary(finding.outcome, finding.seconds, device=device)
+    def _observe(self, device: str, finding: Finding, stands: bool) -> None:
+        self._metrics.set_canary(finding.outcome, finding.seconds, device=device, stands=stands)

@@ -70,14 +70,14 @@ class DefaultModel:
         self._model_path = model_path
         self._may_download = may_download
 
-    def fault(self, *, verifies: bool) -> FallbackReason | None:
+    def fault(self) -> FallbackReason | None:
         """Why it can't be used. It is looked for as for a request, but never fetched.
 
-        `verifies`: a model that is there is checked, too; that hashes a changed file, once, and remembers it.
+        A model that is there is checked, too: files that the finder does not remember are hashed.
         """
         source = self._source()
         is_folder = self._model_path is None or self._model_path.is_dir()
-        if is_folder and (source == "package" or (source is not None and not verifies)):
+        if is_folder and source == "package":
             return None
         if is_folder and source is None and self._may_download and find_model(self.name) is not None:
             return None

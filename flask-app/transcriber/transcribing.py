@@ -25,10 +25,12 @@ from .domain.jobs import Job
 from .domain.options import TranscriptionRequest
 from .domain.ports import Clock, DecodedAudio, EngineInfo, EnginePool, MediaDecoder
 from .domain.transcript import Notice, Requested, Timings, Transcription
+from .gpu import causes
 from .gpu.facts import GpuStatus
 from .gpu.policy import DeviceDecision, after_engine_failure, decide, find_proven
 from .gpu.receipts import Verdict
 from .gpu.relief import Relief
+from .gpu.shares import share_of
 from .gpu.witness import Witness, see_nothing
 from .hearing import Hearing
 from .jobs.durable import storage_errors
@@ -199,7 +201,7 @@ class Transcriber:
         job, journal = work.job, work.journal
         with self._lightening.lend(decision.device, job.request.model) as engine:
             self._devices.expect()
-            journal.begin_run(engine.info.device)
+            journal.begin_run(share_of(engine.info, self._devices.witness(engine.info)))
             self._lightening.note_steps(job, journal, decision)
             hearing = Hearing(journal, engine.info, decision, self._clock)
             work.watcher.began(engine.info.device, journal.state)
@@ -218,7 +220,9 @@ class Transcriber:
             hearing.seen = self._devices.witness(engine.info)
             if hearing.is_lie:
                 logger.error("engine_device_mismatch", job_id=job.id, claimed=engine.info.device)
-                self._engines.discard(engine)
+                self._engines.discard(engine, _lie(engine.info), blocks=False)
+            else:
+                self._lightening.note_done(engine.info)
         return hearing
 
     @contextmanager
@@ -319,6 +323,13 @@ def _after(work: Work, decision: DeviceDecision, error: EngineError) -> DeviceDe
     if not is_on_gpu:
         raise error
     return after_engine_failure(decision, error)
+
+
+def _lie(engine: EngineInfo) -> EngineStartError:
+    """What is wrong with an engine whose windows belie it."""
+    code = "engine_device_mismatch"
+    message = f"The engine claimed {engine.device}, and its windows ran elsewhere."
+    return EngineStartError(message, code=code, fix=causes.CAUSES[code].fix)
 
 
 def _ignored(request: TranscriptionRequest) -> tuple[Notice, ...]:

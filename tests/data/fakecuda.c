@@ -71,13 +71,36 @@ R cuDeviceGetAttribute(int *v, int which, int d) {
 }
 R cuDeviceTotalMem_v2(size_t *b, int d) { *b = (size_t)envi("FAKE_MEMORY_MB", 8192) << 20; return 0; }
 R cuDeviceGetPCIBusId(char *id, int length, int d) { snprintf(id, length, "0000:%02x:00.0", d + 1); return 0; }
+
+// What an engine's evidence asks: its context, its memory pool, whose memory an address is, and what is free.
+//   FAKE_POOL_MB=<0>       in use in the pool, now and at most     FAKE_POINTER=<0>   kind of memory of any address;
+//                                                                                     0: not known, as of a host's
+static size_t space[512];
+R cuDevicePrimaryCtxRetain(void **c, int d) { *c = space; return 0; }
+R cuCtxSetCurrent(void *c) { return 0; }
+R cuDeviceGetDefaultMemPool(void **pool, int d) { *pool = space; return 0; }
+R cuMemPoolGetAttribute(void *pool, int which, void *value) {
+    *(unsigned long long *)value = (unsigned long long)envi("FAKE_POOL_MB", 0) << 20;
+    return which >= 5 && which <= 8 ? 0 : 1;
+}
+R cuMemPoolSetAttribute(void *pool, int which, void *value) { return which == 6 || which == 8 ? 0 : 1; }
+R cuPointerGetAttribute(void *value, int which, unsigned long long address) {
+    int kind = envi("FAKE_POINTER", 0);
+    if (!kind || (which != 2 && which != 9)) return 1;
+    *(int *)value = which == 2 ? kind : 0;
+    return 0;
+}
+R cuMemGetInfo_v2(size_t *free, size_t *total) {
+    *total = (size_t)envi("FAKE_MEMORY_MB", 8192) << 20;
+    *free = *total / 2;
+    return 0;
+}
 R cuGetErrorString(R r, const char **s) { *s = "fake"; return 0; }
 R cuGetErrorName(R r, const char **s) { *s = "FAKE"; return 0; }
 
 static R generic(void) { int i = envi("FAKE_CUINIT", 0); return i ? i : envi("FAKE_CT2", 0); }
 
 // The undocumented tables that CUDA's static runtime asks for when it starts.
-static size_t space[512];
 static R get_space(void **p, size_t *n) { *p = space; *n = 512; return generic(); }
 static R get_bytes(void **p, size_t *n) { *p = space; *n = 14; return generic(); }
 static R get_context(void **c, int d) { *c = space; return generic(); }

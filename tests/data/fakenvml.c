@@ -8,6 +8,7 @@
 //   FAKE_NVML_PROGRAM=<text>   name of each process             FAKE_NVML_MIG_MODE=<0|1> FAKE_NVML_COMPUTE_MODE=<0>
 //   FAKE_NVML_VIRTUAL=<0>      virtualization mode              FAKE_NVML_HANG=1         nvmlInit_v2 never returns
 //   FAKE_NVML_ABORT=1          nvmlInit_v2 aborts the process
+//   FAKE_NVML_FILE=<path>      a file of lines NAME=number, read at each question; it beats the environment
 //
 // A UUID that begins with MIG- is a slice: asked for its mode, energy or virtualization it answers 3, not
 // supported, as the real one does; those are its card's.
@@ -18,7 +19,23 @@
 typedef int R;
 typedef struct { int is_mig; } Device;
 static Device card = {0}, slice = {1};
-static int envi(const char *n, int d) { const char *e = getenv(n); return e && *e ? atoi(e) : d; }
+static int in_file(const char *n, int *v) {
+    const char *path = getenv("FAKE_NVML_FILE");
+    FILE *f = path ? fopen(path, "r") : NULL;
+    char line[256];
+    int found = 0;
+    size_t length = strlen(n);
+    while (f && fgets(line, sizeof line, f))
+        if (!strncmp(line, n, length) && line[length] == '=') { *v = atoi(line + length + 1); found = 1; }
+    if (f) fclose(f);
+    return found;
+}
+static int envi(const char *n, int d) {
+    int v;
+    if (in_file(n, &v)) return v;
+    const char *e = getenv(n);
+    return e && *e ? atoi(e) : d;
+}
 
 R nvmlInit_v2(void) {
     fprintf(stdout, "NVML is talkative\n");

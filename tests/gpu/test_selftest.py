@@ -8,22 +8,19 @@ from typing import Any
 
 import pytest
 
-from server import ROOT, Server
-from transcriber.gpu.hardware import find_hardware
+from gpu_proof import Bench
+from server import Server
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not find_hardware().present, reason="this machine has no NVIDIA GPU"),
-]
-
-MODELS = ROOT / "data" / "models"
+pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(scope="module", params=["float16", "float32", "int8_float16"])
-def tested(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A server that has to have the GPU, with base in this number format; and the answers to two self-tests."""
+def tested(
+    request: pytest.FixtureRequest, bench: Bench, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """A server that has to have the GPU, with the model in this number format; and the answers to two self-tests."""
     env = {
-        "WHISPER_MODEL_PATH": str(MODELS),
+        "WHISPER_MODEL_PATH": str(bench.model),
         "WHISPER_GPU_POLICY": "required",
         "WHISPER_GPU_COMPUTE_TYPE": request.param,
         "WHISPER_SELFTEST_INTERVAL_SECONDS": "0",
@@ -70,8 +67,8 @@ def test_first_pass_is_timed_by_itself(tested: Any) -> None:
     assert numbers_of(canary, 3)["baseline_seconds"] == admission["run_seconds"]
 
 
-def test_cpu_engine_has_none_of_the_evidence(tmp_path: Path) -> None:
-    env = {"WHISPER_MODEL_PATH": str(MODELS), "WHISPER_DEVICE": "cpu"}
+def test_cpu_engine_has_none_of_the_evidence(bench: Bench, tmp_path: Path) -> None:
+    env = {"WHISPER_MODEL_PATH": str(bench.model), "WHISPER_DEVICE": "cpu"}
     with Server(tmp_path / "data", env=env) as server:
         server.wait_for("/health/ready", 300)
         finding = server.request("POST", "/diagnostics/selftest").json

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from transcriber.engine.packaged import place
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -66,3 +68,32 @@ def test_data_folder_that_can_t_be_made_is_a_problem(tmp_path: Path, models: Pat
 
     assert (status, [problem["code"] for problem in facts["problems"]]) == (1, ["data_dir_not_writable"])
     assert "WHISPER_DATA_DIR" in facts["problems"][0]["fix"]
+
+
+def test_default_model_that_was_damaged_on_the_disk_is_a_problem_whatever_was_remembered(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "data"
+    folder = home / "models" / "tiny.en"
+    place(["tiny.en"], home / "models")
+    settings = {"WHISPER_DATA_DIR": str(home), "WHISPER_MODEL": "tiny.en"}
+    before = sorted(path.stat().st_mtime_ns for path in (home / "models").iterdir())
+    assert doctor(**settings)[0] == 0
+
+    # A bit turns; size and time stay, as on a disk that fails.
+    weights = folder / "model.bin"
+    state = weights.stat()
+    weights.chmod(0o644)
+    with weights.open("r+b") as file:
+        file.seek(1000)
+        byte = file.read(1)[0]
+        file.seek(1000)
+        file.write(bytes([byte ^ 1]))
+    os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns))
+    status, facts = doctor(**settings)
+
+    [problem] = facts["problems"]
+    assert (status, facts["status"], problem["code"]) == (1, "failed", "model_damaged")
+    assert "model.bin" in problem["message"]
+    assert f"rm -r {folder}" in problem["fix"]
+    assert sorted(path.stat().st_mtime_ns for path in (home / "models").iterdir()) == before

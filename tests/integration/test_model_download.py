@@ -127,7 +127,7 @@ def test_other_weights_from_the_hub_are_refused(hub: Hub, tmp_path: Path) -> Non
         ModelFinder(None, tmp_path / "models", True, tmp_path / "hub", known=known).find("small")
 
     assert caught.value.code == "model_damaged"
-    assert f"Remove {tmp_path}/hub/models--Pinned--whisper-small," in caught.value.fix
+    assert f"rm -r {tmp_path}/hub/models--Pinned--whisper-small'" in caught.value.fix
 
 
 def test_hub_without_the_model_is_a_clear_error(hub: Hub, tmp_path: Path) -> None:

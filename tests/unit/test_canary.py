@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fake_ports import FakeClock
-from tested_engines import FakePool, TestableEngine, engine_of
+from tested_engines import FakePool, TestableEngine, engine_of, report
 from transcriber.canary import Canary, Finding, Listeners
 from transcriber.domain.errors import (
     EngineCrashedError,
@@ -34,6 +34,8 @@ class Bench:
     clock: FakeClock
     speeds: SpeedBook
     findings: list[tuple[str, Finding]] = field(default_factory=list)
+    #: Which of them are the word on their device from then on.
+    stands: list[bool] = field(default_factory=list)
     condemned: list[tuple[EngineInfo, TranscriberError]] = field(default_factory=list)
     without_room: list[EngineInfo] = field(default_factory=list)
 
@@ -53,6 +55,7 @@ def bench(folder: Path, *engines: TestableEngine, interval: float = INTERVAL) ->
     clock, pool = FakeClock(), FakePool(list(engines))
     speeds = SpeedBook(folder / "speeds.json", write_small)
     findings: list[tuple[str, Finding]] = []
+    told: list[bool] = []
     condemned: list[tuple[EngineInfo, TranscriberError]] = []
     without_room: list[EngineInfo] = []
     canary = Canary(
@@ -62,7 +65,7 @@ def bench(folder: Path, *engines: TestableEngine, interval: float = INTERVAL) ->
         interval=interval,
         timeout=1.0,
         tell=Listeners(
-            observe=lambda device, finding: findings.append((device, finding)),
+            observe=lambda device, finding, stands: findings.append((device, finding)) or told.append(stands),
             condemned=lambda info, error: condemned.append((info, error)),
             has_no_room=without_room.append,
         ),
@@ -72,7 +75,8 @@ def bench(folder: Path, *engines: TestableEngine, interval: float = INTERVAL) ->
         speeds.learn(engine.info, engine.info.selftest)
         canary.admitted(engine.info, engine.info.selftest)
     findings.clear()
-    return Bench(canary, pool, clock, speeds, findings, condemned, without_room)
+    told.clear()
+    return Bench(canary, pool, clock, speeds, findings, told, condemned, without_room)
 
 
 def test_engine_is_tested_at_the_interval_from_its_admission_on(tmp_path: Path) -> None:
@@ -136,7 +140,8 @@ def test_engine_without_room_on_the_gpu_makes_way_for_a_lighter_one_and_is_no_fa
     assert b.after(INTERVAL) == ["failed"]
     assert b.findings[0][1].code == "cuda_out_of_memory"
     assert [info.device for info in b.without_room] == ["cuda"]
-    assert [error for _, error in b.pool.discarded] == [None]
+    [(_, error)] = b.pool.discarded
+    assert error is not None and error.code == "cuda_out_of_memory"
     assert (b.pool.revived, b.condemned) == (1, [])
 
 
@@ -269,10 +274,23 @@ def test_start_that_failed_shows_its_steps(tmp_path: Path) -> None:
     assert b.findings[0][0] == "cuda"
 
 
-def test_without_an_interval_the_thread_has_nothing_to_do(tmp_path: Path) -> None:
-    engine = engine_of()
+def test_without_an_interval_nothing_is_tested_but_what_was_slow_when_it_was_asked(tmp_path: Path) -> None:
+    engine = engine_of("cuda", "slow", "pass")
     b = bench(tmp_path, engine, interval=0)
 
-    b.canary.watch(threading.Event())
+    assert b.after(10 * INTERVAL) == []
+    assert b.canary.test_now().outcome == "slow"
+    assert b.after(10) == ["passed"]
+    assert b.after(10 * INTERVAL) == []
 
-    assert engine.tests == 0
+
+def test_model_that_is_refused_beside_one_that_serves_is_not_the_word_on_the_gpu(tmp_path: Path) -> None:
+    b = bench(tmp_path, engine_of())
+    error = EngineStartError("Numbers.", code="numbers_differ", fix="Mend it.")
+    error.selftest = report("differ")
+
+    b.canary.refused("cuda", "large-v3", error)
+    b.pool.up.clear()
+    b.canary.refused("cuda", "base", error)
+
+    assert (b.outcomes, b.stands) == (["failed", "failed"], [False, True])

@@ -12,7 +12,7 @@ import pytest
 from fake_gpu import make_status
 from fake_ports import FakeEngine, FakeEnginePool
 from job_bench import Bench, make_job
-from transcriber.domain.errors import EngineFailedError, GpuRequiredError
+from transcriber.domain.errors import EngineFailedError, EngineStartError, GpuRequiredError
 from transcriber.domain.events import BatchShrunk, EngineEvent
 from transcriber.domain.ports import Engine, EngineInfo
 from transcriber.domain.transcript import Corroboration, MemoryStep
@@ -91,7 +91,7 @@ class Ladder:
     def running(self) -> tuple[EngineInfo, ...]:
         return ()
 
-    def discard(self, engine: Engine) -> None:
+    def discard(self, engine: Engine, error: object = None, *, blocks: bool = True) -> None:
         self.discarded.append(engine)
         self._up = None
 
@@ -107,9 +107,12 @@ def test_a_lighter_type_goes_on_where_memory_ran_out_and_the_answer_is_the_gpus(
     answer = ladder.run()
 
     assert ladder.lent == ["float16", "int8_float16"]
-    assert (answer.gpu_used, answer.device, answer.compute_type) == (True, "cuda", "int8_float16")
+    assert (answer.gpu_used, answer.device, answer.compute_type) == (True, "cuda", "mixed")
     assert answer.receipt.steps == (TO_INT8,)
     assert (answer.receipt.windows_gpu, answer.receipt.windows_total) == (4, 4)
+    told = [(engine.compute_type, engine.windows_gpu) for engine in answer.receipt.engines]
+    # The second window was told and not yet known to be whole, so it is done again.
+    assert told == [("float16", 1), ("int8_float16", 3)]
     assert [segment.id for segment in answer.segments] == [0, 1, 2, 3]
     assert "gpu_memory_steps" in [notice.code for notice in answer.warnings]
     assert len(ladder.discarded) == 1
@@ -157,6 +160,11 @@ def test_who_requires_the_gpu_is_refused_only_after_the_lightest_type_has_failed
 
     assert ladder.lent == ["float16", "int8_float16", "int8_float16"]
     assert (answer.gpu_used, answer.compute_type) == (True, "int8_float16")
+    # It fitted after all: the answer does not speak of the CPU, and others follow.
+    assert answer.receipt.steps == (TO_INT8,)
+    (bench.folder / "journal").unlink()
+    assert ladder.run().gpu_used
+    assert ladder.lent[3:] == ["int8_float16"]
 
 
 def test_smaller_batches_cost_nothing_but_are_told(bench: Bench) -> None:
@@ -192,6 +200,8 @@ def test_numbers_that_are_none_end_the_engine_and_the_job_goes_to_the_cpu(bench:
     assert (answer.gpu_used, answer.device) == (False, "cpu")
     assert answer.fallback_reason is not None and answer.fallback_reason.code == "numbers_not_finite"
     assert pool.discarded == [engine]
+    [error_of_gpu] = pool.discarded_for
+    assert isinstance(error_of_gpu, EngineStartError) and error_of_gpu.code == "numbers_not_finite"
 
 
 @pytest.mark.parametrize("verdict", ["agrees", "disagrees", "not_available"])

@@ -275,10 +275,13 @@ def test_skipped_canary_leaves_the_last_word_standing() -> None:
     clock.seconds += 60
 
     metrics.set_canary("skipped", 0.0)
+    metrics.set_canary("slow", 9.0)
+    metrics.set_canary("failed", 0.0, stands=False)
 
     assert value(metrics, "transcriber_canary_passed", device="cuda") == 1
     assert value(metrics, "transcriber_canary_age_seconds", device="cuda") == 60
-    assert value(metrics, "transcriber_canary_runs_total", device="cuda", outcome="skipped") == 1
+    for outcome in ("skipped", "slow", "failed"):
+        assert value(metrics, "transcriber_canary_runs_total", device="cuda", outcome=outcome) == 1
 
 
 def test_two_applications_share_nothing() -> None:

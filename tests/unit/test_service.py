@@ -633,6 +633,16 @@ def test_killed_engines_do_not_fail_the_job(bench: Bench) -> None:
     assert bench.service.get(job.id).engine_kills == 10
 
 
+def test_engines_that_the_service_ends_are_not_counted_against_the_job(bench: Bench) -> None:
+    bench.engine.errors = [EngineCrashedError("It drifted.", is_ours=True) for _ in range(25)]
+    bench.service.start()
+    job = bench.send()
+
+    assert bench.service.wait(job.id, timeout=DEADLINE).receipt.attempts == 26
+    ended = bench.service.get(job.id)
+    assert (ended.engine_faults, ended.engine_kills) == (0, 0)
+
+
 @pytest.mark.parametrize("broken", ["claim", "finish", "requeue"])
 @pytest.mark.parametrize("lies", [False, True])
 def test_job_survives_a_store_that_fails_for_a_while(bench: Bench, broken: str, lies: bool) -> None:

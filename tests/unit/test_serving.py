@@ -125,7 +125,7 @@ def put_model(folder: Path) -> None:
 def test_model_that_is_nowhere_is_a_fault_that_names_those_here(tmp_path: Path) -> None:
     put_model(tmp_path / "models" / "other")
 
-    found = make_default(tmp_path).fault(verifies=True)
+    found = make_default(tmp_path).fault()
 
     assert found is not None
     assert (found.code, "other" in found.message, bool(found.fix)) == ("model_not_found", True, True)
@@ -134,30 +134,30 @@ def test_model_that_is_nowhere_is_a_fault_that_names_those_here(tmp_path: Path) 
 def test_model_that_is_whole_is_no_fault_until_a_file_goes(tmp_path: Path) -> None:
     put_model(tmp_path / "models" / "own")
     default = make_default(tmp_path)
-    assert default.fault(verifies=True) is None
+    assert default.fault() is None
 
     (tmp_path / "models" / "own" / "tokenizer.json").unlink()
-    found = default.fault(verifies=True)
+    found = default.fault()
 
     assert found is not None
     assert found.code == "model_incomplete"
 
 
 def test_known_model_that_may_be_fetched_is_no_fault_and_an_unknown_one_is(tmp_path: Path) -> None:
-    assert make_default(tmp_path, "small", may_download=True).fault(verifies=True) is None
-    assert make_default(tmp_path, "own", may_download=True).fault(verifies=True) is not None
+    assert make_default(tmp_path, "small", may_download=True).fault() is None
+    assert make_default(tmp_path, "own", may_download=True).fault() is not None
 
 
 def test_model_path_that_is_gone_is_a_fault(tmp_path: Path) -> None:
     put_model(tmp_path / "models" / "own")
 
-    found = make_default(tmp_path, model_path=tmp_path / "gone").fault(verifies=False)
+    found = make_default(tmp_path, model_path=tmp_path / "gone").fault()
 
     assert found is not None
     assert found.code == "model_path_missing"
 
 
 def test_looking_without_verifying_makes_no_folder(tmp_path: Path) -> None:
-    make_default(tmp_path).fault(verifies=False)
+    make_default(tmp_path).fault()
 
     assert list(tmp_path.iterdir()) == []

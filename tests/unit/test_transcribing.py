@@ -188,9 +188,50 @@ def test_job_finished_on_another_device_than_it_began_is_mixed(bench: Bench) -> 
 
     assert (answer.device, answer.gpu_used) == ("mixed", False)
     assert (answer.receipt.windows_gpu, answer.receipt.windows_cpu) == (1, 2)
+    assert (answer.compute_type, answer.receipt.device_uuid) == ("mixed", "GPU-1")
+    assert [(e.compute_type, e.windows) for e in answer.receipt.engines] == [
+        ("float16", 1),
+        ("int8_float32", 2),
+    ]
     assert answer.fallback_reason is not None
     assert answer.fallback_reason.code == "mixed_devices"
     assert pool.discarded == [], "an engine that took over is no liar"
+
+
+def test_gpu_engine_that_hung_with_several_jobs_hands_over_and_none_is_blamed(bench: Bench) -> None:
+    hung = EngineCrashedError("silent for 300 s", code="engine_stalled")
+    pool = both(cuda=FakeEngine("cuda", ("cuda",), errors=[hung]))
+
+    answer = bench.run(pool)
+
+    assert pool.lent == ["cuda", "cpu"]
+    assert answer.fallback_reason is not None and answer.fallback_reason.code == "engine_stalled"
+    assert bench.noted == [(0, 1)]
+
+
+def test_gpu_engines_that_the_service_ends_again_and_again_hand_over_to_the_cpu(bench: Bench) -> None:
+    ended = [EngineCrashedError("It drifted.", is_ours=True) for _ in range(KILLS_ON_GPU)]
+    pool = both(cuda=FakeEngine("cuda", ("cuda",), errors=ended))
+
+    answer = bench.run(pool)
+
+    assert pool.lent == ["cuda"] * KILLS_ON_GPU + ["cpu"]
+    assert answer.fallback_reason is not None
+    assert bench.noted == []
+
+
+def test_service_that_died_before_the_result_was_kept_tells_who_did_the_work_and_not_who_finished(
+    bench: Bench,
+) -> None:
+    bench.run(both())
+    again = both()
+
+    answer = bench.run(again, status=gpu_status(NO_DRIVER))
+
+    assert (again.lent, again.engines["cpu"].done) == (["cpu"], [])
+    assert (answer.gpu_used, answer.device, answer.compute_type) == (True, "cuda", "float16")
+    assert (answer.receipt.device_uuid, answer.receipt.claimed_device) == ("GPU-1", "cuda")
+    assert answer.fallback_reason is None
 
 
 def test_gpu_engines_killed_again_and_again_hand_over_to_the_cpu(bench: Bench) -> None:

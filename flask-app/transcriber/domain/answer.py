@@ -13,6 +13,7 @@ from typing import Any
 
 from .transcript import (
     Corroboration,
+    EngineShare,
     FallbackReason,
     MemoryStep,
     Notice,
@@ -155,7 +156,9 @@ def _receipt(data: Mapping[str, Any]) -> Receipt:
     """A receipt; those of older versions lack the later fields."""
     nvml = data.get("nvml")
     steps = tuple(MemoryStep(**step) for step in data.get("steps", ()))
-    return Receipt(**{**data, "nvml": None if nvml is None else Corroboration(**nvml), "steps": steps})
+    engines = tuple(EngineShare(**share) for share in data.get("engines", ()))
+    word = None if nvml is None else Corroboration(**nvml)
+    return Receipt(**{**data, "nvml": word, "steps": steps, "engines": engines})
 
 
 def _segment(data: Mapping[str, Any]) -> Segment:

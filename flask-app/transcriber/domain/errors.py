@@ -59,240 +59,40 @@ TranscriberError
 
 from __future__ import annotations
 
-from typing import ClassVar
-
+from .error_base import TranscriberError as TranscriberError
+from .request_errors import BadRequestError as BadRequestError
+from .request_errors import CsrfTokenError as CsrfTokenError
+from .request_errors import HeaderTooLargeError as HeaderTooLargeError
+from .request_errors import HostNotAllowedError as HostNotAllowedError
+from .request_errors import IdempotencyConflictError as IdempotencyConflictError
+from .request_errors import InvalidParameterError as InvalidParameterError
+from .request_errors import JobFinishedError as JobFinishedError
+from .request_errors import JobNotFailedError as JobNotFailedError
+from .request_errors import JobNotFinishedError as JobNotFinishedError
+from .request_errors import JobNotFoundError as JobNotFoundError
+from .request_errors import MediaTypeError as MediaTypeError
+from .request_errors import MethodNotAllowedError as MethodNotAllowedError
+from .request_errors import MissingAudioError as MissingAudioError
+from .request_errors import ModelNotFoundError as ModelNotFoundError
+from .request_errors import NotFoundError as NotFoundError
+from .request_errors import OriginNotAllowedError as OriginNotAllowedError
+from .request_errors import RequestError as RequestError
+from .request_errors import RevisionMissingError as RevisionMissingError
+from .request_errors import TranscriptChangedError as TranscriptChangedError
+from .request_errors import TusVersionError as TusVersionError
+from .request_errors import UnauthorizedError as UnauthorizedError
+from .request_errors import UploadGoneError as UploadGoneError
+from .request_errors import UploadIncompleteError as UploadIncompleteError
+from .request_errors import UploadNotFoundError as UploadNotFoundError
+from .request_errors import UploadOffsetError as UploadOffsetError
+from .request_errors import UriTooLongError as UriTooLongError
 from .selftest import SelfTestReport
-
-
-class TranscriberError(Exception):
-    """Something failed in a way the service knows how to explain."""
-
-    code: str = "internal_error"
-    fix: str = ""
-    param: str | None = None
-    #: Worth sending again, unchanged, after a while.
-    retryable: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        message: str | None = None,
-        *,
-        code: str | None = None,
-        fix: str | None = None,
-        param: str | None = None,
-    ) -> None:
-        super().__init__(message or (type(self).__doc__ or "").strip())
-        if code is not None:
-            self.code = code
-        if fix is not None:
-            self.fix = fix
-        if param is not None:
-            self.param = param
-
-    @property
-    def message(self) -> str:
-        return str(self.args[0])
 
 
 class ConfigError(TranscriberError):
     """A setting is missing or has a value that is not allowed."""
 
     code = "invalid_setting"
-
-
-class RequestError(TranscriberError):
-    """The request can't be served as it was sent."""
-
-    code = "invalid_request"
-
-
-class InvalidParameterError(RequestError):
-    """A parameter has a value that is not allowed."""
-
-    code = "invalid_parameter"
-
-    def __init__(
-        self, param: str, given: object, allowed: str, *, code: str | None = None, fix: str = ""
-    ) -> None:
-        shown = repr(given)
-        shown = shown if len(shown) <= 80 else shown[:77] + "..."
-        super().__init__(
-            f"{param} was {shown}; allowed: {allowed}.",
-            param=param,
-            code=code,
-            fix=fix or f"Send {param} as {allowed}, or leave it out.",
-        )
-        self.given = given
-        self.allowed = allowed
-
-
-class MissingAudioError(RequestError):
-    """The request carries no audio file."""
-
-    code = "missing_audio"
-    param = "audio"
-    fix = "Send the file as the multipart field 'audio': curl -F audio=@speech.mp3 http://HOST/transcribe"
-
-
-class BadRequestError(RequestError):
-    """The request can't be read."""
-
-    code = "bad_request"
-
-
-class UriTooLongError(RequestError):
-    """The address of the request is longer than is taken."""
-
-    code = "uri_too_long"
-    fix = "Send options as form fields, and keep the address under 4094 bytes."
-
-
-class HeaderTooLargeError(RequestError):
-    """A header of the request is larger than is taken, or there are too many."""
-
-    code = "header_too_large"
-    fix = "Keep each header under 8190 bytes, and their number under 100; cookies are the usual cause."
-
-
-class UnauthorizedError(RequestError):
-    """The request has no API key, or a wrong one."""
-
-    code = "unauthorized"
-    fix = "Send the key of WHISPER_API_KEY as 'Authorization: Bearer KEY'."
-
-
-class CsrfTokenError(RequestError):
-    """The request of a signed-in browser lacks the page's token, or has an old one."""
-
-    code = "csrf_token_invalid"
-    fix = "Load the page again. Programs send the key as 'Authorization: Bearer KEY' and need no token."
-
-
-class OriginNotAllowedError(RequestError):
-    """A page of another site sent this request."""
-
-    code = "origin_not_allowed"
-    fix = "Use the service's own page, or a client that sends no Origin header."
-
-
-class HostNotAllowedError(RequestError):
-    """The Host header names a host this service does not answer for."""
-
-    code = "host_not_allowed"
-    fix = "Add the name to WHISPER_ALLOWED_HOSTS and restart."
-
-
-class NotFoundError(RequestError):
-    """There is nothing at this address."""
-
-    code = "not_found"
-
-
-class JobNotFoundError(NotFoundError):
-    """There is no such job."""
-
-    code = "job_not_found"
-
-
-class UploadNotFoundError(NotFoundError):
-    """There is no such unfinished upload."""
-
-    code = "upload_not_found"
-    fix = "Begin again with POST /uploads; WHISPER_KEEP_UNFINISHED_HOURS says how long an upload may rest."
-
-
-class ModelNotFoundError(NotFoundError):
-    """The model is not on this machine."""
-
-    code = "model_not_found"
-    param = "model"
-
-
-class JobNotFinishedError(RequestError):
-    """The job has no transcript yet."""
-
-    code = "job_not_finished"
-
-
-class JobFinishedError(RequestError):
-    """The job has ended already."""
-
-    code = "job_finished"
-    fix = "A job that has ended can be removed: DELETE /jobs/{job_id}?purge=true"
-
-
-class JobNotFailedError(RequestError):
-    """Only a job that failed can be retried."""
-
-    code = "job_not_failed"
-    fix = "Submit the file as a new job."
-
-
-class TranscriptChangedError(RequestError):
-    """The transcript was changed since it was read."""
-
-    code = "transcript_changed"
-    param = "If-Match"
-    fix = "Read the transcript again and make the change on what is there now."
-
-
-class RevisionMissingError(RequestError):
-    """The request does not say which revision of the transcript it changes."""
-
-    code = "revision_missing"
-    param = "If-Match"
-    fix = "Send the ETag of the transcript as If-Match."
-
-
-class UploadGoneError(RequestError):
-    """The job's upload is not kept any more."""
-
-    code = "upload_gone"
-    fix = "Send the file again; WHISPER_KEEP_UPLOADS_HOURS says how long uploads are kept."
-
-
-class IdempotencyConflictError(RequestError):
-    """This Idempotency-Key was used for another file or other options."""
-
-    code = "idempotency_key_reused"
-    fix = "Send a new Idempotency-Key with each new submission."
-
-
-class UploadOffsetError(RequestError):
-    """These bytes don't begin where the upload ends."""
-
-    code = "upload_offset_mismatch"
-    param = "Upload-Offset"
-    fix = "Ask with HEAD how many bytes are here, and go on from there."
-
-
-class UploadIncompleteError(RequestError):
-    """The upload has not arrived as a whole."""
-
-    code = "upload_incomplete"
-    param = "upload"
-    fix = "Send the rest with PATCH /uploads/{upload_id}, then submit it again."
-
-
-class TusVersionError(RequestError):
-    """The request does not name the version of the upload protocol that is spoken here."""
-
-    code = "tus_version_unsupported"
-    param = "Tus-Resumable"
-    fix = "Send the header 'Tus-Resumable: 1.0.0'."
-
-
-class MediaTypeError(RequestError):
-    """The body is of a type that is not taken here."""
-
-    code = "unsupported_media_type"
-    param = "Content-Type"
-
-
-class MethodNotAllowedError(RequestError):
-    """This address does not take this method."""
-
-    code = "method_not_allowed"
 
 
 class MediaError(TranscriberError):
@@ -473,12 +273,20 @@ class EngineCrashedError(EngineError):
     fix = "Try again; if it happens with this file only, the file is the cause. See the log for the child's last words."
     #: It died by a fault of its own; else somebody or the kernel killed it, or we ended it.
     is_fault: bool = False
+    #: We ended it, for a reason that is none of this job's: it drifted, had no room, made way, or lied.
+    is_ours: bool = False
 
     def __init__(
-        self, message: str | None = None, *, is_fault: bool = False, code: str | None = None
+        self,
+        message: str | None = None,
+        *,
+        is_fault: bool = False,
+        is_ours: bool = False,
+        code: str | None = None,
     ) -> None:
         super().__init__(message, code=code)
         self.is_fault = is_fault
+        self.is_ours = is_ours
 
 
 class EngineFailedError(EngineError):

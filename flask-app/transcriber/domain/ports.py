@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .edits import Edit
+from .errors import TranscriberError
 from .events import EngineEvent, Resumption
 from .jobs import Delivery, Job, JobError, JobStatus
 from .options import TranscriptionOptions
@@ -123,7 +124,7 @@ class EnginePool(Protocol):
         """The children that are up now."""
         ...
 
-    def discard(self, engine: Engine) -> None:
+    def discard(self, engine: Engine, error: TranscriberError | None = None, *, blocks: bool = True) -> None:
         """End this child; the next lend starts a fresh one."""
         ...
 

@@ -76,12 +76,35 @@ class MemoryStep:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EngineShare:
+    """One engine, and what it did of a job: windows that are in the answer, by the device of the encoder's output.
+
+    windows counts those, too, that left no evidence. The other fields are as in Receipt.
+    """
+
+    claimed_device: str
+    compute_type: str
+    requested_compute_type: str
+    engine_pid: int
+    device_name: str | None = None
+    device_uuid: str | None = None
+    partition: str | None = None
+    kernels: str | None = None
+    is_jit: bool | None = None
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    windows: int = 0
+    windows_gpu: int = 0
+    windows_cpu: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Receipt:
     """Evidence of where the windows of one job ran.
 
     windows_gpu and windows_cpu count windows by the device of the encoder's own output, never by
     what was asked for. claimed_device is what the engine said of itself when it became ready.
-    What speaks of one engine speaks of the one that finished the job.
+    What speaks of engines is true of all that did windows of the answer, else 'mixed'; of the GPU it speaks of those
+    that used it. engine_pid and libraries are of the last of them.
     """
 
     device_name: str | None
@@ -105,6 +128,8 @@ class Receipt:
     nvml: Corroboration | None = None
     #: What too little memory on the GPU has cost this job, in order.
     steps: tuple[MemoryStep, ...] = ()
+    #: The engines that did windows of the answer, in order, each with its part.
+    engines: tuple[EngineShare, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -11,10 +11,13 @@ from ..domain.ports import EngineInfo
 from ..domain.selftest import SelfTestReport
 from .catalogue import canonical_name
 from .greeting import unfit
-from .pool import Launch, PooledEngine
+from .slots import Launch, PooledEngine
 from .speed_book import SpeedBook
 
 _log = structlog.get_logger()
+
+
+AnyEngine = TypeVar("AnyEngine", bound=PooledEngine)
 
 
 class Register(Protocol):
@@ -28,23 +31,30 @@ class Register(Protocol):
 class Admission:
     """Starts engines, and lets none in that is more than three times too slow twice in a row."""
 
-    def __init__(self, launch: Launch, speeds: SpeedBook, register: Register, timeout: float) -> None:
+    def __init__(self, speeds: SpeedBook, register: Register, timeout: float) -> None:
         """timeout: seconds that an engine may be silent while it tests itself."""
-        self._launch = launch
         self._register = register
         self._speeds = speeds
         self._timeout = timeout
 
-    def launch(self, device: str, model: str) -> PooledEngine:
-        """An engine that passed. Raises EngineStartError, ModelNotFoundError."""
-        try:
-            return self._start(device, model)
-        except EngineStartError as error:
-            self._register.refused(device, canonical_name(model), error)
-            raise
+    def watching(self, launch: Launch) -> Launch:
+        """The same launch; the register is told of engines that do not start."""
 
-    def _start(self, device: str, model: str) -> PooledEngine:
-        engine = self._launch(device, model)
+        def watched(device: str, model: str) -> PooledEngine:
+            try:
+                return launch(device, model)
+            except EngineStartError as error:
+                self._register.refused(device, canonical_name(model), error)
+                raise
+
+        return watched
+
+    def admit(self, engine: AnyEngine) -> AnyEngine:
+        """The same engine, if it passes; else it is ended. Raises EngineStartError.
+
+        To be called on each rung of the ladder, so that one that has no room for its second test is followed by a
+        lighter one, as after its first.
+        """
         try:
             self._admit(engine)
         except BaseException as error:

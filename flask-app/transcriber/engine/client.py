@@ -107,6 +107,7 @@ class ChildEngine:
         self._obituary: str | None = None
         self._ending_by_us = False
         self._fault: str | None = None  # the code, where we ended it for a fault of its own
+        self._is_blamed = True  # whether that is held against the jobs in it
         self._counter = itertools.count(2)
         self._last_heard = clock.monotonic()
         self.last_used = clock.monotonic()
@@ -213,7 +214,8 @@ class ChildEngine:
 
     def close(self, grace: float = 2.0) -> None:
         """End the child: politely, and after `grace` seconds with SIGKILL. Its jobs end as crashed."""
-        self._ending_by_us = True
+        # One that had died before is only cleaned up after: that it is closed now is not what ended it.
+        self._ending_by_us = self._ending_by_us or self._process.is_running
         if grace > 0 and self._process.is_running:
             self._tell({"type": "shutdown"})
             self._process.wait(grace)
@@ -305,7 +307,9 @@ class ChildEngine:
             return
         if self._tests.is_testing:
             return  # its own watch ends it, and then no job is blamed
-        _log.error("engine_stalled", engine_pid=self._process.pid, job_id=inbox.job_id)
+        _log.error("engine_stalled", engine_pid=self._process.pid, job_id=inbox.job_id, jobs=len(self._jobs))
+        # Of several jobs nobody knows which one it hangs on, so it is held against none.
+        self._is_blamed = len(self._jobs) <= 1
         self._end_for_fault(f"(ended by the service: silent for {silent:.0f} s)", "engine_stalled")
 
     def _end_for_fault(self, words: str, code: str = EngineCrashedError.code) -> None:
@@ -325,11 +329,12 @@ class ChildEngine:
             self._tell({"type": "cancel", "job_id": wire_id})
 
     def _crash(self) -> EngineCrashedError:
-        if self._ending_by_us:
-            return EngineCrashedError("The engine child was ended by the service while the job was in it.")
+        if self._ending_by_us and self._fault is None:
+            message = "The engine child was ended by the service while the job was in it."
+            return EngineCrashedError(message, is_ours=True)
         return EngineCrashedError(
             f"The engine child died while the job was in it: {self._obituary}.",
-            is_fault=self._fault is not None or self._process.died_by_fault,
+            is_fault=self._is_blamed if self._fault is not None else self._process.died_by_fault,
             code=self._fault,
         )
 

@@ -43,7 +43,9 @@ class CudaDriver:
         raw = (ctypes.c_ubyte * 16)()
         if not self._known or not self._ok("cuDeviceGetUuid_v2", ctypes.byref(raw), self._device):
             return None
-        return f"GPU-{uuid.UUID(bytes=bytes(raw))}"
+        # Of a MIG instance these bytes are its own, and its name has its profile.
+        kind = "MIG" if " MIG " in (self.find_name() or "") else "GPU"
+        return f"{kind}-{uuid.UUID(bytes=bytes(raw))}"
 
     def pool_peak_bytes(self) -> int | None:
         """Most bytes in use in the device's default memory pool since the last reset.

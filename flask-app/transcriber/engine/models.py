@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,10 @@ class ModelFinder:
         self._known = known
         self._verifier = Verifier(models_dir / MEMORY_NAME)
 
+    def remember_nothing(self) -> None:
+        """From now on hash files each time, whatever was remembered of them, and keep nothing of it."""
+        self._verifier = Verifier(None)
+
     @property
     def path_name(self) -> str | None:
         """Name of the one model that the model path is, used in place of the default; else None."""
@@ -189,8 +194,8 @@ class ModelFinder:
                 f"The model {candidate.name} in {candidate.path} is damaged: not the pinned content: "
                 f"{', '.join(wrong)}.",
                 code="model_damaged",
-                fix=f"Remove {candidate.removable}, then start again: a packaged model is put back, another one is "
-                "to be copied again. Give a model of your own another folder name than a known model's.",
+                fix=f"Run 'rm -r {shlex.quote(str(candidate.removable))}' and start again: a packaged model is put back, another "
+                "one is to be copied again. Give a model of your own another folder name than a known model's.",
             )
         missing = _missing_files(candidate.path)
         if missing:

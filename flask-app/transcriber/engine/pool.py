@@ -99,21 +99,28 @@ class ChildEnginePool:
             return self._start_errors.get(device)
 
     def discard(
-        self, engine: Engine, error: TranscriberError | None = None, *, revives: bool = False
+        self,
+        engine: Engine,
+        error: TranscriberError | None = None,
+        *,
+        blocks: bool = True,
+        revives: bool = False,
     ) -> None:
         """End this child; the next lend starts a fresh one. Jobs of others in it end as crashed.
 
-        error: what it is unfit for; until a fresh one is up this is its error. With it, and with `revives`, the
-        supervisor starts a fresh one.
+        error: what it is unfit for; until a fresh one is up this is the error of its device. With it the supervisor
+        starts a fresh one after a while, and lends get the error meanwhile. blocks False: the next one may well be fit,
+        so a lend starts it at once; revives: and the supervisor does where nobody else has.
         """
         with self._changed:
             for (device, _), slot in self._slots.items():
                 if slot.running is None or slot.running.engine is not engine:
                     continue
                 self._lose(slot, slot.running)
-                slot.revive = slot.revive or revives or error is not None
                 if error is not None:
-                    slot.error = self._start_errors[device] = error
+                    self._start_errors[device] = error
+                    slot.error = error if blocks else slot.error
+                slot.revive = slot.revive or revives or (error is not None and blocks)
         self._end_dead()
 
     def ensure(self, device: str, model: str) -> None:

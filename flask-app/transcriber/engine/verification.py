@@ -35,7 +35,8 @@ class Verifier:
     Hashing a large model takes many seconds of CPU: under gevent, call it from a native thread.
     """
 
-    def __init__(self, memory: Path) -> None:
+    def __init__(self, memory: Path | None) -> None:
+        """memory None: nothing is remembered; every file is read, and none is written."""
         self._memory = memory
 
     def mismatches(self, folder: Path, pinned: Mapping[str, str]) -> tuple[str, ...]:
@@ -44,8 +45,8 @@ class Verifier:
         wrong = tuple(
             name for name, expected in sorted(pinned.items()) if _hash(folder / name, known) != expected
         )
-        if known != self._read():
-            self._write(known)
+        if self._memory is not None and known != self._read():
+            self._write(self._memory, known)
         return wrong
 
     def is_remembered(self, folder: Path, pinned: Mapping[str, str]) -> bool:
@@ -54,6 +55,8 @@ class Verifier:
         return all(_remembered(folder / name, known) == expected for name, expected in pinned.items())
 
     def _read(self) -> dict[str, Any]:
+        if self._memory is None:
+            return {}
         try:
             if self._memory.stat().st_size > _MEMORY_LIMIT_BYTES:
                 return {}
@@ -62,18 +65,18 @@ class Verifier:
             return {}
         return loaded if isinstance(loaded, dict) else {}
 
-    def _write(self, known: Mapping[str, Any]) -> None:
+    def _write(self, memory: Path, known: Mapping[str, Any]) -> None:
         """Replace the memory. It only saves time, so a folder that can't be written is no error."""
         present = {path: entry for path, entry in known.items() if Path(path).exists()}
         try:
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self._memory.parent, prefix=f"{self._memory.name}.")
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=memory.parent, prefix=f"{memory.name}.")
             os.fchmod(handle, 0o644)
             with os.fdopen(handle, "w") as file:
                 json.dump(present, file, indent=1, sort_keys=True)
-            os.replace(name, self._memory)
+            os.replace(name, memory)
         except OSError as error:
-            _log.info("verification_not_remembered", path=str(self._memory), error=str(error))
+            _log.info("verification_not_remembered", path=str(memory), error=str(error))
 
 
 def _key(path: Path) -> str:

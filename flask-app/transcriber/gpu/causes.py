@@ -291,15 +291,15 @@ CAUSES: dict[str, Cause] = {
     # What a job showed.
     "mixed_devices": Cause(
         "Only a part of this job ran on the GPU: {detail}.",
-        "Send it again for a run on the GPU alone; see /diagnostics for why the GPU engine ended.",
+        "Send it again with require_gpu=true for a run on the GPU alone; 'python -m transcriber doctor' tells why the GPU engine ended.",
     ),
     "no_gpu_evidence": Cause(
         "There is no evidence that all of this job ran on the GPU.",
-        "Send it again; if it comes back, restart the service and look at the engine's log.",
+        "Send it again; if it comes back, run 'sudo systemctl restart transcriber' and read 'journalctl -u transcriber'.",
     ),
     "gpu_not_used": Cause(
         "The GPU was chosen, and every window ran on the CPU.",
-        "See /diagnostics for why the GPU engine is not up, and restart the service once that is mended.",
+        "Run 'python -m transcriber doctor' for why the GPU engine is not up, mend that, and run 'sudo systemctl restart transcriber'.",
     ),
     "gpu_not_proven": Cause(
         "The GPU looks usable, and no engine has proven it yet.",

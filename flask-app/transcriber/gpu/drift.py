@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .snapshot import UNVERIFIED, Snapshot
 
@@ -39,6 +39,9 @@ EFFECTS: dict[str, str] = {
     "kernel": "The driver's module must fit it: if the GPU is gone, reinstall the driver (DKMS) and reboot.",
 }
 
+#: Facts that come and go with the GPU, whose own line says what that does.
+_OF_THE_GPU = ("gpu_name", "compute_capability", "kernels", "compute_type")
+
 #: What it means that a fact has come or gone.
 _GONE: dict[str, str] = {
     "driver": "The GPU can't be used until the driver is back.",
@@ -46,10 +49,13 @@ _GONE: dict[str, str] = {
     "cublas": "The GPU can't be used until libcublas.so.12 is back.",
     "ctranslate2": "Nothing can be transcribed until it is installed.",
     "gpu_uuid": "Work goes to the CPU, or is refused where the GPU is required.",
+    **dict.fromkeys(_OF_THE_GPU, "It is not known while no GPU can be used."),
 }
+_UNREAD = "Nothing by itself: the driver answers, and only its version can be read now or not any more, as in a container."
 _NEW: dict[str, str] = {
     "gpu_uuid": "A GPU can be used that was not there before.",
     "models": "It can be asked for by name.",
+    **dict.fromkeys(_OF_THE_GPU, "It came with the GPU."),
 }
 
 
@@ -64,7 +70,17 @@ def diff(last: Snapshot, now: Snapshot) -> tuple[Change, ...]:
             changes += _changes_of_models(before["models"], after["models"])
         elif before[name] != after[name]:
             changes.append(_change(name, name, before[name], after[name]))
-    return tuple(changes)
+    return tuple(
+        _unread(change) if change.name == "driver" and now.gpu_uuid is not None else change
+        for change in changes
+    )
+
+
+def _unread(change: Change) -> Change:
+    """The GPU is there, so where its version has come or gone, only that can be read now, or not any more."""
+    if change.before is not None and change.after is not None:
+        return change
+    return replace(change, effect=_UNREAD)
 
 
 def _changes_of_models(before: dict[str, str], after: dict[str, str]) -> list[Change]:

@@ -147,6 +147,7 @@ def readings(answer: Answer) -> GpuReadings:
         memory_used_bytes=used,
         memory_free_bytes=facts.free_bytes,
         memory_total_bytes=facts.total_bytes,
+        own_bytes=sum(size or 0 for size in facts.own_processes.values()),
         utilization=None if facts.utilization_percent is None else facts.utilization_percent / 100,
         energy_joules=None if facts.energy_millijoules is None else facts.energy_millijoules / 1000,
         temperature_celsius=facts.temperature_celsius,

@@ -147,7 +147,8 @@ class GpuSituation:
 
     `wants_gpu`: WHISPER_DEFAULT_USE_GPU. `failure`: how the last start of a GPU engine failed, or why the last one was
     ended as unfit, if no start has succeeded since. `at_rest`: a GPU engine that was ended to make room, with nothing
-    wrong: its proof stands, with its date.
+    wrong: its proof stands, with its date. `left`: why jobs for the default model pass the GPU by, proven or not: it had
+    too little memory for them.
     """
 
     policy: str
@@ -156,6 +157,7 @@ class GpuSituation:
     wants_gpu: bool = True
     failure: FallbackReason | None = None
     at_rest: EngineInfo | None = None
+    left: FallbackReason | None = None
 
     @property
     def proven(self) -> EngineInfo | None:
@@ -172,15 +174,16 @@ class GpuSituation:
         """Why the GPU does not serve; None while nothing is known to be wrong."""
         if self.policy == "off":
             return causes.reason("gpu_policy_off")
-        return None if self.proven else self.status.cause or self.failure
+        return self.left if self.proven else self.status.cause or self.failure or self.left
 
     @property
     def health(self) -> str:
         """ok, degraded (the CPU serves though the GPU is wanted) or failed (nothing may serve)."""
-        if self.policy == "off" or self.proven is not None:
+        if self.policy == "off" or (self.proven is not None and self.left is None):
             return "ok"
         if self.policy == "required":
-            return "failed"
+            # The GPU is tried for each request, with the lightest engine, until there is room again.
+            return "failed" if self.proven is None else "degraded"
         return "degraded" if self.wants_gpu and self.cause is not None else "ok"
 
 
@@ -192,7 +195,7 @@ def readiness(situation: GpuSituation) -> tuple[bool, dict[str, Any]]:
 
 
 def gpu_health(situation: GpuSituation) -> tuple[bool, dict[str, Any]]:
-    """For /health/gpu: whether the GPU is proven, or the policy is off."""
+    """For /health/gpu: whether the GPU is proven and serves the default model, or the policy is off."""
     proven = situation.proven
     if situation.policy == "off":
         return True, {**_body("ok", "off", None), "gpu_proven": False}
@@ -207,7 +210,12 @@ def gpu_health(situation: GpuSituation) -> tuple[bool, dict[str, Any]]:
         "is_loaded": proven in situation.engines,
         "proven_at": proven_at.isoformat(),
     }
-    return True, {**_body("ok", situation.policy, None), "gpu_proven": True, **facts}
+    status = "ok" if situation.left is None else "degraded"
+    return situation.left is None, {
+        **_body(status, situation.policy, situation.left),
+        "gpu_proven": True,
+        **facts,
+    }
 
 
 def _body(status: str, policy: str, cause: FallbackReason | None) -> dict[str, Any]:

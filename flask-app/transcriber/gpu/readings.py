@@ -20,6 +20,8 @@ class GpuReadings:
     memory_used_bytes: int | None = None
     memory_free_bytes: int | None = None
     memory_total_bytes: int | None = None
+    #: Of the memory in use, what processes of this service hold, as far as NVML knows them.
+    own_bytes: int | None = None
     #: Share of the time in which a kernel ran, 0 to 1.
     utilization: float | None = None
     #: Since the driver was loaded.

@@ -58,9 +58,14 @@ class Evidence:
         self.attempts += 1
 
     @property
+    def by_window(self) -> dict[int, str]:
+        """The device of each window that went into the answer and left evidence, by its index."""
+        return {**self._earlier, **self._current}
+
+    @property
     def devices(self) -> tuple[str, ...]:
-        """The device of each window that went into the answer, in the order of windows."""
-        merged = {**self._earlier, **self._current}
+        """The same in the order of windows."""
+        merged = self.by_window
         return tuple(merged[index] for index in sorted(merged))
 
     def receipt(self, info: EngineInfo) -> Receipt:

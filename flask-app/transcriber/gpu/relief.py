@@ -15,12 +15,12 @@ import structlog
 
 from ..domain.errors import EngineError, EngineStartError
 from ..domain.ports import Clock, EngineInfo
-from ..domain.transcript import MemoryStep
-from . import matrix, snapshot
+from ..domain.transcript import FallbackReason, MemoryStep
+from . import causes, matrix, snapshot
 from .budget import find_need
 from .facts import GpuDevice, GpuStatus
 from .ladder import CPU, SMALLER_BATCH, Climb, Rung, next_climb, shrink_step
-from .readings import ReadGpu
+from .readings import GpuReadings, ReadGpu
 
 logger = structlog.get_logger(__name__)
 
@@ -31,6 +31,13 @@ REMEMBERED_SECONDS = 600.0
 
 #: And not sooner than after so many, however much is free: the need is computed, and may be more than computed.
 SETTLING_SECONDS = 60.0
+
+#: A model that is off the GPU altogether tries it again sooner: after so many seconds where enough is seen to be free,
+#: and after so many where nobody tells what is free. Twice as long each time in a row.
+SOONEST_SECONDS, UNTOLD_SECONDS = 15.0, 60.0
+
+#: Two times are in a row if no more than so many seconds lie between them.
+ROW_SECONDS = 2 * REMEMBERED_SECONDS
 
 #: Codes with which an engine says that the device's memory is used up.
 OUT_OF_MEMORY = frozenset({"out_of_memory", "cuda_out_of_memory"})
@@ -46,6 +53,7 @@ class _Lesson:
     """Where a model came to on a device, by which steps; rung None: off the GPU.
 
     left_at_load: off it because no engine could be loaded, which the next one that is loaded disproves.
+    times: how often in a row it came off.
     """
 
     device_uuid: str | None
@@ -55,6 +63,7 @@ class _Lesson:
     learned: float
     learned_at: datetime
     left_at_load: bool = False
+    times: int = 0
 
 
 class Relief:
@@ -67,6 +76,8 @@ class Relief:
         self._read_gpu = read_gpu
         self._lock = threading.Lock()
         self._lessons: dict[str, _Lesson] = {}
+        #: How often in a row a model came off the GPU, and when last.
+        self._left: dict[str, tuple[int, float]] = {}
 
     def rung(self, model: str, first: Rung) -> Rung:
         """What to start an engine for this model with, in place of `first`."""
@@ -111,6 +122,12 @@ class Relief:
             lesson = self._find(model)
         return lesson is not None and lesson.rung is None
 
+    def why_left(self, model: str) -> FallbackReason | None:
+        """What jobs for this model are told that pass the GPU by; None while they do not."""
+        if not self.has_left_gpu(model):
+            return None
+        return causes.reason("cuda_out_of_memory", f"{model} did not fit a while ago")
+
     def is_outdated(self, engine: EngineInfo) -> bool:
         """Whether this engine was started by a lesson that holds no more: it is lighter than it need be."""
         with self._lock:
@@ -142,8 +159,10 @@ class Relief:
             if is_old_news and lesson.steps:
                 return Climb(step=lesson.steps[-1], rung=lesson.rung)
             climb = self._next(model, tried, at_load)
-            left_at_load = at_load and climb.rung is None
-            self._learn(model, replace(lesson, left_at_load=left_at_load), climb.step, climb.rung)
+            if climb.rung is None:
+                times = self._times_in_a_row(model) + 1
+                lesson = replace(lesson, left_at_load=at_load, times=times)
+            self._learn(model, lesson, climb.step, climb.rung)
             return climb
 
     def climb_from(self, engine: EngineInfo) -> Climb:
@@ -171,11 +190,21 @@ class Relief:
             is_allowed=self._is_allowed,
         )
 
-    def _note_fit(self, model: str, rung: Rung) -> None:
-        """An engine was loaded on this rung and passed its test: jobs need not pass the GPU by any longer."""
+    def note_job(self, engine: EngineInfo) -> None:
+        """A job that insisted on the GPU was done by this engine: others need not pass the GPU by any longer."""
+        rung = Rung(compute_type=engine.requested_compute_type, batch_size=1)
+        with self._lock:
+            lesson = self._find(engine.model)
+            if lesson is None or lesson.rung is not None or engine.started_at < lesson.learned_at:
+                return
+            rung = replace(rung, batch_size=_lightest(lesson).batch_size)
+        self._note_fit(engine.model, rung, at_work=True)
+
+    def _note_fit(self, model: str, rung: Rung, *, at_work: bool = False) -> None:
+        """An engine fits on this rung: it was loaded and passed its test, or it did a job."""
         with self._lock:
             lesson = self._find(model)
-            if lesson is None or lesson.rung is not None or not lesson.left_at_load:
+            if lesson is None or lesson.rung is not None or not (lesson.left_at_load or at_work):
                 return
             steps = tuple(step for step in lesson.steps if step.code != CPU)
             self._lessons[model] = replace(lesson, rung=rung, steps=steps, left_at_load=False)
@@ -191,24 +220,32 @@ class Relief:
     def _find(self, model: str) -> _Lesson | None:
         """Under the lock: what holds for this model still. The lesson itself stays, for what was started by it."""
         lesson = self._lessons.get(model)
-        if lesson is None or self._clock.monotonic() - lesson.learned >= REMEMBERED_SECONDS:
+        if lesson is None or lesson.device_uuid != self._uuid:
             return None
-        if lesson.device_uuid != self._uuid or self._has_room(model, lesson):
-            return None
-        return lesson
-
-    def _has_room(self, model: str, lesson: _Lesson) -> bool:
-        """Whether so much is free now that the model fits as at first, by readings of a while after the lesson.
-
-        Those of the moment after it show what the failed engine has just given back.
-        """
         readings = self._read_gpu()
-        if readings is None or readings.memory_free_bytes is None or readings.uuid != lesson.device_uuid:
-            return False
-        if readings.read_at < lesson.learned_at + timedelta(seconds=SETTLING_SECONDS):
-            return False
+        free = readings.memory_free_bytes if readings and readings.uuid == lesson.device_uuid else None
         need = find_need(model, lesson.first.compute_type, batch_size=lesson.first.batch_size)
-        return need is not None and readings.memory_free_bytes >= need
+        is_told = free is not None and need is not None
+        if self._clock.monotonic() - lesson.learned >= _longest(lesson, is_told=is_told):
+            return None
+        if readings is None or free is None or need is None:
+            return lesson
+        # Readings of the moment after it show what the failed engine has just given back.
+        is_settled = readings.read_at >= lesson.learned_at + timedelta(seconds=_settling(lesson))
+        return None if is_settled and free + self._replaceable(model, lesson, readings) >= need else lesson
+
+    def _replaceable(self, model: str, lesson: _Lesson, readings: GpuReadings) -> int:
+        """Bytes that an engine of ours gives back when this model is tried again: that of this model, if one is up."""
+        light = _lightest(lesson) if lesson.rung is None else lesson.rung
+        return min(readings.own_bytes or 0, find_need(model, light.compute_type) or 0)
+
+    def _times_in_a_row(self, model: str) -> int:
+        """Under the lock: how often it came off the GPU, not long ago, already."""
+        last = self._left.get(model)
+        now = self._clock.monotonic()
+        times = 0 if last is None or now - last[1] > ROW_SECONDS else last[0]
+        self._left[model] = (times + 1, now)
+        return times
 
     def _is_allowed(self, compute_type: str) -> bool:
         """By the table: never what is known to be bad, and under WHISPER_STRICT_MATRIX only what is known to be good."""
@@ -241,6 +278,20 @@ class Relief:
     def _uuid(self) -> str | None:
         device = self._selected
         return device.uuid if device else None
+
+
+def _settling(lesson: _Lesson) -> float:
+    """Seconds after which memory that is free counts."""
+    if lesson.rung is not None:
+        return SETTLING_SECONDS
+    return min(SOONEST_SECONDS * 2.0 ** min(lesson.times - 1, 10), REMEMBERED_SECONDS)
+
+
+def _longest(lesson: _Lesson, *, is_told: bool) -> float:
+    """Seconds after which a lesson is over in any case."""
+    if lesson.rung is not None or is_told:
+        return REMEMBERED_SECONDS
+    return min(UNTOLD_SECONDS * 2.0 ** min(lesson.times - 1, 10), REMEMBERED_SECONDS)
 
 
 def _lightest(lesson: _Lesson) -> Rung:

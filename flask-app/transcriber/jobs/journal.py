@@ -13,7 +13,7 @@ from typing import Any
 
 from ..domain.events import FinishedWindow, LanguageDetected, Planned, Resumption
 from ..domain.ports import DecodedAudio
-from ..domain.transcript import MemoryStep, Notice, Segment, Word
+from ..domain.transcript import EngineShare, MemoryStep, Notice, Segment, Word
 from .durable import storage_errors, sync_path
 
 #: Where the kernel says which boot this is.
@@ -36,14 +36,21 @@ class JournalState:
     plan: Planned | None = None
     windows: list[FinishedWindow] = field(default_factory=list)
     history: tuple[int, ...] | None = None
-    #: Engine runs so far, and the seconds in them up to their last finished window.
-    runs: int = 0
+    #: Of each window, the run that did it.
+    window_runs: list[int] = field(default_factory=list)
+    #: The engine of each run so far, and the seconds in them up to their last finished window.
+    engines: list[EngineShare] = field(default_factory=list)
     engine_seconds: float = 0.0
     #: Attempts that were begun and came to nothing: no window, and nobody handed the job back.
     fruitless: int = 0
     #: What too little memory on the GPU has cost it so far.
     steps: list[MemoryStep] = field(default_factory=list)
     _run_seconds: float = 0.0
+
+    @property
+    def runs(self) -> int:
+        """Engine runs so far."""
+        return len(self.engines)
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -95,7 +102,7 @@ class JournalState:
                 self.audio = _audio(record, folder)
                 self.boot_id, self.decode_seconds = record["boot_id"], record["seconds"]
             case "run":
-                self.runs += 1
+                self.engines.append(_engine(record))
                 self.engine_seconds += self._run_seconds
                 self._run_seconds = 0.0
             case "language":
@@ -116,7 +123,8 @@ class JournalState:
         if index > len(self.windows):
             raise ValueError(f"window {index} after {len(self.windows)}")
         segments = tuple(_segment(segment) for segment in record["segments"])
-        del self.windows[index:]
+        del self.windows[index:], self.window_runs[index:]
+        self.window_runs.append(max(self.runs - 1, 0))
         self.windows.append(FinishedWindow(index=index, device=record["device"], segments=segments))
         self.history = None if record["history"] is None else tuple(record["history"])
         self.fruitless = 0
@@ -153,9 +161,9 @@ class Journal:
         """The attempt ends without a fault of the job's."""
         self._add({"kind": "handed_back"})
 
-    def begin_run(self, device: str) -> None:
-        """An engine takes the job, or the rest of it."""
-        self._add({"kind": "run", "device": device})
+    def begin_run(self, engine: EngineShare) -> None:
+        """This engine takes the job, or the rest of it."""
+        self._add({"kind": "run", "device": engine.claimed_device, "engine": asdict(engine)})
 
     def add_audio(self, audio: DecodedAudio, boot_id: str, seconds: float) -> None:
         """The file is decoded."""
@@ -274,6 +282,18 @@ def _parse(data: bytes, folder: Path) -> tuple[JournalState, int]:
             break
         whole += len(line)
     return state, whole
+
+
+def _engine(record: Record) -> EngineShare:
+    """A run's engine; of an older journal only the device is known."""
+    if "engine" in record:
+        return EngineShare(**record["engine"])
+    return EngineShare(
+        claimed_device=record["device"],
+        compute_type="unknown",
+        requested_compute_type="unknown",
+        engine_pid=0,
+    )
 
 
 def _audio(record: Record, folder: Path) -> DecodedAudio:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fake_gpu import build_cublas, build_driver, healthy_environment
+from fake_gpu import build_cublas, build_driver, build_nvml, healthy_environment
 from media_files import make_tone, make_wave
 from server import ROOT, Server
 from standin_selftest import PASS_SECONDS
@@ -97,6 +99,9 @@ class Drifting:
 
     server: Server
     word: Path
+    #: More options of engines that are started from now on, and NVML's answers.
+    options: Path
+    nvml: Path
 
     def find(self, word: str) -> None:
         self.word.write_text(word)
@@ -110,7 +115,9 @@ class Drifting:
 @pytest.fixture(scope="module")
 def drifting(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drifting]:
     folder = tmp_path_factory.mktemp("drifting")
-    word = folder / "word"
+    word, options, nvml = folder / "word", folder / "options", folder / "nvml"
+    options.write_text("")
+    nvml.write_text("")
     env = {
         "WHISPER_MODEL": "tiny.en",
         "WHISPER_MODEL_PATH": str(models),
@@ -118,11 +125,14 @@ def drifting(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "WHISPER_SELFTEST_INTERVAL_SECONDS": "1",
         "WHISPER_SELFTEST_TIMEOUT_SECONDS": "1",
         "WHISPER_ENGINE_START_TIMEOUT_SECONDS": "2",
+        "STANDIN_FILE": str(options),
+        "FAKE_NVML_FILE": str(nvml),
         **healthy_environment(folder / "gpu"),
     }
+    build_nvml(folder / "gpu")
     with Server(folder / "data", env=env) as server:
         server.wait_for("/health/ready")
-        yield Drifting(server, word)
+        yield Drifting(server, word, options, nvml)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +187,50 @@ def test_engine_that_became_slow_is_found_at_the_second_test(drifting: Drifting)
     server.wait_for("/health/gpu", 60)
     speeds = json.loads((server.data_dir / "selftest" / "speeds.json").read_bytes())
     assert list(speeds.values()) == [PASS_SECONDS]
+
+
+@pytest.mark.parametrize("comes_back", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_default_model_that_left_the_gpu_is_degraded_everywhere_until_there_is_room(
+    drifting: Drifting, comes_back: bool
+) -> None:
+    server = drifting.server
+    drifting.options.write_text("")
+    drifting.nvml.write_text("FAKE_NVML_FREE_MB=6000\n")
+    server.wait_for("/health/gpu", 60)
+    drifting.nvml.write_text("FAKE_NVML_FREE_MB=100\n")
+    drifting.options.write_text("--room float16=0 --room int8_float16=0 --room int8_float32=0")
+    for engine in page_of(server)["engines"]:
+        if engine["device"] == "cuda":
+            os.kill(engine["pid"], signal.SIGKILL)
+
+    body = server.transcribe(SPEECH).json
+    until(lambda: server.get("/health/gpu").json["gpu_proven"], "an engine that is proven, and of no use")
+
+    gpu, ready, page = server.get("/health/gpu"), server.get("/health/ready"), page_of(server)
+    metrics = server.get("/metrics").text
+    assert (body["gpu_used"], body["device"]) == (False, "cpu")
+    codes = {
+        body["fallback_reason"]["code"],
+        gpu.json["fallback_reason"]["code"],
+        ready.json["fallback_reason"]["code"],
+        page["problems"][0]["code"],
+    }
+    assert codes == {"cuda_out_of_memory"}
+    assert (gpu.status, gpu.json["status"]) == (503, "degraded")
+    assert (ready.status, ready.json["status"]) == (200, "degraded")
+    assert page["status"] == "degraded"
+    assert page["verdict"].startswith("This server transcribes on the CPU")
+    assert 'transcriber_gpu_fault_info{code="cuda_out_of_memory"} 1.0' in metrics
+    assert 'transcriber_health_status{status="degraded"} 1.0' in metrics
+    if not comes_back:
+        return
+
+    drifting.options.write_text("")
+    drifting.nvml.write_text("FAKE_NVML_FREE_MB=6000\n")
+    server.wait_for("/health/gpu", 60)
+    again = server.transcribe(SPEECH).json
+    assert (again["gpu_used"], again["compute_type"], again["receipt"]["steps"]) == (True, "float16", [])
+    assert server.get("/health/ready").json["status"] == "ok"
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from fake_gpu import make_status
+from fake_ports import FakeClock
 from tested_engines import TestableEngine, engine_of
 from transcriber.domain.errors import (
     EngineCrashedError,
@@ -20,6 +22,8 @@ from transcriber.domain.errors import (
 from transcriber.engine.admission import Admission
 from transcriber.engine.pool import PooledEngine
 from transcriber.engine.speed_book import SpeedBook
+from transcriber.gpu.ladder import Rung
+from transcriber.gpu.relief import Relief
 from transcriber.jobs.durable import write_small
 
 
@@ -51,7 +55,9 @@ def admit(engine: TestableEngine | TranscriberError, speeds: SpeedBook, register
             raise engine
         return engine
 
-    return Admission(launch, speeds, register, timeout=1.0).launch("cuda", "Systran/faster-whisper-base")
+    admission = Admission(speeds, register, timeout=1.0)
+    watched = admission.watching(lambda device, model: admission.admit(launch(device, model)))
+    return watched("cuda", "Systran/faster-whisper-base")
 
 
 def slow(engine: TestableEngine) -> TestableEngine:
@@ -129,3 +135,25 @@ def test_disk_that_is_full_keeps_no_speed_and_no_engine_out(tmp_path: Path, regi
     engine = engine_of()
 
     assert admit(engine, SpeedBook(tmp_path / "speeds.json", refuse), register) is engine
+
+
+def test_engine_without_room_for_its_second_test_is_followed_by_a_lighter_one(
+    speeds: SpeedBook, register: Register
+) -> None:
+    admit(engine_of(), speeds, register)
+    admission = Admission(speeds, register, timeout=1.0)
+    relief = Relief(clock=FakeClock(), status=make_status, read_gpu=lambda: None)
+    engines = {
+        "float16": slow(engine_of("cuda", "memory")),
+        "int8_float16": engine_of("cuda", compute_type="int8_float16"),
+    }
+
+    def start(rung: Rung) -> TestableEngine:
+        return admission.admit(engines[rung.compute_type])
+
+    admitted = relief.start("base", Rung(compute_type="float16", batch_size=8), start)
+
+    assert admitted is engines["int8_float16"]
+    assert (engines["float16"].tests, engines["float16"].closed) == (1, 1)
+    assert [step.code for step in relief.steps("base")] == ["lighter_compute_type"]
+    assert register.refusals == []

@@ -357,6 +357,33 @@ def test_silent_child_with_work_is_ended_after_the_stall_timeout(start: Start) -
         list(engine.transcribe("j", PCM, HOUR, OPTIONS))
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_child_that_hangs_is_held_against_a_job_that_is_alone_in_it(start: Start, others: int) -> None:
+    engine = start("--freeze-at", "1", stall_timeout=0.5)
+    beside = [engine.transcribe("other", PCM, HOUR, OPTIONS) for _ in range(others)]
+    for events in beside:
+        next(events)
+
+    with pytest.raises(EngineCrashedError, match="silent for") as caught:
+        list(engine.transcribe("j", PCM, HOUR, OPTIONS))
+
+    assert (caught.value.code, caught.value.is_ours) == ("engine_stalled", False)
+    assert caught.value.is_fault is (others == 0)
+
+
+def test_child_that_died_of_itself_is_not_excused_by_being_closed_after(start: Start) -> None:
+    engine = start("--crash-at", "1", "--crash-with", "SEGV")
+    events = engine.transcribe("j", PCM, HOUR, OPTIONS)
+    next(events)
+    assert eventually(lambda: not engine.alive)
+
+    engine.close(grace=0)
+
+    with pytest.raises(EngineCrashedError) as caught:
+        list(events)
+    assert (caught.value.is_fault, caught.value.is_ours) == (True, False)
+
+
 def test_close_asks_first(start: Start) -> None:
     engine = start()
 
@@ -384,7 +411,7 @@ def test_close_ends_its_jobs_as_crashed(start: Start) -> None:
 
     with pytest.raises(EngineCrashedError, match="ended by the service") as caught:
         list(events)
-    assert not caught.value.is_fault
+    assert (caught.value.is_fault, caught.value.is_ours) == (False, True)
 
 
 def test_close_twice_is_nothing_new_and_leaves_no_threads(start: Start) -> None:

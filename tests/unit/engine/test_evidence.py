@@ -13,8 +13,9 @@ class FakeLibrary:
 
     POOL = 0x1234_5678_9ABC_DEF0
 
-    def __init__(self, *, status: int = 0) -> None:
+    def __init__(self, *, status: int = 0, name: str = "Device") -> None:
         self.status = status
+        self.name = name
         self.high = 5_000_000_000
         self.asked: list[int] = []
 
@@ -23,7 +24,7 @@ class FakeLibrary:
         return self.status
 
     def cuDeviceGetName(self, name: Any, size: Any, device: Any) -> int:  # noqa: N802
-        name.value = f"Device {device.value}".encode()
+        name.value = f"{self.name} {device.value}".encode()
         return self.status
 
     def cuDeviceGetUuid_v2(self, raw: Any, device: Any) -> int:  # noqa: N802
@@ -62,6 +63,12 @@ def test_identity() -> None:
 
     assert driver.find_name() == "Device 42"
     assert driver.find_uuid() == "GPU-00010203-0405-0607-0809-0a0b0c0d0e0f"
+
+
+def test_mig_instance_has_the_prefix_of_one() -> None:
+    driver = CudaDriver(FakeLibrary(name="NVIDIA A100-SXM4-40GB MIG 1g.5gb"), 2)
+
+    assert driver.find_uuid() == "MIG-00010203-0405-0607-0809-0a0b0c0d0e0f"
 
 
 def test_a_driver_that_refuses_or_lacks_the_calls_gives_none() -> None:

@@ -282,7 +282,7 @@ def test_changed_file_of_a_known_model_is_damage(make_finder: Find, models_dir: 
         make_finder().find("base")
 
     assert caught.value.code == "model_damaged"
-    assert f"Remove {folder}," in caught.value.fix
+    assert f"rm -r {folder}'" in caught.value.fix
 
 
 def test_missing_file_of_a_known_model_is_damage(make_finder: Find, models_dir: Path) -> None:

@@ -449,15 +449,29 @@ def test_engine_that_is_only_discarded_is_not_started_again_by_itself(
 def test_engine_that_is_discarded_to_be_revived_may_be_borrowed_at_once_and_comes_back_by_itself(
     pool: ChildEnginePool, launch: Launcher, clock: HeldClock
 ) -> None:
-    pool.discard(borrow(pool, "cuda"), revives=True)
-    assert pool.last_start_error("cuda") is None
+    full = EngineStartError("CUDA failed with error out of memory", code="cuda_out_of_memory")
+    pool.discard(borrow(pool, "cuda"), full, blocks=False, revives=True)
+    assert pool.last_start_error("cuda") is full
     clock.seconds += 1.1
     pool.tend()
-    assert launch.tries == 2
+    assert (launch.tries, pool.last_start_error("cuda")) == (2, None)
 
-    pool.discard(borrow(pool, "cuda"), revives=True)
+    pool.discard(borrow(pool, "cuda"), full, blocks=False, revives=True)
     borrow(pool, "cuda")
-    assert launch.tries == 3
+    assert (launch.tries, pool.last_start_error("cuda")) == (3, None)
+
+
+def test_engine_that_failed_a_job_is_the_error_of_its_device_and_is_started_by_who_needs_it(
+    pool: ChildEnginePool, launch: Launcher, clock: HeldClock
+) -> None:
+    wrong = EngineStartError("It computed NaN.", code="numbers_not_finite")
+    pool.discard(borrow(pool, "cuda"), wrong, blocks=False)
+    clock.seconds += 100
+    pool.tend()
+
+    assert (launch.tries, pool.last_start_error("cuda")) == (1, wrong)
+    borrow(pool, "cuda")
+    assert (launch.tries, pool.last_start_error("cuda")) == (2, None)
 
 
 def test_engine_that_made_room_rests_until_another_starts_or_is_lost(

@@ -24,6 +24,12 @@ from transcriber.gpu.policy import (
 
 GOOD = make_status()
 BAD = make_status_without_driver()
+#: A GPU that is proven, and had too little memory for the default model's jobs.
+LEFT = {
+    "status": GOOD,
+    "engines": (make_engine(),),
+    "left": FallbackReason(code="cuda_out_of_memory", message="base did not fit.", fix="Free some."),
+}
 
 
 def _outcome(policy: str, use_gpu: bool, require_gpu: bool, usable: bool) -> str:
@@ -185,6 +191,9 @@ def test_engine_that_claims_the_gpu_without_proof_is_not_proven() -> None:
         ),
         ({"policy": "required", "status": BAD, "engines": (make_engine(),)}, True, "ok", True),
         ({"policy": "off", "status": BAD}, True, "ok", True),
+        ({"policy": "preferred", **LEFT}, True, "degraded", False),
+        ({"policy": "required", **LEFT}, True, "degraded", False),
+        ({"policy": "off", **LEFT}, True, "ok", True),
     ],
 )
 def test_readiness_and_gpu_health(situation: dict[str, Any], ready: bool, status: str, gpu: bool) -> None:

@@ -16,7 +16,14 @@ from transcriber.domain.transcript import MemoryStep
 from transcriber.gpu.facts import GpuStatus
 from transcriber.gpu.ladder import Rung
 from transcriber.gpu.readings import GpuReadings
-from transcriber.gpu.relief import REMEMBERED_SECONDS, SETTLING_SECONDS, Relief
+from transcriber.gpu.relief import (
+    REMEMBERED_SECONDS,
+    ROW_SECONDS,
+    SETTLING_SECONDS,
+    SOONEST_SECONDS,
+    UNTOLD_SECONDS,
+    Relief,
+)
 
 FULL = Rung(compute_type="float16", batch_size=8)
 LIGHT = Rung(compute_type="int8_float16", batch_size=8)
@@ -32,6 +39,7 @@ class Machine:
     clock: FakeClock = field(default_factory=FakeClock)
     status: GpuStatus = field(default_factory=make_status)
     free: int | None = None
+    own: int | None = None
 
     def __post_init__(self) -> None:
         self.relief = Relief(clock=self.clock, status=lambda: self.status, read_gpu=self.read)
@@ -40,7 +48,13 @@ class Machine:
         if self.free is None:
             return None
         uuid = make_device().uuid
-        return GpuReadings(uuid=uuid, name="L4", read_at=self.clock.now(), memory_free_bytes=self.free)
+        return GpuReadings(
+            uuid=uuid,
+            name="L4",
+            read_at=self.clock.now(),
+            memory_free_bytes=self.free,
+            own_bytes=self.own,
+        )
 
     def engine(self, **changes: Any) -> EngineInfo:
         """One that is started now."""
@@ -196,6 +210,63 @@ def test_free_memory_ends_it_sooner_but_not_at_once() -> None:
     assert machine.relief.steps("large-v3") == ()
     machine.free = 6 * GB  # float16 needs 6.9 for eight windows
     assert machine.relief.steps("large-v3") == (TO_INT8,)
+
+
+def leave(machine: Machine) -> None:
+    """Down to the CPU, at work."""
+    engine = machine.engine()
+    machine.relief.climb_from(engine)
+    machine.relief.climb_from(replace(engine, requested_compute_type="int8_float16"))
+    assert machine.relief.has_left_gpu("large-v3")
+
+
+def test_model_that_left_the_gpu_is_back_soon_after_enough_is_free_but_not_at_ever_the_same_pace() -> None:
+    machine = Machine(free=20 * GB)
+    for wait in (SOONEST_SECONDS, 2 * SOONEST_SECONDS, 4 * SOONEST_SECONDS):
+        leave(machine)
+        reason = machine.relief.why_left("large-v3")
+        assert reason is not None and (reason.code, bool(reason.fix)) == ("cuda_out_of_memory", True)
+        machine.clock.seconds += wait - 1
+        assert machine.relief.has_left_gpu("large-v3")
+        machine.clock.seconds += 1
+        assert machine.relief.why_left("large-v3") is None
+        assert machine.relief.rung("large-v3", FULL) == FULL
+
+
+def test_model_that_left_the_gpu_stays_off_it_while_the_card_is_seen_to_be_full() -> None:
+    machine = Machine(free=1 * GB)
+    leave(machine)
+
+    machine.clock.seconds += REMEMBERED_SECONDS - 1
+    assert machine.relief.has_left_gpu("large-v3")
+    machine.clock.seconds += 1
+    assert not machine.relief.has_left_gpu("large-v3")
+
+
+def test_where_nobody_tells_what_is_free_it_is_tried_again_after_a_minute_then_two() -> None:
+    machine = Machine()
+    for wait in (UNTOLD_SECONDS, 2 * UNTOLD_SECONDS):
+        leave(machine)
+        machine.clock.seconds += wait - 1
+        assert machine.relief.has_left_gpu("large-v3")
+        machine.clock.seconds += 1
+        assert not machine.relief.has_left_gpu("large-v3")
+    machine.clock.seconds += ROW_SECONDS + 1
+    leave(machine)
+    machine.clock.seconds += UNTOLD_SECONDS
+    assert not machine.relief.has_left_gpu("large-v3")
+
+
+def test_what_our_own_light_engine_holds_counts_as_free_for_its_successor() -> None:
+    """float16 needs 3.9 GB for the window that did not fit, and the engine in int8_float16 holds 2.4 at most, by the table."""
+    machine = Machine(free=2 * GB)
+    leave(machine)
+    machine.clock.seconds += SOONEST_SECONDS
+    assert machine.relief.has_left_gpu("large-v3")
+    machine.own = 20 * GB
+    assert not machine.relief.has_left_gpu("large-v3")
+    machine.free = 1 * GB
+    assert machine.relief.has_left_gpu("large-v3")
 
 
 def test_engine_that_is_older_than_the_lesson_is_not_outdated() -> None:

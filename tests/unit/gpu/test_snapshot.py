@@ -22,6 +22,16 @@ VERSIONS = {"python": "3.11.7", "os": "Debian", "kernel": "6.1", "packages": {"f
 BASE = Snapshot(driver="570.124.06", cuda="12.8", ctranslate2="4.8.5", models={"base": "aa"})
 
 
+WITH_GPU = replace(
+    BASE,
+    gpu_name="NVIDIA L4",
+    gpu_uuid="GPU-1",
+    compute_capability="8.9",
+    kernels="machine code 8.6",
+    compute_type="float16",
+)
+
+
 def test_snapshot_of_a_healthy_machine_has_every_fact() -> None:
     kernels = Kernels(machine_code=("8.0", "8.6"), ptx=("8.6",), ptx_isa="8.7")
     status = make_status(ctranslate2=CTranslate2Facts(version="4.8.5", cuda_compiled=True, kernels=kernels))
@@ -124,7 +134,7 @@ def test_first_verification_of_a_model_is_no_change() -> None:
 @pytest.mark.parametrize(
     ("name", "before", "after", "words"),
     [
-        ("driver", "570", None, "can't be used"),
+        ("cuda", "12.8", None, "can't be used"),
         ("gpu_uuid", "GPU-1", None, "Work goes to the CPU"),
         ("gpu_uuid", None, "GPU-1", "can be used that was not there"),
         ("gpu_uuid", "GPU-1", "GPU-2", "another card or another MIG slice"),
@@ -137,6 +147,28 @@ def test_coming_and_going_have_effects_of_their_own(
     changes = diff(replace(BASE, **{name: before}), replace(BASE, **{name: after}))
 
     assert words in changes[0].effect
+
+
+@pytest.mark.parametrize(("before", "after"), [("570", None), (None, "570")])
+def test_driver_whose_version_alone_comes_or_goes_changes_nothing(
+    before: str | None, after: str | None
+) -> None:
+    [change] = diff(replace(WITH_GPU, driver=before), replace(WITH_GPU, driver=after))
+
+    assert "only its version" in change.effect
+
+
+def test_driver_that_is_gone_takes_the_gpu_with_it() -> None:
+    of_gpu = dict.fromkeys(("gpu_name", "gpu_uuid", "compute_capability", "kernels", "compute_type"))
+    gone = replace(BASE, driver=None, cuda=None, **of_gpu)
+
+    effects = {change.name: change.effect for change in diff(WITH_GPU, gone)}
+    back = {change.name: change.effect for change in diff(gone, WITH_GPU)}
+
+    assert effects["driver"] == effects["cuda"] == "The GPU can't be used until the driver is back."
+    assert effects["gpu_name"] == effects["kernels"] == "It is not known while no GPU can be used."
+    assert back["gpu_name"] == "It came with the GPU."
+    assert back["gpu_uuid"] == "A GPU can be used that was not there before."
 
 
 def test_store_gives_back_the_last_and_keeps_only_the_newest(tmp_path: Path) -> None:

@@ -13,11 +13,18 @@ import pytest
 from transcriber.domain.errors import StorageFailedError
 from transcriber.domain.events import FinishedWindow, LanguageDetected, Planned, Resumption
 from transcriber.domain.ports import DecodedAudio
-from transcriber.domain.transcript import Notice, Word
+from transcriber.domain.transcript import EngineShare, Notice, Word
 from transcriber.jobs.journal import Journal, JournalState, read
 from transcriptions import make_segment
 
 LANGUAGE = LanguageDetected(language="en", language_probability=0.123456789012345)
+ON_CPU = EngineShare(
+    claimed_device="cpu",
+    compute_type="int8_float32",
+    requested_compute_type="int8",
+    engine_pid=7,
+    libraries={"libctranslate2": "/lib/libctranslate2.so"},
+)
 WORDS = (Word(start=0.1, end=0.30000000000000004, word=" a", probability=1 / 3),)
 
 
@@ -72,7 +79,7 @@ def fill(path: Path, native: concurrent.futures.Executor, windows: int = 3) -> J
     journal = Journal.open(path, native)
     journal.begin()
     journal.add_audio(audio(path.parent), "boot", 1.5)
-    journal.begin_run("cpu")
+    journal.begin_run(ON_CPU)
     journal.add_language(LANGUAGE)
     journal.add_plan(planned(0, (0, 10), (10, 20), is_complete=False))
     for index in range(windows):
@@ -163,11 +170,12 @@ def test_job_without_a_journal_begins_at_the_beginning(path: Path) -> None:
 def test_seconds_of_all_runs_add_up(path: Path, native: concurrent.futures.Executor) -> None:
     fill(path, native, windows=2)
     journal = Journal.open(path, native)
-    journal.begin_run("cpu")
+    journal.begin_run(ON_CPU)
     journal.add_window(window(2), None, 4.0)
     journal.close()
 
     assert (journal.state.runs, journal.state.engine_seconds) == (2, 1.0)
+    assert (journal.state.engines, journal.state.window_runs) == ([ON_CPU, ON_CPU], [0, 0, 1])
     assert journal.state.worked_seconds == 5.0
 
 
@@ -229,3 +237,15 @@ def test_lines_are_on_disk_without_a_sync_before_long(
 
     assert len(read(path).windows) == 50
     journal.close()
+
+
+def test_run_of_an_older_version_tells_its_device_only(
+    path: Path, native: concurrent.futures.Executor
+) -> None:
+    path.write_text('{"kind": "run", "device": "cuda"}\n')
+
+    journal = Journal.open(path, native)
+    journal.close()
+
+    [engine] = journal.state.engines
+    assert (engine.claimed_device, engine.compute_type, engine.device_name) == ("cuda", "unknown", None)
