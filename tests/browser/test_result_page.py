@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,6 +35,9 @@ JFK = ROOT / "tests" / "data" / "jfk.flac"
 
 #: The longest task that nobody feels, in milliseconds.
 LONGEST_TASK_MS = 100
+
+#: What the page has fetched.
+RESOURCES = "performance.getEntriesByType('resource').filter((one) => one.initiatorType === 'fetch').map((one) => one.name)"
 
 MARKUP = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>&lt;b&gt;'
 
@@ -127,6 +131,30 @@ def test_word_that_is_clicked_is_heard_and_lit(visit: VISIT, job_id: str) -> Non
     expect(page.locator("[data-cue]")).to_contain_text("Ask not")
     page.locator("[data-wave]").click(position={"x": 200, "y": 10})
     assert media.evaluate("(media) => media.currentTime") > 1
+
+
+def test_loudness_is_drawn_for_recordings_of_every_length(visit: VISIT, service: FakeService) -> None:
+    """Ten hours whose second half is loud: the picture says so, and nothing was fetched to draw it."""
+    peaks = base64.b64encode(bytes([10] * 300 + [255] * 300)).decode()
+    job_id = finished(service, replace(ANSWER, duration=36_000.0, peaks=peaks))
+    page: Page = visit(f"/jobs/{job_id}").page
+    expect(page.locator("[data-wave]")).to_be_visible()
+    filled = page.evaluate(
+        """async () => {
+          await new Promise(requestAnimationFrame);
+          await new Promise(requestAnimationFrame);
+          const canvas = document.querySelector('[data-wave]');
+          const { width, height } = canvas;
+          const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+          const halves = [0, 0];
+          for (let at = 0; at < width * height; at += 1) if (data[4 * at + 3]) halves[Number(at % width >= width / 2)] += 1;
+          return halves.map((count) => count / (width * height / 2));
+        }"""
+    )
+
+    assert 0.01 < filled[0] < 0.2
+    assert filled[1] > 0.4
+    assert page.evaluate(RESOURCES) == []
 
 
 def test_doubts_are_marked_with_their_reason(visit: VISIT, job_id: str) -> None:
