@@ -27,6 +27,7 @@ TranscriberError
 │   ├── UploadIncompleteError    not all of the file has arrived
 │   ├── TusVersionError          another version of the upload protocol
 │   ├── MediaTypeError           a body of a type that is not taken there
+│   ├── RangeError               a part of a file that begins behind its end
 │   └── MethodNotAllowedError    the route does not take this method
 ├── MediaError                   the upload can't be used as audio
 │   ├── EmptyUploadError         the file has no bytes
@@ -289,6 +290,14 @@ class MediaTypeError(RequestError):
     param = "Content-Type"
 
 
+class RangeError(RequestError):
+    """The part that was asked for begins behind the end of the file."""
+
+    code = "range_not_satisfiable"
+    param = "Range"
+    fix = "Ask for a range within the length that Content-Range names, or for the whole file."
+
+
 class MethodNotAllowedError(RequestError):
     """This address does not take this method."""
 
@@ -389,6 +398,10 @@ class TooManyTriesError(CapacityError):
 
     code = "too_many_tries"
     fix = "Wait, and look the key up before the next try."
+
+    def __init__(self, wait_seconds: int = 5) -> None:
+        super().__init__()
+        self.retry_after = wait_seconds
 
 
 class StorageFullError(CapacityError):
