@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from axe import violations
+from axe import violations_in_light_and_dark
 from fakes import FakeService
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.domain.transcript import Word
@@ -321,20 +321,18 @@ def test_axe_finds_nothing_and_everything_fits(
 ) -> None:
     arabic = make_transcription(make_segment(text=" مرحبا بالعالم"), language="ar")
     other = finished(service, arabic, name="مقابلة.flac")
-    for scheme in ("light", "dark"):
-        page: Page = visit(
-            f"/jobs/{job_id}", color_scheme=scheme, viewport={"width": width, "height": 844}
-        ).page
-        expect(page.locator("[data-find]")).to_be_visible()
-        assert violations(page) == []
-        page.locator(".said").first.dblclick()
-        assert violations(page) == []
-        page.locator(".editor").get_by_role("button", name="Done").click()
-        for path in (f"/jobs/{other}", "/jobs?q=ask", "/jobs", f"/compare?job={job_id}&job={other}"):
-            page.goto(path)
-            assert violations(page) == [], path
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-    page.goto(f"/jobs/{other}")
+    page: Page = visit(f"/jobs/{job_id}", viewport={"width": width, "height": 844}).page
+    expect(page.locator("[data-find]")).to_be_visible()
+    assert violations_in_light_and_dark(page) == []
+    page.locator(".said").first.dblclick()
+    assert violations_in_light_and_dark(page) == []
+    page.locator(".editor").get_by_role("button", name="Done").click()
+    page.get_by_role("button", name="Shortcuts").click()
+    assert violations_in_light_and_dark(page) == []
+    for path in ("/jobs?q=ask", "/jobs", f"/compare?job={job_id}&job={other}", f"/jobs/{other}"):
+        page.goto(path)
+        assert violations_in_light_and_dark(page) == [], path
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     assert page.locator(".said").evaluate("(said) => getComputedStyle(said).direction") == "rtl"
 
 
