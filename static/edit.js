@@ -1,7 +1,7 @@
 /** Correcting a transcript in place: text, times, split, merge, remove; undo, and saving on the server. */
 
 import { clock, endOf, rowAfter, rowsOf, saidOf, secondsIn, startOf, wordsOf } from "./rows.js";
-import { token } from "./words.js";
+import { explain, token } from "./words.js";
 
 /** @typedef {{mark: Comment, old: HTMLElement[], made: HTMLElement[]}} Change */
 
@@ -300,7 +300,7 @@ export class Editor {
       });
       if (!answer.ok) {
         const { error } = await answer.json();
-        this.say(answer.status === 412 ? "changed" : "failed", answer.status === 412 ? "" : error.message);
+        this.say(answer.status === 412 ? "changed" : "failed", answer.status === 412 ? "" : explain(error).message);
         return;
       }
     } catch {

@@ -1,6 +1,6 @@
 /** Sends one file by the tus protocol: in pieces, and on from where it was cut off, also after a reload. */
 
-import { token } from "./words.js";
+import { explain, token } from "./words.js";
 
 const VERSION = "1.0.0";
 
@@ -26,9 +26,10 @@ export class Refused extends Error {
    * @param {{message?: string, fix?: string, code?: string}} error
    */
   constructor(status, error) {
-    super(error.message ?? "");
+    const { message, fix } = explain(error);
+    super(message);
     this.status = status;
-    this.fix = error.fix ?? "";
+    this.fix = fix;
     this.code = error.code ?? "";
   }
 }

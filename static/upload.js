@@ -100,9 +100,9 @@ function showList() {
 }
 
 /** @param {File} file */
-function forgetRecording(file) {
+async function forgetRecording(file) {
   const id = recordings.get(file);
-  if (id) remove(id).catch(() => {});
+  if (id) await remove(id).catch(() => {});
 }
 
 /** The form's options as they are now. */
@@ -159,7 +159,8 @@ async function send(row, chosen) {
     row.detail.textContent = say("submitting");
     const job = await submit(chosen, upload);
     upload.forget();
-    forgetRecording(row.file);
+    // Before the page is left: else the recording would be offered again as one that was not sent.
+    await forgetRecording(row.file);
     row.link.href = job;
     row.show("sent", say("sent"));
     announce(say("sent_named", { name: row.file.name }));

@@ -1,13 +1,9 @@
-/** The picture of a recording: its loudness where that is quickly known, else where somebody speaks. */
+/** The picture of a recording: its loudness as the service saw it while decoding, else where somebody speaks. */
 
-import { endOf, pause, rowsOf, startOf } from "./rows.js";
+import { endOf, rowsOf, startOf } from "./rows.js";
 
-/** Beyond these a browser would need too much memory to decode a whole file. */
-const MAX_BYTES = 40_000_000;
-const MAX_SECONDS = 2700;
-
-const BINS = 600;
-const RATE = 8000;
+/** Parts of a picture that is made of rows. */
+const PARTS = 600;
 
 /**
  * Draw into the section's canvas, and let it be clicked.
@@ -20,7 +16,7 @@ export function drawWave(section, player, signal) {
   const canvas = /** @type {HTMLCanvasElement} */ (section.querySelector("[data-wave]"));
   const duration = Number(section.dataset.duration);
   if (!(duration > 0)) return () => {};
-  const state = { peaks: speech(player.text, duration), drawn: -1 };
+  const state = { peaks: loudness(canvas.dataset.peaks ?? "") ?? speech(player.text, duration), drawn: -1 };
   const draw = () => paint(canvas, state, player.media.currentTime / duration);
   canvas.hidden = false;
   canvas.addEventListener("click", (event) => {
@@ -31,10 +27,6 @@ export function drawWave(section, player, signal) {
   const watch = new ResizeObserver(again);
   watch.observe(canvas);
   signal.addEventListener("abort", () => watch.disconnect());
-  if (Number(canvas.dataset.bytes) <= MAX_BYTES && duration <= MAX_SECONDS && !navigator.connection?.saveData) {
-    loudness(player.media.currentSrc || player.media.src, signal)
-      .then((peaks) => { state.peaks = peaks; again(); }, () => {});  // what it can't decode it can't draw
-  }
   return draw;
 }
 
@@ -45,35 +37,21 @@ export function drawWave(section, player, signal) {
  * @returns {number[]}
  */
 function speech(text, duration) {
-  const peaks = new Array(BINS).fill(0.06);
+  const peaks = new Array(PARTS).fill(0.06);
   for (const row of rowsOf(text)) {
-    const last = Math.min(BINS - 1, Math.floor((endOf(row) / duration) * BINS));
-    for (let bin = Math.floor((startOf(row) / duration) * BINS); bin <= last; bin += 1) peaks[bin] = 0.5;
+    const last = Math.min(PARTS - 1, Math.floor((endOf(row) / duration) * PARTS));
+    for (let part = Math.floor((startOf(row) / duration) * PARTS); part <= last; part += 1) peaks[part] = 0.5;
   }
   return peaks;
 }
 
 /**
- * How loud each part of the file is, from 0 to 1.
- * @param {string} url
- * @param {AbortSignal} signal
- * @returns {Promise<number[]>}
+ * How loud each part of the file is, from 0 to 1; null where the service did not say (a result of an earlier version).
+ * @param {string} text  a byte for each part, in base64
+ * @returns {number[] | null}
  */
-async function loudness(url, signal) {
-  const answer = await fetch(url, { signal });
-  if (!answer.ok) throw new Error(`status ${answer.status}`);
-  const context = new OfflineAudioContext(1, 1, RATE);
-  const samples = (await context.decodeAudioData(await answer.arrayBuffer())).getChannelData(0);
-  const peaks = [];
-  const size = samples.length / BINS;
-  for (let bin = 0; bin < BINS; bin += 1) {
-    let peak = 0;
-    for (let at = Math.floor(bin * size); at < (bin + 1) * size; at += 1) peak = Math.max(peak, Math.abs(samples[at]));
-    peaks.push(peak);
-    if (bin % 20 === 0) await pause();
-  }
-  const most = Math.max(...peaks, 0.01);
-  return peaks.map((peak) => Math.max(0.03, peak / most));
+function loudness(text) {
+  return text ? [...atob(text)].map((part) => Math.max(0.03, part.charCodeAt(0) / 255)) : null;
 }
 
 /**
@@ -82,7 +60,7 @@ async function loudness(url, signal) {
  * @param {number} share  of the recording that is played
  */
 function paint(canvas, state, share) {
-  const bars = Math.max(1, Math.min(BINS, Math.floor(canvas.clientWidth / 3)));
+  const bars = Math.max(1, Math.floor(canvas.clientWidth / 3));
   const played = Math.floor(share * bars);
   if (played === state.drawn) return;
   state.drawn = played;
@@ -94,8 +72,9 @@ function paint(canvas, state, share) {
   const style = getComputedStyle(canvas);
   pen.clearRect(0, 0, width, height);
   for (let bar = 0; bar < bars; bar += 1) {
-    const part = state.peaks.slice(Math.floor((bar * BINS) / bars), Math.max(1, Math.floor(((bar + 1) * BINS) / bars)));
-    const tall = Math.max(2, Math.max(...part) * height * 0.95);
+    const from = Math.floor((bar * state.peaks.length) / bars);
+    const to = Math.max(from + 1, Math.floor(((bar + 1) * state.peaks.length) / bars));
+    const tall = Math.max(2, Math.max(...state.peaks.slice(from, to)) * height * 0.95);
     pen.fillStyle = bar < played ? style.accentColor : style.color;
     pen.fillRect((bar * width) / bars, (height - tall) / 2, (width / bars) * 0.66, tall);
   }

@@ -13,6 +13,19 @@ function meta(name) {
 /** @type {Record<string, string>} */
 const words = JSON.parse(meta("words") || "{}");
 
+/** @type {Record<string, [string, string]>} */
+const errors = JSON.parse(meta("errors") || "{}");
+
+/**
+ * An error of the service in the language of the page, where that is known by its code; else in its own words.
+ * @param {{code?: string, message?: string, fix?: string}} error
+ * @returns {{message: string, fix: string}}
+ */
+export function explain({ code = "", message = "", fix = "" }) {
+  const known = Object.hasOwn(errors, code) ? errors[code] : null;
+  return known ? { message: known[0], fix: known[1] } : { message, fix };
+}
+
 /** The language of the page. */
 export const language = document.documentElement.lang || "en";
 

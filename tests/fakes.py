@@ -51,6 +51,7 @@ from transcriber.jobs.spool import Spool
 from transcriber.metrics import Metrics
 from transcriber.progress import progress_data
 from transcriber.service import JobView, Upload
+from transcriber.stages import stages
 from transcriber.transcripts import Transcripts
 from transcriptions import make_segment, make_transcription
 
@@ -394,6 +395,19 @@ def _fields_of(terms: SubmissionTerms) -> dict[str, Any]:
     return {field.name: getattr(terms, field.name) for field in fields(terms)}
 
 
+class FakeRegister:
+    """Sessions that signed out, in memory."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, int] = {}
+
+    def read(self) -> dict[str, int]:
+        return dict(self._kept)
+
+    def write(self, ended: dict[str, int]) -> None:
+        self._kept = dict(ended)
+
+
 @dataclass
 class FakeApplication:
     """What bootstrap's Application offers the web, with facts that a test can change."""
@@ -403,6 +417,7 @@ class FakeApplication:
     is_ready: bool = True
     is_gpu_proven: bool = False
     session_secret: bytes = b"s" * 32
+    signed_out: FakeRegister = field(default_factory=lambda: FakeRegister())
     details: dict[str, Any] = field(default_factory=lambda: {"status": "degraded", "gpu_policy": "preferred"})
     metrics: Metrics = field(default_factory=lambda: Metrics(version="0", clock=SystemClock()))
     #: What a self-test finds, where it differs from make_finding's; and what those so far have found.
@@ -508,7 +523,25 @@ def make_diagnostics(settings: config.Settings, findings: Sequence[Finding] = ()
         gpu_checked_at=NOW.isoformat(),
         probe_seconds=0.2,
         selftests=[finding.to_dict() for finding in findings],
+        stages=stages((), make_transcription()),
+        last_hour=make_last_hour(),
     )
+
+
+def make_last_hour() -> dict[str, Any]:
+    """An hour of a service that had to do on both devices."""
+    quiet: list[float | None] = [None] * 20
+    return {
+        "until": NOW.isoformat(),
+        "jobs": 8,
+        "jobs_on_gpu": 6,
+        "rtf_median": 0.04,
+        "rtf_gpu": [*quiet, *[0.02, 0.04, None, 0.03] * 10],
+        "rtf_cpu": [*quiet, *[None, 0.1, None, None] * 10],
+        "waiting": [*quiet, *[0, 1, 4, 2] * 10],
+        "at_work": [*quiet, *[0, 1, 2, 1] * 10],
+        "gpu_use": [*quiet, *[0.0, 0.4, 0.9, 0.5] * 10],
+    }
 
 
 def _model(name: str) -> LocalModel:

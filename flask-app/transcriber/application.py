@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import structlog
@@ -15,22 +15,26 @@ from .canary import Canary, Finding
 from .config import Settings
 from .diagnostics import Diagnostics
 from .domain.errors import DecoderUnavailableError, EngineError, TranscriberError
+from .domain.jobs import Job
 from .domain.ports import Clock, EngineInfo
-from .domain.transcript import FallbackReason
+from .domain.transcript import FallbackReason, Transcription
 from .engine.catalogue import canonical_name
 from .engine.pool import ChildEnginePool
 from .gauges import ServiceState
 from .gpu.facts import GpuStatus
 from .gpu.hardware import find_hardware
-from .gpu.monitor import GpuMonitor
+from .gpu.monitor import STALE_SECONDS, GpuMonitor
 from .gpu.policy import GpuSituation, gpu_health, readiness, reason_of_engine_failure
 from .gpu.probing import GpuProbe
 from .gpu.relief import Relief
 from .gpu_watch import GpuWatch
 from .jobs.retention import Retention
+from .last_hour import SAMPLE_SECONDS, LastHour
 from .media.decoder import SandboxedDecoder
 from .metrics import Metrics
 from .service import Service
+from .signed_out import SignedOut
+from .stages import stages
 from .startup import EXIT_GPU_REQUIRED
 from .webhooks.dispatcher import Dispatcher
 
@@ -79,6 +83,7 @@ class Parts:
     relief: Relief
     #: What browser sessions are signed with.
     session_secret: bytes = b""
+    signed_out: SignedOut
 
 
 class Application:
@@ -101,8 +106,10 @@ class Application:
         self.metrics = metrics
         #: What browser sessions are signed with, beside the key.
         self.session_secret = parts.session_secret
+        self.signed_out = parts.signed_out
         metrics.watch(self.service_state)
-        service.observe_jobs(metrics.observe_job_ended)
+        self._last_hour = LastHour(parts.clock)
+        service.observe_jobs(self._note_job)
         self._parts = parts
         self._find_fault = find_fault
         self._diagnose = diagnose
@@ -146,6 +153,7 @@ class Application:
         threading.Thread(target=self._mend, name="mender", daemon=True).start()
         threading.Thread(target=self._keep_house, name="housekeeping", daemon=True).start()
         threading.Thread(target=self._parts.monitor.run, name="gpu-readings", daemon=True).start()
+        threading.Thread(target=self._keep_hour, name="last-hour", daemon=True).start()
 
     def stop_when(self, is_ending: Callable[[], bool]) -> None:
         """Begin to stop as soon as this says so: while requests in flight are still being answered."""
@@ -187,7 +195,13 @@ class Application:
         """Facts about this installation, as page, JSON and command line show them."""
         situation = self.situation()
         fault = self._find_fault(situation)
-        return self._diagnose(situation, () if fault is None else (fault,))
+        found = self._diagnose(situation, () if fault is None else (fault,))
+        self._note_state()
+        return replace(
+            found,
+            stages=stages(situation.engines, self._last_hour.last),
+            last_hour=self._last_hour.facts(),
+        )
 
     def verdict(self) -> str:
         """The state of the GPU in one sentence."""
@@ -286,6 +300,27 @@ class Application:
                 self._parts.retention.sweep()
             except Exception as error:  # noqa: BLE001  the thread's boundary: the disk may be back for the next round
                 logger.warning("retention_failed", error=str(error), kind=type(error).__name__)
+
+    def _keep_hour(self) -> None:
+        """Thread: look at the service now and then, so that its last hour can be shown."""
+        while not self._closing.wait(SAMPLE_SECONDS):
+            self._note_state()
+
+    def _note_state(self) -> None:
+        gpu = self._parts.monitor.read()
+        age = (self._parts.clock.now() - gpu.read_at).total_seconds() if gpu else 0.0
+        self._last_hour.note_state(
+            waiting=self.service.queue_size,
+            at_work=self.service.at_work,
+            gpu_use=gpu.utilization if gpu and age < STALE_SECONDS else None,
+        )
+
+    def _note_job(
+        self, job: Job, transcription: Transcription | None, error: TranscriberError | None
+    ) -> None:
+        """Every job that ended, for the metrics and for the last hour."""
+        self.metrics.observe_job_ended(job, transcription, error)
+        self._last_hour.note_job(job, transcription, error)
 
     def _take_gpu_back(self) -> None:
         """The GPU looks usable again: have it proven, where engines start without being asked for."""

@@ -50,6 +50,7 @@ from .native import NativeExecutor
 from .proofs import Proofs, SelfTestLimits
 from .service import Checks, Limits, Service, Storage, Webhooks
 from .serving import DefaultModel, Starts, find_fault, reason_of
+from .signed_out import SignedOut
 from .startup import make_probe
 from .transcribing import DevicePlan, Transcriber
 from .webhooks.dispatcher import Dispatcher
@@ -244,6 +245,7 @@ class Composition:
             monitor=self.monitor,
             relief=self.relief,
             session_secret=self._in_thread(lambda: kept_secret(settings.data_dir / "session.key")),
+            signed_out=SignedOut(settings.data_dir / "signed-out.json", self._in_thread),
         )
         return Application(
             settings=settings,

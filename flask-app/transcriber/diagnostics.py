@@ -81,6 +81,9 @@ class Diagnostics:
     sharing: dict[str, Any] | None = None
     memory: dict[str, Any] | None = None
     selftests: list[dict[str, Any]] = field(default_factory=list)
+    #: Of a service that runs: the stages of a job with their devices (stages.py), and last_hour.py's facts.
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    last_hour: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -269,6 +269,11 @@ class Service:
         return self._runner.waiting
 
     @property
+    def at_work(self) -> int:
+        """Jobs that are worked on."""
+        return len(self._running.at_work())
+
+    @property
     def awaited(self) -> int:
         """Jobs at work whose clients wait for them on a connection."""
         return sum(progress.job.is_awaited for progress in self._running.at_work())

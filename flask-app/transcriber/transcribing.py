@@ -300,6 +300,7 @@ class Transcriber:
                 "audio_streams": audio.audio_streams,
                 "stream_index": audio.stream_index,
             },
+            peaks=audio.peaks,
         )
 
     def _requested(self, request: TranscriptionRequest) -> Requested:

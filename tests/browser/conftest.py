@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from chromium import ARGUMENTS, CHROMIUM, require_chromium
 from fakes import FakeService, make_application
+from server import Server
 from transcriber.engine.packaged import place
 from transcriber.web import create_app
 
@@ -41,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with tiny.en, put in place from its package where scripts/test has not."""
     placed = Path(__file__).resolve().parents[2] / "data" / "models"
@@ -51,14 +52,33 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return placed
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    """The driver of all browsers."""
     require_chromium()
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(ARGUMENTS))
-        yield chromium
-        chromium.close()
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """Debian's Chromium, one for all tests; each has a context of its own."""
+    chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(ARGUMENTS))
+    yield chromium
+    chromium.close()
+
+
+@pytest.fixture(scope="session")
+def real_server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One real server with tiny.en for all tests that want one; a test may stop it and start it again.
+
+    One window at a time on one core, so that there is something to be seen of a job.
+    """
+    env = {"WHISPER_MODEL": "tiny.en", "WHISPER_MODEL_PATH": str(models)}
+    slowly = {"WHISPER_BATCH_SIZE": "1", "WHISPER_CPU_THREADS": "1"}
+    with Server(tmp_path_factory.mktemp("real"), env=env | slowly) as started:
+        started.wait_for("/health/ready")
+        yield started
 
 
 @pytest.fixture

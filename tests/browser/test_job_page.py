@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from axe import violations_in_light_and_dark
 from fakes import FakeService
 from transcriber.domain.errors import NoAudioStreamError
 from transcriber.domain.jobs import JobError, JobStatus
@@ -166,12 +167,14 @@ def test_job_is_removed_from_the_list(visit: VISIT, service: FakeService, java_s
     assert job.id not in service.jobs
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_api_page_shows_the_routes(visit: VISIT, scheme: str) -> None:
-    page: Page = visit("/docs", color_scheme=scheme).page
+def test_api_page_shows_the_routes(visit: VISIT) -> None:
+    page: Page = visit("/docs").page
 
     expect(page.locator(".opblock-summary-path").filter(has_text="/transcribe").first).to_be_visible(
         timeout=20_000
     )
     page.get_by_text("Submit a file as a job").click()
     expect(page.get_by_text("webhook_secret").first).to_be_visible()
+    # Swagger UI is not ours, nor the second main landmark that it makes; our page around it is.
+    found = violations_in_light_and_dark(page, beside=".swagger-ui")
+    assert [one for one in found if "landmark-no-duplicate-main" not in one] == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,10 @@ VISIT = Callable[..., Any]
 #: A loaded machine may take so long for a file of minutes, in milliseconds.
 PATIENCE_MS = 120_000
 
-#: One window at a time on one core, so that there is something to be seen.
-SLOWLY = {"WHISPER_BATCH_SIZE": "1", "WHISPER_CPU_THREADS": "1"}
 
-
-@pytest.fixture(scope="module")
-def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for the module; a test may stop it and start it again."""
-    env = {"WHISPER_MODEL": "tiny.en", "WHISPER_MODEL_PATH": str(models)} | SLOWLY
-    with Server(tmp_path_factory.mktemp("real"), env=env) as started:
-        started.wait_for("/health/ready")
-        yield started
+@pytest.fixture
+def server(real_server: Server) -> Server:
+    return real_server
 
 
 @pytest.fixture
@@ -44,10 +37,10 @@ def live_server_url(server: Server) -> str:
 
 @pytest.fixture(scope="module")
 def minutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five minutes of real speech, so that a job can be met in its middle."""
+    """Four minutes of real speech, so that a job can be met in its middle."""
     path = tmp_path_factory.mktemp("speech") / "minutes.wav"
     speech: list[int] = []
-    while len(speech) < 300 * RATE:
+    while len(speech) < 240 * RATE:
         for clip in ENGLISH_CLIPS:
             speech += read_pcm(clip.path)
     path.write_bytes(make_wave(speech))
@@ -127,26 +120,15 @@ def test_plain_form_gives_the_transcript(visit: VISIT) -> None:
     expect(page.locator("#text")).to_contain_text("ask not what your country can do for you")
 
 
-def test_reload_in_the_middle_loses_nothing(visit: VISIT, minutes: Path) -> None:
-    page: Page = visit().page
-    upload(page, minutes)
-    expect(rows(page).nth(2)).to_be_visible(timeout=PATIENCE_MS)
-    expect(page.locator("[data-measure]")).to_contain_text("%")
-    picture(page, "live")
-    page.reload()
-    expect(rows(page).nth(2)).to_be_visible()
-
-    assert_facts_shown(page)
-    shown = numbers_of(page)
-    assert len(shown) == len(set(shown))
-    expect(page.locator("h2 small")).to_have_text(str(len(shown)))
-
-
-def test_restart_in_the_middle_is_survived(visit: VISIT, server: Server, minutes: Path) -> None:
+def test_reload_and_restart_in_the_middle_lose_nothing(visit: VISIT, server: Server, minutes: Path) -> None:
     visited = visit()
     page: Page = visited.page
     upload(page, minutes)
     expect(rows(page).nth(1)).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("[data-measure]")).to_contain_text("%")
+    picture(page, "live")
+    page.reload()
+    expect(rows(page).nth(1)).to_be_visible()
 
     server.stop()
     expect(page.locator("[data-connection]")).to_be_visible(timeout=20_000)
@@ -158,6 +140,7 @@ def test_restart_in_the_middle_is_survived(visit: VISIT, server: Server, minutes
     after = numbers_of(page)
     assert after[: len(before)] == before
     assert len(after) == len(set(after))
+    expect(page.locator("h2 small")).to_have_text(str(len(after)))
     # The browser's own note on each try while nobody was there.
     visited.complaints[:] = [text for text in visited.complaints if "ERR_" not in text]
 
@@ -182,17 +165,22 @@ def test_history_shows_where_each_job_ran(visit: VISIT) -> None:
     assert_facts_shown(page)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
-def test_pages_fit(visit: VISIT, scheme: str, width: int) -> None:
-    page: Page = visit("/jobs", color_scheme=scheme, viewport={"width": width, "height": 844}).page
-    picture(page, f"history-{scheme}-{width}")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+def test_pages_fit(visit: VISIT) -> None:
+    page: Page = visit("/jobs").page
+    assert_fits(page, "history")
     page.get_by_role("link", name="minutes.wav").last.click()
     assert_facts_shown(page)
-    picture(page, f"result-{scheme}-{width}")
+    assert_fits(page, "result")
 
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+def assert_fits(page: Page, name: str) -> None:
+    """At the width of a phone and of a desk, in light and dark."""
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 844})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            picture(page, f"{name}-{scheme}-{width}")
 
 
 def picture(page: Page, name: str) -> None:

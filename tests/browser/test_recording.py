@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
-from chromium import ARGUMENTS, CHROMIUM, require_chromium
+from chromium import ARGUMENTS, CHROMIUM
 from media_files import make_wave, read_pcm
 from server import Server
 from speech_clips import JFK
@@ -22,9 +21,8 @@ PATIENCE_MS = 120_000
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Chromium with a microphone into which somebody speaks."""
-    require_chromium()
     speech = tmp_path_factory.mktemp("microphone") / "speech.wav"
     speech.write_bytes(make_wave(read_pcm(JFK.path)))
     microphone = [
@@ -32,23 +30,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         "--use-fake-ui-for-media-stream",
         f"--use-file-for-fake-audio-capture={speech}",
     ]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*ARGUMENTS, *microphone])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    env = {"WHISPER_MODEL": "tiny.en", "WHISPER_MODEL_PATH": str(models)}
-    with Server(tmp_path_factory.mktemp("recording"), env=env) as started:
-        started.wait_for("/health/ready")
-        yield started
+    chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*ARGUMENTS, *microphone])
+    yield chromium
+    chromium.close()
 
 
 @pytest.fixture
-def live_server_url(server: Server) -> str:
-    return server.url
+def live_server_url(real_server: Server) -> str:
+    return real_server.url
 
 
 def wait_until(page: Page, expression: str) -> None:
@@ -68,7 +57,7 @@ def test_recording_becomes_a_transcript_also_when_its_tab_was_closed(visit: Call
     page.get_by_role("button", name="Record").click()
     expect(page.get_by_role("meter", name="Level of the microphone")).to_be_visible()
     is_heard(page)
-    expect(page.locator("[data-recording-time]")).to_have_text("0:06", timeout=15_000)
+    expect(page.locator("[data-recording-time]")).to_have_text("0:04", timeout=15_000)
     page.get_by_role("button", name="Pause").click()
     expect(page.locator("[data-recording-state]")).to_have_text("Paused")
     # The pause is no part of it; and the tab goes without a word.

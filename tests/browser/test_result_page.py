@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from axe import violations
+from axe import violations_in_light_and_dark
 from fakes import FakeService
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.domain.transcript import Word
@@ -34,6 +35,9 @@ JFK = ROOT / "tests" / "data" / "jfk.flac"
 
 #: The longest task that nobody feels, in milliseconds.
 LONGEST_TASK_MS = 100
+
+#: What the page has fetched.
+RESOURCES = "performance.getEntriesByType('resource').filter((one) => one.initiatorType === 'fetch').map((one) => one.name)"
 
 MARKUP = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>&lt;b&gt;'
 
@@ -127,6 +131,30 @@ def test_word_that_is_clicked_is_heard_and_lit(visit: VISIT, job_id: str) -> Non
     expect(page.locator("[data-cue]")).to_contain_text("Ask not")
     page.locator("[data-wave]").click(position={"x": 200, "y": 10})
     assert media.evaluate("(media) => media.currentTime") > 1
+
+
+def test_loudness_is_drawn_for_recordings_of_every_length(visit: VISIT, service: FakeService) -> None:
+    """Ten hours whose second half is loud: the picture says so, and nothing was fetched to draw it."""
+    peaks = base64.b64encode(bytes([10] * 300 + [255] * 300)).decode()
+    job_id = finished(service, replace(ANSWER, duration=36_000.0, peaks=peaks))
+    page: Page = visit(f"/jobs/{job_id}").page
+    expect(page.locator("[data-wave]")).to_be_visible()
+    filled = page.evaluate(
+        """async () => {
+          await new Promise(requestAnimationFrame);
+          await new Promise(requestAnimationFrame);
+          const canvas = document.querySelector('[data-wave]');
+          const { width, height } = canvas;
+          const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+          const halves = [0, 0];
+          for (let at = 0; at < width * height; at += 1) if (data[4 * at + 3]) halves[Number(at % width >= width / 2)] += 1;
+          return halves.map((count) => count / (width * height / 2));
+        }"""
+    )
+
+    assert 0.01 < filled[0] < 0.2
+    assert filled[1] > 0.4
+    assert page.evaluate(RESOURCES) == []
 
 
 def test_doubts_are_marked_with_their_reason(visit: VISIT, job_id: str) -> None:
@@ -293,20 +321,18 @@ def test_axe_finds_nothing_and_everything_fits(
 ) -> None:
     arabic = make_transcription(make_segment(text=" مرحبا بالعالم"), language="ar")
     other = finished(service, arabic, name="مقابلة.flac")
-    for scheme in ("light", "dark"):
-        page: Page = visit(
-            f"/jobs/{job_id}", color_scheme=scheme, viewport={"width": width, "height": 844}
-        ).page
-        expect(page.locator("[data-find]")).to_be_visible()
-        assert violations(page) == []
-        page.locator(".said").first.dblclick()
-        assert violations(page) == []
-        page.locator(".editor").get_by_role("button", name="Done").click()
-        for path in (f"/jobs/{other}", "/jobs?q=ask", "/jobs", f"/compare?job={job_id}&job={other}"):
-            page.goto(path)
-            assert violations(page) == [], path
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-    page.goto(f"/jobs/{other}")
+    page: Page = visit(f"/jobs/{job_id}", viewport={"width": width, "height": 844}).page
+    expect(page.locator("[data-find]")).to_be_visible()
+    assert violations_in_light_and_dark(page) == []
+    page.locator(".said").first.dblclick()
+    assert violations_in_light_and_dark(page) == []
+    page.locator(".editor").get_by_role("button", name="Done").click()
+    page.get_by_role("button", name="Shortcuts").click()
+    assert violations_in_light_and_dark(page) == []
+    for path in ("/jobs?q=ask", "/jobs", f"/compare?job={job_id}&job={other}", f"/jobs/{other}"):
+        page.goto(path)
+        assert violations_in_light_and_dark(page) == [], path
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     assert page.locator(".said").evaluate("(said) => getComputedStyle(said).direction") == "rtl"
 
 

@@ -61,6 +61,12 @@ def transcription_from_dict(data: Mapping[str, Any]) -> Transcription:
         raise ValueError(f"not a transcription: {error!r}") from error
 
 
+def transcription_to_stored(transcription: Transcription) -> str:
+    """What the results folder keeps, as one line: the answer, and what only our own pages show."""
+    data = transcription_to_dict(transcription) | {"peaks": transcription.peaks}
+    return json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def transcription_to_json(transcription: Transcription) -> str:
     """The answer as one line of JSON, with its newline."""
     data = transcription_to_dict(transcription)
@@ -149,6 +155,7 @@ def _transcription(data: Mapping[str, Any]) -> Transcription:
         rtfx=_number(data["rtfx"]),
         warnings=tuple(Notice(**notice) for notice in data["warnings"]),
         media=dict(data["media"]),
+        peaks=_text(data.get("peaks", "")),
     )
 
 

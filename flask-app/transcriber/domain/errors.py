@@ -27,6 +27,7 @@ TranscriberError
 │   ├── UploadIncompleteError    not all of the file has arrived
 │   ├── TusVersionError          another version of the upload protocol
 │   ├── MediaTypeError           a body of a type that is not taken there
+│   ├── RangeError               a part of a file that begins behind its end
 │   └── MethodNotAllowedError    the route does not take this method
 ├── MediaError                   the upload can't be used as audio
 │   ├── EmptyUploadError         the file has no bytes
@@ -76,6 +77,7 @@ from .request_errors import MissingAudioError as MissingAudioError
 from .request_errors import ModelNotFoundError as ModelNotFoundError
 from .request_errors import NotFoundError as NotFoundError
 from .request_errors import OriginNotAllowedError as OriginNotAllowedError
+from .request_errors import RangeError as RangeError
 from .request_errors import RequestError as RequestError
 from .request_errors import RevisionMissingError as RevisionMissingError
 from .request_errors import TranscriptChangedError as TranscriptChangedError
@@ -189,6 +191,10 @@ class TooManyTriesError(CapacityError):
 
     code = "too_many_tries"
     fix = "Wait, and look the key up before the next try."
+
+    def __init__(self, wait_seconds: int = 5) -> None:
+        super().__init__()
+        self.retry_after = wait_seconds
 
 
 class StorageFullError(CapacityError):

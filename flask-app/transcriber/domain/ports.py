@@ -34,6 +34,8 @@ class DecodedAudio:
     audio_streams: int
     stream_index: int
     notices: tuple[Notice, ...] = ()
+    #: How loud each part of it is, one byte a part, in base64: what pages draw.
+    peaks: str = ""
 
     @property
     def duration(self) -> float:

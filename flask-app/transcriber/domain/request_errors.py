@@ -194,6 +194,14 @@ class MediaTypeError(RequestError):
     param = "Content-Type"
 
 
+class RangeError(RequestError):
+    """The part that was asked for begins behind the end of the file."""
+
+    code = "range_not_satisfiable"
+    param = "Range"
+    fix = "Ask for a range within the length that Content-Range names, or for the whole file."
+
+
 class MethodNotAllowedError(RequestError):
     """This address does not take this method."""
 

@@ -176,3 +176,5 @@ class Transcription:
     warnings: tuple[Notice, ...] = field(default_factory=tuple)
     #: Facts about the file: container, codec, channels, sample rate, which audio stream was taken.
     media: Mapping[str, Any] = field(default_factory=dict)
+    #: DecodedAudio's, for the page; no part of the answer. Empty for results of earlier versions.
+    peaks: str = ""

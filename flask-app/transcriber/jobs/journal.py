@@ -307,6 +307,7 @@ def _audio(record: Record, folder: Path) -> DecodedAudio:
         audio_streams=record["audio_streams"],
         stream_index=record["stream_index"],
         notices=tuple(Notice(**notice) for notice in record["notices"]),
+        peaks=record.get("peaks", ""),
     )
 
 

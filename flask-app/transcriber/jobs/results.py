@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from ..domain.answer import transcription_from_dict, transcription_to_json
+from ..domain.answer import transcription_from_dict, transcription_to_stored
 from ..domain.errors import StorageFailedError
 from ..domain.transcript import Transcription
 from .durable import make_folder, size_of_files, storage_errors, write_whole
@@ -27,7 +27,7 @@ class FileResultStore:
 
     def save(self, transcription: Transcription) -> None:
         """Keep the answer; on return it is on disk. Raises StorageFullError, StorageFailedError."""
-        data = transcription_to_json(transcription).encode()
+        data = transcription_to_stored(transcription).encode()
         write_whole(self._path(transcription.job_id), data)
 
     def find(self, job_id: str) -> Transcription | None:

@@ -91,7 +91,7 @@ def decode_media(source: BinaryIO, sink: PcmSink, codecs: str, on_progress: Call
         if not sink.samples:
             raise MediaRefusedError("nothing_decoded" if decoding.damage.bad_packets else "no_samples")
         sink.finish()
-        return _describe(decoding, timeline, sink.samples)
+        return _describe(decoding, timeline, sink)
 
 
 def _is_audio_decoder(name: str) -> bool:
@@ -268,9 +268,9 @@ def _link_graph(shape: _Shape, pan: str | None = None) -> Graph:
     return graph
 
 
-def _describe(decoding: _Decoding, timeline: Timeline, samples: int) -> Message:
+def _describe(decoding: _Decoding, timeline: Timeline, sink: PcmSink) -> Message:
     notices = []
-    if _is_cut_off(decoding, samples):
+    if _is_cut_off(decoding, sink.samples):
         notices.append("truncated_audio")
     elif decoding.damage.bad_packets:
         notices.append("damaged_audio")
@@ -278,7 +278,7 @@ def _describe(decoding: _Decoding, timeline: Timeline, samples: int) -> Message:
         notices.append("timestamp_jump")
     container, stream = decoding.container, decoding.stream
     return {
-        "samples": samples,
+        "samples": sink.samples,
         "container": container.format.name,
         "codec": stream.codec_context.name,
         "channels": decoding.channels,
@@ -286,6 +286,7 @@ def _describe(decoding: _Decoding, timeline: Timeline, samples: int) -> Message:
         "audio_streams": sum(s.type == "audio" for s in container.streams),
         "stream_index": stream.index,
         "notices": notices,
+        "peaks": sink.peaks.to_text(),
     }
 
 

@@ -12,7 +12,8 @@ report socket of a job, from the server
   unstarted                              no child could be forked; the last message
 report socket of a job, from the child (to be taken with care: the child may belong to an attacker)
   progress    samples
-  done        samples, container, codec, channels, sample_rate, audio_streams, stream_index, notices[code]
+  done        samples, container, codec, channels, sample_rate, audio_streams, stream_index, notices[code],
+              peaks (media/peaks.py)
   error       reason                     a key of outcome.ERRORS
 """
 

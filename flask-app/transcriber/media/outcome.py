@@ -26,6 +26,7 @@ from transcriber.domain.transcript import Notice
 
 from .messages import Message
 from .pcm import SAMPLE_BYTES
+from .peaks import MOST_PARTS
 
 #: Reason in a child's error message → the error to raise.
 ERRORS: dict[str, Callable[[], TranscriberError]] = {
@@ -55,6 +56,8 @@ NOTICES = {
 
 _NAME = re.compile(r"[A-Za-z0-9_,.+-]{1,64}")
 _LARGEST_NUMBER = 2**31
+_PEAKS = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+_LONGEST_PEAKS = 4 * -(-MOST_PARTS // 3)
 
 
 def build_audio(message: Message, pcm: Path, max_samples: int) -> DecodedAudio:
@@ -75,6 +78,7 @@ def build_audio(message: Message, pcm: Path, max_samples: int) -> DecodedAudio:
         audio_streams=_number(message, "audio_streams"),
         stream_index=_number(message, "stream_index"),
         notices=tuple(Notice(code=c, message=NOTICES[c], param="audio") for c in notices if c in NOTICES),
+        peaks=_peaks(message),
     )
 
 
@@ -96,6 +100,13 @@ def error_of_exit(returncode: int | None) -> TranscriberError:
 def _number(message: Message, key: str) -> int:
     value = message.get(key)
     if type(value) is not int or not 0 <= value < _LARGEST_NUMBER:
+        raise DecoderCrashedError
+    return value
+
+
+def _peaks(message: Message) -> str:
+    value = message.get("peaks")
+    if not isinstance(value, str) or len(value) > _LONGEST_PEAKS or not _PEAKS.fullmatch(value):
         raise DecoderCrashedError
     return value
 

@@ -1,4 +1,4 @@
-"""The PCM output of a decode child: counts every sample, and stops at the limit."""
+"""The PCM output of a decode child: counts every sample, notes how loud it gets, and stops at the limit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from transcriber.domain.ports import SAMPLE_RATE
 
+from .peaks import Peaks
 from .refusal import MediaRefusedError
 
 SAMPLE_BYTES = 2
@@ -19,6 +20,7 @@ class PcmSink:
         self._file = file
         self._max_samples = max_samples
         self.samples = 0
+        self.peaks = Peaks()
 
     def write(self, pcm: bytes) -> None:
         """Append samples. Raises MediaRefusedError at the limit, or when the disk is full."""
@@ -27,10 +29,12 @@ class PcmSink:
             self._file.write(pcm)
         except OSError:
             raise MediaRefusedError("storage_full") from None
+        self.peaks.add(pcm)
 
     def silence(self, samples: int) -> None:
         """Append silence, as a hole that takes no disk."""
         self._count(samples)
+        self.peaks.skip(samples)
         self._file.seek(samples * SAMPLE_BYTES, 1)
 
     def finish(self) -> None:

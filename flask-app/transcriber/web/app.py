@@ -65,7 +65,10 @@ def create_app(application: Application) -> Flask:
     settings = application.settings
     app.extensions[MEMORY] = Memory(
         sessions=Sessions(
-            secret=application.session_secret, api_key=settings.api_key, seconds=settings.session_hours * 3600
+            secret=application.session_secret,
+            api_key=settings.api_key,
+            seconds=settings.session_hours * 3600,
+            register=application.signed_out,
         )
     )
     # The log comes first: it gives the request its id, and sees every answer last.

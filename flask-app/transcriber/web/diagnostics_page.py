@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response as Answered
 
 from ..domain import errors as e
 from .answers import DiagnosticsAnswer, SelfTestAnswer, SelfTestQuery
+from .charts import charts, minutes
 from .current import application
 from .negotiation import wants_html
 from .operations import HTML, JSON, Answer, Operation
@@ -66,6 +67,16 @@ def _given_device() -> str | None:
 
 
 def _page(facts: dict[str, Any]) -> Response:
-    report = json.dumps(facts, indent=2, ensure_ascii=False, default=str)
-    tone = TONES.get(facts["status"], "plain")
-    return make_response(render_template("diagnostics.html", facts=facts, tone=tone, report=report))
+    hour = facts["last_hour"]
+    # The report is to be read and sent: three hundred numbers of the charts would hide the rest.
+    summary = hour and {name: value for name, value in hour.items() if not isinstance(value, list)}
+    report = json.dumps(facts | {"last_hour": summary}, indent=2, ensure_ascii=False, default=str)
+    page = render_template(
+        "diagnostics.html",
+        facts=facts,
+        tone=TONES.get(facts["status"], "plain"),
+        report=report,
+        charts=charts(hour) if hour else {},
+        minutes=minutes(hour) if hour else [],
+    )
+    return make_response(page)

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable
 
 from ..domain.errors import (
     AudioTooLongError,
@@ -38,6 +38,7 @@ from ..domain.errors import (
     NotFoundError,
     OriginNotAllowedError,
     QueueFullError,
+    RangeError,
     RequestError,
     RevisionMissingError,
     StorageFullError,
@@ -87,6 +88,7 @@ STATUS: Mapping[type[TranscriberError], int] = MappingProxyType(
         AudioTooLongError: 413,
         UriTooLongError: 414,
         MediaTypeError: 415,
+        RangeError: 416,
         HostNotAllowedError: 421,
         InvalidParameterError: 422,
         IdempotencyConflictError: 422,
@@ -153,6 +155,8 @@ def answer_http_exception(error: HTTPException) -> Response:
     response = answer_error(translate(error))
     if error.code == 405:
         response.headers["Allow"] = dict(error.get_headers())["Allow"]
+    if isinstance(error, RequestedRangeNotSatisfiable) and error.length is not None:
+        response.headers["Content-Range"] = f"bytes */{error.length}"
     return response
 
 
@@ -222,6 +226,8 @@ def translate(error: HTTPException) -> TranscriberError:
                 "The form has more fields, or larger ones, than are taken.",
                 fix="Send one file and only the options that docs/api.md names.",
             )
+        case 416:
+            return RangeError()
         case code if code is not None and code < 500:
             return BadRequestError(error.description)
         case _:

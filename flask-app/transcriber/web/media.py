@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, send_file
 
-from ..domain.errors import BadRequestError, TranscriberError, UploadGoneError
+from ..domain.errors import RangeError, TranscriberError, UploadGoneError
 from ..domain.jobs import Job
 from .current import application
 from .file_names import attachment, is_video_name, shown_name
@@ -57,7 +57,7 @@ SANDBOX = "sandbox; default-src 'none'; media-src 'self'; style-src 'unsafe-inli
         ),
         304: Answer("It has not changed."),
     },
-    raises=(BadRequestError, UploadGoneError, *LOOKUP_ERRORS),
+    raises=(RangeError, UploadGoneError, *LOOKUP_ERRORS),
 )
 def show(job_id: str) -> Response:
     """The bytes as they came, with Range, as audio or video and as nothing else."""

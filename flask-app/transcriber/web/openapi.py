@@ -227,7 +227,7 @@ def _refusals(operation: Operation, method: str, needs_key: bool) -> Json:
     if method not in SAFE_METHODS:
         kinds.append(e.OriginNotAllowedError)
     if needs_key and not operation.is_open:
-        kinds.append(e.UnauthorizedError)
+        kinds += [e.UnauthorizedError, e.TooManyTriesError]
         if method not in SAFE_METHODS:
             kinds.append(e.CsrfTokenError)
     codes: dict[int, list[str]] = defaultdict(list)

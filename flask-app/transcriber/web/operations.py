@@ -135,7 +135,7 @@ FILE_ANSWERS: Mapping[int, Answer] = MappingProxyType(
         304: Answer("It has not changed."),
     }
 )
-FILE_ERRORS: Errors = (e.BadRequestError, e.NotFoundError)
+FILE_ERRORS: Errors = (e.RangeError, e.NotFoundError)
 
 
 def page(description: str) -> Mapping[int, Answer]:

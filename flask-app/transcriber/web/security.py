@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import math
 import re
 import secrets
 import socket
@@ -15,9 +16,14 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
 
-from ..domain.errors import HostNotAllowedError, OriginNotAllowedError, UnauthorizedError
+from ..domain.errors import (
+    HostNotAllowedError,
+    OriginNotAllowedError,
+    TooManyTriesError,
+    UnauthorizedError,
+)
 from . import csrf
-from .current import application, sessions
+from .current import application, sessions, tries
 from .sign_in import COOKIE
 
 #: Methods that change nothing, so that a page of another site may cause them.
@@ -94,10 +100,12 @@ def init_app(app: Flask) -> None:
 
     def guard() -> None:
         g.csp_nonce = secrets.token_urlsafe(16)
-        has_key = is_authorised(settings.api_key)
+        has_key, wait = judge_key(settings.api_key)
         g.session = sessions().find(request.cookies.get(COOKIE, "")) if settings.api_key else None
         g.authorised = has_key or g.session is not None
         check_host(rule)
+        if wait and request.endpoint not in OPEN_ENDPOINTS:
+            raise TooManyTriesError(wait)
         check_key()
         check_origin()
         if g.session is not None and not has_key:
@@ -154,11 +162,17 @@ def is_same_origin(origin: str, host: str) -> bool:
     return bool(split.hostname) and split.hostname == target.hostname and same_port
 
 
-def is_authorised(api_key: str) -> bool:
-    """Whether the request carries the key, as Bearer token or as Basic password; True without a key."""
+def judge_key(api_key: str) -> tuple[bool, int]:
+    """Whether the request carries the key, as Bearer token or as Basic password; and the seconds that its address has to
+    wait, since too many wrong ones came from there: then what it carries was not looked at."""
     if not api_key:
-        return True
-    return hmac.compare_digest(_given_key(), api_key.encode())
+        return True, 0
+    given = _given_key()
+    if not given:
+        return False, 0
+    is_right = hmac.compare_digest(given, api_key.encode())
+    wait = tries().judge(request.remote_addr or "", is_right=is_right)
+    return is_right and not wait, math.ceil(wait)
 
 
 def set_headers(response: Response) -> Response:

@@ -1,7 +1,7 @@
 """Who has signed in: a signed cookie for each browser, good until it expires or signs out.
 
-Nothing is stored, so sessions outlive restarts; they are signed with a secret of the installation and the key, so
-another key ends them all. Sessions that signed out are remembered until they would have expired, by this process.
+No session is stored, so they outlive restarts; they are signed with a secret of the installation and the key, so
+another key ends them all. Only those that signed out are kept, until they would have expired.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 _COOKIE = re.compile(r"([A-Za-z0-9_-]{24})\.([0-9]{1,12})\.([0-9a-f]{64})")
 
@@ -30,18 +31,33 @@ class Session:
     token: str
 
 
+class Register(Protocol):
+    """Keeps the sessions that signed out, by id, with the Unix time at which they would have expired."""
+
+    def read(self) -> dict[str, int]: ...
+
+    def write(self, ended: dict[str, int]) -> None: ...
+
+
 class Sessions:
     """Makes sessions and knows them again. Safe to call from any thread."""
 
     def __init__(
-        self, *, secret: bytes, api_key: str, seconds: int, now: Callable[[], float] = time.time
+        self,
+        *,
+        secret: bytes,
+        api_key: str,
+        seconds: int,
+        register: Register,
+        now: Callable[[], float] = time.time,
     ) -> None:
         """`seconds`: how long a session lasts. `now`: Unix time."""
         self._secret = hmac.digest(secret, b"session\0" + api_key.encode(), "sha256")
         self.seconds = seconds
         self._now = now
         self._lock = threading.Lock()
-        self._ended: dict[str, int] = {}
+        self._register = register
+        self._ended = register.read()
 
     def begin(self) -> str:
         """The cookie of a new session."""
@@ -70,6 +86,7 @@ class Sessions:
             self._ended[session.id] = session.expires_at
             while len(self._ended) > MAX_ENDED:
                 del self._ended[next(iter(self._ended))]
+            self._register.write(self._ended)
 
     def _sign(self, purpose: str, text: str) -> str:
         return hmac.new(self._secret, f"{purpose}\0{text}".encode(), hashlib.sha256).hexdigest()

@@ -65,16 +65,14 @@ def sign_in() -> Response:
     key = application().settings.api_key
     if not key:
         return _done(goal)
-    address = request.remote_addr or ""
-    wait = math.ceil(tries().wait_seconds(address))
+    is_right = hmac.compare_digest(request.form.get("key", "").strip().encode(), key.strip().encode())
+    wait = tries().judge(request.remote_addr or "", is_right=is_right)
     if wait:
-        return _too_many(goal, wait)
-    if not hmac.compare_digest(request.form.get("key", "").strip().encode(), key.strip().encode()):
-        tries().note_wrong(address)
+        return _too_many(goal, math.ceil(wait))
+    if not is_right:
         if wants_html():
             return _redirect(url_for("sign_in.show", next=goal, again=""))
         raise UnauthorizedError()
-    tries().forget(address)
     response = _done(goal)
     response.set_cookie(
         COOKIE,
@@ -131,9 +129,7 @@ def is_https() -> bool:
 def _too_many(goal: str, wait: int) -> Response:
     if wants_html():
         return _redirect(url_for("sign_in.show", next=goal, wait=wait))
-    error = TooManyTriesError()
-    error.retry_after = wait
-    raise error
+    raise TooManyTriesError(wait)
 
 
 def _done(goal: str) -> Response:

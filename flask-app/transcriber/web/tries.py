@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 #: Wrong tries from one address that cost nothing, and the longest wait after further ones, in seconds.
 FREE_TRIES = 5
@@ -13,37 +16,53 @@ LONGEST_WAIT = 60.0
 #: Wrong tries are forgotten after this time without another, in seconds.
 FORGET_SECONDS = 900.0
 
+#: For so long an address is known from which the right key came, in seconds.
+KNOWN_SECONDS = 86_400.0
+
 #: Addresses that are remembered; beyond that the one that tried longest ago is forgotten.
 MAX_ADDRESSES = 10_000
 
 
 class Tries:
-    """Counts wrong keys by address. After a few, each doubles the wait. Safe to call from any thread."""
+    """Judges keys by address. After a few wrong ones, each doubles the wait. Safe to call from any thread.
+
+    While an address waits, nothing that comes from it is looked at, or one could go on trying. An address from which
+    the right key came of late is the exception: behind a proxy all clients have one, and nobody may lock them out.
+    """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._lock = threading.Lock()
         self._wrong: dict[str, tuple[int, float]] = {}
+        self._known: dict[str, float] = {}
 
-    def wait_seconds(self, address: str) -> float:
-        """How long this address has to wait before its next try; 0: not at all."""
-        with self._lock:
-            count, at = self._wrong.get(address, (0, 0.0))
-        if count < FREE_TRIES:
-            return 0.0
-        wait = min(2.0 ** (count - FREE_TRIES), LONGEST_WAIT)
-        return max(0.0, at + wait - self._now())
-
-    def note_wrong(self, address: str) -> None:
-        """Remember a wrong try."""
+    def judge(self, address: str, *, is_right: bool) -> float:
+        """Count a try. Seconds that this address has to wait before its next one is looked at; 0: this one was."""
         now = self._now()
         with self._lock:
-            count, at = self._wrong.pop(address, (0, now))
-            self._wrong[address] = (1 if now - at > FORGET_SECONDS else count + 1, now)
-            if len(self._wrong) > MAX_ADDRESSES:
-                del self._wrong[next(iter(self._wrong))]
+            wait = self._wait_seconds(address, now)
+            is_known = now - self._known.get(address, -KNOWN_SECONDS) < KNOWN_SECONDS
+            if wait > 0 and not (is_right and is_known):
+                return wait
+            if is_right:
+                if wait == 0:
+                    self._wrong.pop(address, None)
+                _put(self._known, address, now)
+            else:
+                count, at = self._wrong.get(address, (0, now))
+                _put(self._wrong, address, (1 if now - at > FORGET_SECONDS else count + 1, now))
+        return 0.0
 
-    def forget(self, address: str) -> None:
-        """The right key came."""
-        with self._lock:
-            self._wrong.pop(address, None)
+    def _wait_seconds(self, address: str, now: float) -> float:
+        count, at = self._wrong.get(address, (0, 0.0))
+        if count < FREE_TRIES:
+            return 0.0
+        return max(0.0, at + min(2.0 ** (count - FREE_TRIES), LONGEST_WAIT) - now)
+
+
+def _put(memory: dict[str, Value], address: str, value: Value) -> None:
+    """Remember it as the latest; the one that was heard of longest ago goes where there are too many."""
+    memory.pop(address, None)
+    memory[address] = value
+    if len(memory) > MAX_ADDRESSES:
+        del memory[next(iter(memory))]

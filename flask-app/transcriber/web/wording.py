@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from .. import __version__
 from ..domain.languages import language_name
+from .error_words import errors_of_page, said
 from .job_answers import shown_url
 from .language import current_language
 from .script_words import script_words
@@ -29,11 +30,13 @@ def init_app(app: Flask) -> None:
     app.add_template_filter(plain)
     app.add_template_filter(fill)
     app.add_template_filter(shown_url, "without_query")
+    app.add_template_filter(said)
     sheets = StyleSheets(Path(app.static_folder or ""))
     app.context_processor(
         lambda: {
             "version": __version__,
             "script_words": script_words,
+            "errors_of_page": errors_of_page,
             "style_sheet": sheets.inlined,
             "may_look": g.get("authorised", False),
             "here": request.full_path.rstrip("?") if request.method == "GET" else "",

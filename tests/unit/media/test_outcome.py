@@ -24,6 +24,7 @@ DONE: dict[str, Any] = {
     "audio_streams": 1,
     "stream_index": 0,
     "notices": ["truncated_audio", "never_heard_of"],
+    "peaks": "AP8=",
 }
 
 
@@ -37,7 +38,7 @@ def three_samples(tmp_path: Path) -> Path:
 def test_facts_are_taken_over_and_notices_worded_here(three_samples: Path) -> None:
     audio = build_audio(DONE, three_samples, 3)
 
-    assert (audio.samples, audio.codec, audio.channels) == (3, "aac", 2)
+    assert (audio.samples, audio.codec, audio.channels, audio.peaks) == (3, "aac", 2, "AP8=")
     assert [(n.code, n.message, n.param) for n in audio.notices] == [
         ("truncated_audio", NOTICES["truncated_audio"], "audio")
     ]
@@ -63,6 +64,9 @@ def test_facts_are_taken_over_and_notices_worded_here(three_samples: Path) -> No
         {"stream_index": [0]},
         {"notices": "truncated_audio"},
         {"notices": [{}]},
+        {"peaks": None},
+        {"peaks": "<b>"},
+        {"peaks": "AAAA" * 400},
     ],
 )
 def test_message_that_does_not_add_up_is_a_crashed_decoder(lie: dict[str, Any], three_samples: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ def test_samples_and_silence_are_written_in_order(tmp_path: Path) -> None:
 
     assert path.read_bytes() == b"\x01\x02\0\0\0\0\x03\x04\0\0"
     assert sink.samples == 5
+    assert len(b64decode(sink.peaks.to_text())) == 1
 
 
 def test_exactly_the_limit_is_allowed_and_one_more_is_not(tmp_path: Path) -> None:

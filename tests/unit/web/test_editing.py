@@ -180,7 +180,9 @@ def test_media_is_sent_in_parts_as_audio_and_as_nothing_else(client: FlaskClient
         assert part.headers["Content-Range"] == "bytes 1-3/8"
         assert part.headers["X-Content-Type-Options"] == "nosniff"
         assert part.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
-    assert client.get(f"/jobs/{done}/media", headers={"Range": "bytes=99-"}).status_code == 400
+    beyond = client.get(f"/jobs/{done}/media", headers={"Range": "bytes=99-"})
+    assert (beyond.status_code, beyond.json["error"]["code"]) == (416, "range_not_satisfiable")
+    assert beyond.headers["Content-Range"] == "bytes */8"
 
 
 @pytest.mark.parametrize(

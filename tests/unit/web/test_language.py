@@ -10,6 +10,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from transcriber.web.error_words import ERROR_WORDS
+from transcriber.web.errors import classes_by_code
 from transcriber.web.language import COOKIE, FOLDER, LANGUAGES, _catalogue, translated, translated_number
 from transcriber.web.script_words import WORDS
 from uploading import BROWSER
@@ -126,3 +128,28 @@ def translated_in(language: str, text: str) -> str:
 def test_outside_of_a_request_it_is_english() -> None:
     assert translated("Sign in") == "Sign in"
     assert translated("") == ""
+
+
+def test_errors_are_said_in_the_language_of_the_page_with_their_code(client: FlaskClient) -> None:
+    english = client.get("/jobs/job_0123456789abcdefghijkl", headers={"Accept": BROWSER}).text
+    german = client.get(
+        "/jobs/job_0123456789abcdefghijkl", headers={"Accept": BROWSER, "Accept-Language": "de"}
+    ).text
+    program = client.get("/jobs/job_0123456789abcdefghijkl", headers={"Accept-Language": "de"}).json
+
+    assert '<strong lang="en">There is no such job.</strong>' in english
+    assert '<strong lang="de">Diesen Auftrag gibt es nicht.</strong>' in german
+    assert "404 job_not_found" in german
+    assert program["error"]["message"] == "There is no such job."
+
+
+def test_scripts_of_a_page_get_the_errors_in_its_language(client: FlaskClient) -> None:
+    german = client.get("/", headers={"Accept": BROWSER, "Accept-Language": "de"}).text
+    english = client.get("/", headers={"Accept": BROWSER}).text
+
+    assert "Zu viele Aufträge warten." in unescape(german)
+    assert '<meta name="errors" content="{}">' in english
+
+
+def test_every_error_with_words_is_one_that_there_is() -> None:
+    assert set(ERROR_WORDS) <= set(classes_by_code())

@@ -126,7 +126,12 @@ def test_report_of_the_page_is_the_json(client: FlaskClient) -> None:
     unescaped = (
         report[1].replace("&#34;", '"').replace("&#39;", "'").replace("&lt;", "<").replace("&gt;", ">")
     )
-    assert json.loads(unescaped.replace("&amp;", "&")) == client.get("/diagnostics").json
+    facts = client.get("/diagnostics").json
+    # The charts' lists are left to the charts.
+    facts["last_hour"] = {
+        name: value for name, value in facts["last_hour"].items() if not isinstance(value, list)
+    }
+    assert json.loads(unescaped.replace("&amp;", "&")) == facts
 
 
 def test_favicon_is_there(client: FlaskClient) -> None:

@@ -10,7 +10,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from fakes import make_application
+from fakes import FakeRegister, make_application
+from transcriber.signed_out import SignedOut
 from transcriber.web import create_app
 from transcriber.web.sessions import Sessions
 from transcriber.web.sign_in import COOKIE, next_page
@@ -116,20 +117,48 @@ def test_wait_doubles_up_to_its_limit_and_is_forgotten() -> None:
     time = HeldTime()
     tries = Tries(time)
     for _ in range(FREE_TRIES):
-        assert tries.wait_seconds("a") == 0
-        tries.note_wrong("a")
-    assert tries.wait_seconds("a") == 1
-    tries.note_wrong("a")
-    assert tries.wait_seconds("a") == 2
-    for _ in range(20):
-        tries.note_wrong("a")
-    assert tries.wait_seconds("a") == LONGEST_WAIT
-    assert tries.wait_seconds("b") == 0
+        assert tries.judge("a", is_right=False) == 0
+    waits = []
+    for _ in range(10):
+        waits.append(tries.judge("a", is_right=True))
+        time.seconds += waits[-1]
+        assert tries.judge("a", is_right=False) == 0
+    assert waits == [1, 2, 4, 8, 16, 32, *[LONGEST_WAIT] * 4]
+    assert tries.judge("b", is_right=False) == 0
 
     time.seconds += 1000
-    tries.note_wrong("a")
+    assert tries.judge("a", is_right=False) == 0
 
-    assert tries.wait_seconds("a") == 0
+    assert tries.judge("a", is_right=False) == 0
+
+
+def test_address_that_is_known_for_the_right_key_is_not_locked_out_by_others_behind_its_proxy() -> None:
+    time = HeldTime()
+    tries = Tries(time)
+    assert tries.judge("proxy", is_right=True) == 0
+    for _ in range(FREE_TRIES):
+        tries.judge("proxy", is_right=False)
+
+    assert tries.judge("proxy", is_right=False) == 1
+    assert tries.judge("proxy", is_right=True) == 0
+    assert tries.judge("proxy", is_right=False) == 1
+
+
+def test_wrong_keys_of_programs_are_slowed_and_the_right_one_too(guarded: FlaskClient) -> None:
+    for _ in range(FREE_TRIES):
+        assert guarded.get("/jobs", headers={"Authorization": "Bearer wrong"}).status_code == 401
+
+    slowed = guarded.get("/jobs", headers={"Authorization": f"Bearer {KEY}"})
+
+    assert (slowed.status_code, slowed.json["error"]["code"]) == (429, "too_many_tries")
+    assert slowed.headers["Retry-After"] == "1"
+    # Nor does what is open to all tell whether the key was right.
+    assert (
+        guarded.get("/health", headers={"Authorization": f"Bearer {KEY}"}).json == guarded.get("/health").json
+    )
+    elsewhere = {"REMOTE_ADDR": "10.0.0.9"}
+    right = {"Authorization": f"Bearer {KEY}"}
+    assert guarded.get("/jobs", headers=right, environ_overrides=elsewhere).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -171,22 +200,32 @@ def test_session_signed_out_opens_nothing_any_more(guarded: FlaskClient) -> None
 
 def test_session_expires_and_is_bound_to_key_and_secret() -> None:
     time = HeldTime()
-    sessions = Sessions(secret=b"s" * 32, api_key="k", seconds=60, now=time)
+    sessions = Sessions(secret=b"s" * 32, api_key="k", seconds=60, register=FakeRegister(), now=time)
     cookie = sessions.begin()
     found = sessions.find(cookie)
     assert found is not None
 
-    again = Sessions(secret=b"s" * 32, api_key="k", seconds=60, now=time).find(cookie)
+    again = Sessions(secret=b"s" * 32, api_key="k", seconds=60, register=FakeRegister(), now=time).find(
+        cookie
+    )
     assert again == found
-    assert Sessions(secret=b"s" * 32, api_key="other", seconds=60, now=time).find(cookie) is None
-    assert Sessions(secret=b"t" * 32, api_key="k", seconds=60, now=time).find(cookie) is None
+    assert (
+        Sessions(secret=b"s" * 32, api_key="other", seconds=60, register=FakeRegister(), now=time).find(
+            cookie
+        )
+        is None
+    )
+    assert (
+        Sessions(secret=b"t" * 32, api_key="k", seconds=60, register=FakeRegister(), now=time).find(cookie)
+        is None
+    )
     time.seconds += 60
     assert sessions.find(cookie) is None
 
 
 @pytest.mark.parametrize("change", [lambda c: c[:-1] + ("0" if c[-1] != "0" else "1"), lambda c: "A" + c[1:]])
 def test_changed_cookie_is_no_session(change: Callable[[str], str]) -> None:
-    sessions = Sessions(secret=b"s" * 32, api_key="k", seconds=60)
+    sessions = Sessions(secret=b"s" * 32, api_key="k", seconds=60, register=FakeRegister())
 
     cookie = change(sessions.begin())
 
@@ -270,3 +309,26 @@ def test_every_script_that_changes_something_sends_the_token() -> None:
         text = script.read_text()
         if re.search(r"""["'](POST|PUT|PATCH|DELETE)["']""", text):
             assert "token()" in text, script.name
+
+
+def test_session_that_signed_out_stays_out_over_a_restart(tmp_path: Path) -> None:
+    register = SignedOut(tmp_path / "data" / "signed-out.json", lambda work: work())
+
+    def start() -> Sessions:
+        return Sessions(secret=b"s" * 32, api_key="k", seconds=60, register=register)
+
+    sessions = start()
+    left, other = sessions.begin(), sessions.begin()
+    session = sessions.find(left)
+    assert session is not None
+    sessions.end(session)
+
+    assert start().find(left) is None
+    assert start().find(other) is not None
+
+
+def test_damaged_list_of_those_who_signed_out_stops_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "signed-out.json"
+    path.write_text("[")
+
+    assert SignedOut(path, lambda work: work()).read() == {}

@@ -33,7 +33,7 @@ WITHOUT_END = frozenset({"meta", "link", "input", "img"})
 
 #: Names that are the same in every language.
 NAMES = re.compile(
-    r"Transcriber|GPU|CPU|API|CTranslate2|Webhook|CUDA|UTC|openapi\.json|tiny\.en|base|int8_float32"
+    r"Transcriber|GPU|RTF|CPU|API|CTranslate2|Webhook|CUDA|UTC|openapi\.json|tiny\.en|base|int8_float32"
     r"|txt|srt|vtt|tsv|json|ass|docx|talk\.mp3|speech\.flac|libcublas\.so\.12|\d+ s\b|\d{4}-\d\d-\d\dT"
 )
 
