@@ -28,6 +28,7 @@ from .gpu_watch import GpuWatch
 from .jobs.retention import Retention
 from .media.decoder import SandboxedDecoder
 from .metrics import Metrics
+from .model_desk import ModelDesk
 from .service import Service
 from .startup import EXIT_GPU_REQUIRED
 from .webhooks.dispatcher import Dispatcher
@@ -74,6 +75,7 @@ class Parts:
     clock: Clock
     canary: Canary
     monitor: GpuMonitor
+    desk: ModelDesk
     #: What browser sessions are signed with.
     session_secret: bytes = b""
 
@@ -96,6 +98,8 @@ class Application:
         self.default_model = default_model
         self.service = service
         self.metrics = metrics
+        #: The models, for those who look at them and handle them.
+        self.models = parts.desk
         #: What browser sessions are signed with, beside the key.
         self.session_secret = parts.session_secret
         metrics.watch(self.service_state)
@@ -193,6 +197,7 @@ class Application:
         """Whether requests can be served under the policy, and why not."""
         situation = self.situation()
         is_ready, body = readiness(situation)
+        body |= {"engine": self.models.default_engine()}
         if not self._booted.is_set():
             return False, body | {"status": "starting"}
         fault = self._find_fault(situation)
@@ -207,6 +212,12 @@ class Application:
     def selftest(self, device: str | None = None) -> Finding:
         """Test an engine that is up now, between two of its batches; none is started for it."""
         return self._parts.canary.test_now(device)
+
+    def device_for(self, asked: str | None) -> str:
+        """Where a model is loaded: there where it is asked to, else where requests without wishes run."""
+        if asked is not None:
+            return asked
+        return "cuda" if self._wants_gpu and self.situation().cause is None else "cpu"
 
     def service_state(self) -> ServiceState:
         """One look at everything that /metrics shows as a gauge."""
@@ -226,6 +237,9 @@ class Application:
             queue_limit=self.settings.max_queue,
             engines=situation.engines,
             engine_restarts=self._parts.engines.restarts,
+            models=self._parts.engines.views(),
+            unloads=self._parts.engines.unloads,
+            memory=self.models.memory(),
             gpu=self._parts.monitor.read(),
         )
 

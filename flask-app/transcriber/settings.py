@@ -279,7 +279,19 @@ class Settings:
         3,
         "WHISPER_MAX_ENGINES",
         integer(1, 32),
-        "Engine children (device and model) kept up at once; the one idle longest makes room.",
+        "Engine children (device and model) kept up at once, if memory allows; the one idle longest makes room.",
+    )
+    model_ttl: int = setting(
+        0,
+        "WHISPER_MODEL_TTL",
+        integer(0, 10**7),
+        "Seconds after which a model that nobody uses is unloaded: its process ends, and all its memory goes back. The next request loads it again, and waits for that. 0: models stay, and every request finds them warm.",
+    )
+    memory_budget_bytes: int = setting(
+        0,
+        "WHISPER_MEMORY_BUDGET_BYTES",
+        integer(0, 2**50),
+        "Bytes that the models on the CPU may take together; the one idle longest makes room for another. 0: four fifths of what the machine or its cgroup has. On a GPU it is 95 % of its memory.",
     )
     batch_size: int = setting(
         8,

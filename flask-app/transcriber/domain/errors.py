@@ -21,6 +21,8 @@ TranscriberError
 │   ├── JobNotFailedError        the job has not failed, so it can't be retried
 │   ├── TranscriptChangedError   somebody else saved the transcript first
 │   ├── RevisionMissingError     the request does not say which revision it changes
+│   ├── ModelBusyError           the model is at work, so it can't be unloaded
+│   ├── DownloadRefusedError     this installation fetches no models
 │   ├── UploadGoneError          the job's upload is not in the spool any more
 │   ├── IdempotencyConflictError the key was used for something else
 │   ├── UploadOffsetError        bytes that don't follow those that are here
@@ -242,6 +244,22 @@ class RevisionMissingError(RequestError):
     code = "revision_missing"
     param = "If-Match"
     fix = "Send the ETag of the transcript as If-Match."
+
+
+class ModelBusyError(RequestError):
+    """The model is at work."""
+
+    code = "model_busy"
+    param = "model"
+    fix = "Wait for its jobs to end, or cancel them (GET /jobs shows them), then send it again."
+
+
+class DownloadRefusedError(RequestError):
+    """This installation does not fetch models."""
+
+    code = "model_download_refused"
+    param = "model"
+    fix = "Set WHISPER_MODEL_DOWNLOAD=true and restart, or put the model's folder in place by hand (docs/models.md)."
 
 
 class UploadGoneError(RequestError):

@@ -68,4 +68,9 @@ def _given_device() -> str | None:
 def _page(facts: dict[str, Any]) -> Response:
     report = json.dumps(facts, indent=2, ensure_ascii=False, default=str)
     tone = TONES.get(facts["status"], "plain")
-    return make_response(render_template("diagnostics.html", facts=facts, tone=tone, report=report))
+    desk = application().models
+    return make_response(
+        render_template(
+            "diagnostics.html", facts=facts, tone=tone, report=report, models=desk.all(), memory=desk.memory()
+        )
+    )

@@ -101,7 +101,7 @@ def test_compute_type_that_the_gpu_lacks_is_a_start_that_failed(tmp_path: Path) 
     }
     composition = Composition(load(environ), environ)
     device = make_device(compute_types=("float16", "float32"))
-    composition.probe = HeldProbe(make_status(devices=(device,), selected=device))  # type: ignore[assignment]
+    composition.parts.probe = HeldProbe(make_status(devices=(device,), selected=device))  # type: ignore[assignment]
 
     with pytest.raises(EngineStartError, match="bfloat16") as caught, composition.engines.lend("cuda", "own"):
         pass
