@@ -24,6 +24,7 @@ from transcriber.domain.errors import (
     JobNotFailedError,
     JobNotFinishedError,
     JobNotFoundError,
+    ModelNotFoundError,
     TranscriberError,
     UploadGoneError,
 )
@@ -408,6 +409,99 @@ class FakeRegister:
         self._kept = dict(ended)
 
 
+class FakeModels:
+    """ModelDesk's public methods over a few models in memory; `error` is raised by what changes something."""
+
+    def __init__(self) -> None:
+        self.states = {
+            "base": "loaded",
+            "tiny.en": "unloaded",
+            "small": "absent",
+            "someone/whisper": "unloaded",
+        }
+        self.error: TranscriberError | None = None
+        self.asked: list[tuple[str, ...]] = []
+
+    def all(self) -> list[dict[str, Any]]:
+        return [self.get(name) for name in self.states]
+
+    def get(self, name: str) -> dict[str, Any]:
+        if name not in self.states:
+            raise ModelNotFoundError()
+        return _model_facts(name, self.states[name])
+
+    def memory(self) -> dict[str, Any]:
+        return {
+            "cuda": {"limit_bytes": None, "counted_bytes": 0},
+            "cpu": {"limit_bytes": 2_000_000_000, "counted_bytes": 400_000_000},
+        }
+
+    def load(self, name: str, device: str) -> dict[str, Any]:
+        return self._set(name, "loaded", "load", device)
+
+    def begin_load(self, name: str, device: str) -> None:
+        self._set(name, "loading", "begin_load", device)
+
+    def unload(self, name: str, device: str | None = None) -> dict[str, Any]:
+        return self._set(name, "unloaded", "unload", str(device))
+
+    def download(self, name: str) -> dict[str, Any]:
+        return self._set(name, "downloading", "download")
+
+    def _set(self, name: str, state: str, *asked: str) -> dict[str, Any]:
+        self.get(name)
+        if self.error is not None:
+            raise self.error
+        self.asked.append((*asked, name))
+        self.states[name] = state
+        return self.get(name)
+
+
+def _model_facts(name: str, state: str) -> dict[str, Any]:
+    is_running = state == "downloading"
+    download = {
+        "state": "downloading",
+        "done_bytes": 120_000_000,
+        "total_bytes": 480_000_000,
+        "percent": 25.0,
+        "started_at": NOW.isoformat(),
+        "ended_at": None,
+        "error": None,
+    }
+    engine = {
+        "device": "cpu",
+        "state": state,
+        "compute_type": "int8_float32",
+        "pid": 4711 if state == "loaded" else None,
+        "borrowers": 0,
+        "resident_bytes": 300_000_000 if state == "loaded" else None,
+        "counted_bytes": 400_000_000 if state == "loaded" else 0,
+        "load_seconds": 1.5,
+        "proven_at": NOW.isoformat(),
+        "last_used_at": NOW.isoformat(),
+        "unloaded_at": None if state == "loaded" else NOW.isoformat(),
+        "unloaded_because": None if state == "loaded" else "idle",
+        "error": None,
+    }
+    return {
+        "id": name,
+        "state": state,
+        "is_default": name == "base",
+        "source": "hub" if state == "absent" else "folder",
+        "path": None if state == "absent" else f"/models/{name}",
+        "repository": None,
+        "revision": None,
+        "verified": True,
+        "size_bytes": 145_217_532,
+        "can_translate": True,
+        "is_english_only": False,
+        "needs_bytes": {"cuda": None, "cpu": 400_000_000},
+        "last_used_at": NOW.isoformat(),
+        "engines": [engine] if state in ("loaded", "unloaded") else [],
+        "download": download if is_running else None,
+    }
+
+
 @dataclass
 class FakeApplication:
     """What bootstrap's Application offers the web, with facts that a test can change."""
@@ -423,6 +517,10 @@ class FakeApplication:
     #: What a self-test finds, where it differs from make_finding's; and what those so far have found.
     finding: dict[str, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    models: FakeModels = field(default_factory=lambda: FakeModels())
+
+    def device_for(self, asked: str | None) -> str:
+        return asked or "cpu"
 
     @property
     def default_model(self) -> str:

@@ -81,7 +81,7 @@ class Host:
             "STANDIN_FILE": str(self._options),
         }
         composition = Composition(config.load(environ), environ)
-        composition.probe = GpuProbe(
+        composition.parts.probe = GpuProbe(
             self._request, SystemClock(), look=lambda _, clock: probe(self._request, clock)
         )
         return composition
@@ -105,7 +105,7 @@ class Host:
         )
         self._options.write_text(row.options)
         self._end_engines()
-        self.status = self._composition.probe.status(max_age=0)
+        self.status = self._composition.parts.probe.status(max_age=0)
         return self.next_model()
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from transcriber.domain.errors import JobCancelledError, TranscriberError
 from transcriber.domain.jobs import Job, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.domain.transcript import Receipt, Requested, Timings, Transcription
+from transcriber.engine.slots import SlotView
 from transcriber.gauges import ServiceState
 from transcriber.gpu.readings import GpuReadings
 from transcriber.metrics import Metrics
@@ -46,6 +47,11 @@ def make_state(**changes: Any) -> ServiceState:
         "engines": (FakeEngine("cuda", ()).info,),
         "engine_restarts": 2,
         "gpu": READINGS,
+        "models": (
+            SlotView(device="cuda", model="base", state="loaded", engine=FakeEngine("cuda", ()).info),
+        ),
+        "unloads": {"idle": 1},
+        "memory": {"cuda": {"limit_bytes": 8_000, "counted_bytes": 3_000}},
     }
     return ServiceState(**(values | changes))
 
@@ -87,7 +93,13 @@ def on_gpu(**changes: Any) -> Transcription:
         "receipt": receipt,
         "requested": Requested(use_gpu=True, device="cuda", compute_type="auto"),
         "timings": Timings(
-            queue=2.0, audio_decode=0.1, vad=0.2, language_detection=0.3, transcription=0.5, total=3.5
+            queue=2.0,
+            audio_decode=0.1,
+            model_load=0.0,
+            vad=0.2,
+            language_detection=0.3,
+            transcription=0.5,
+            total=3.5,
         ),
     }
     return make_transcription(**(values | changes))

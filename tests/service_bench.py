@@ -37,7 +37,7 @@ WEBHOOK = Webhook(url="https://receiver.example/hook", secret="s" * 32)
 class FakeModels:
     """Three models, as the finder describes them."""
 
-    def find(self, name: str) -> LocalModel:
+    def describe(self, name: str) -> LocalModel:
         if name not in ("base", "tiny.en", "large-v3-turbo"):
             raise ModelNotFoundError(f"no {name}")
         return LocalModel(

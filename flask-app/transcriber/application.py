@@ -32,6 +32,7 @@ from .jobs.retention import Retention
 from .last_hour import SAMPLE_SECONDS, LastHour
 from .media.decoder import SandboxedDecoder
 from .metrics import Metrics
+from .model_desk import ModelDesk
 from .service import Service
 from .signed_out import SignedOut
 from .stages import stages
@@ -81,6 +82,7 @@ class Parts:
     canary: Canary
     monitor: GpuMonitor
     relief: Relief
+    desk: ModelDesk
     #: What browser sessions are signed with.
     session_secret: bytes = b""
     signed_out: SignedOut
@@ -104,6 +106,8 @@ class Application:
         self.default_model = default_model
         self.service = service
         self.metrics = metrics
+        #: The models, for those who look at them and handle them.
+        self.models = parts.desk
         #: What browser sessions are signed with, beside the key.
         self.session_secret = parts.session_secret
         self.signed_out = parts.signed_out
@@ -211,6 +215,7 @@ class Application:
         """Whether requests can be served under the policy, and why not."""
         situation = self.situation()
         is_ready, body = readiness(situation)
+        body |= {"engine": self.models.default_engine()}
         if not self._booted.is_set():
             return False, body | {"status": "starting"}
         fault = self._find_fault(situation)
@@ -225,6 +230,12 @@ class Application:
     def selftest(self, device: str | None = None) -> Finding:
         """Test an engine that is up now, between two of its batches; none is started for it."""
         return self._parts.canary.test_now(device)
+
+    def device_for(self, asked: str | None) -> str:
+        """Where a model is loaded: there where it is asked to, else where requests without wishes run."""
+        if asked is not None:
+            return asked
+        return "cuda" if self._wants_gpu and self.situation().cause is None else "cpu"
 
     def service_state(self) -> ServiceState:
         """One look at everything that /metrics shows as a gauge."""
@@ -244,6 +255,9 @@ class Application:
             queue_limit=self.settings.max_queue,
             engines=situation.engines,
             engine_restarts=self._parts.engines.restarts,
+            models=self._parts.engines.views(),
+            unloads=self._parts.engines.unloads,
+            memory=self.models.memory(),
             gpu=self._parts.monitor.read(),
         )
 

@@ -19,22 +19,17 @@ from .diagnostics import Diagnostics, Sources, collect, find_versions
 from .domain.jobs import Webhook
 from .domain.transcript import FallbackReason
 from .engine.catalogue import canonical_name, find_model
-from .engine.client import ChildEngine, EngineConfig
-from .engine.hub import hub_cache
 from .engine.models import LocalModel, ModelFinder
 from .engine.packaged import KNOWN, place
-from .engine.pool import ChildEnginePool
+from .engine_parts import EngineParts, models_dir
 from .gpu.drift import diff
-from .gpu.environment import engine_environment
-from .gpu.facts import GpuDevice, GpuStatus
-from .gpu.ladder import Rung
-from .gpu.monitor import GpuMonitor, ask_nvml, refreshed
-from .gpu.policy import GpuSituation, choose_compute_type
-from .gpu.relief import Relief
+from .gpu.facts import GpuStatus
+from .gpu.monitor import refreshed
+from .gpu.policy import GpuSituation
 from .gpu.snapshot import UNVERIFIED, Snapshot, take
 from .gpu.snapshot_store import SnapshotStore
 from .gpu.witness import look_at
-from .jobs.durable import find_folder_fault, kept_secret, write_small
+from .jobs.durable import find_folder_fault, kept_secret
 from .jobs.journal import boot_id
 from .jobs.output import OutputFolder
 from .jobs.results import FileResultStore
@@ -45,13 +40,10 @@ from .jobs.spool import Spool
 from .jobs.sqlite_store import SqliteJobStore
 from .logs import configure_logging
 from .media.decoder import SandboxedDecoder
-from .metrics import Metrics
 from .native import NativeExecutor
-from .proofs import Proofs, SelfTestLimits
 from .service import Checks, Limits, Service, Storage, Webhooks
-from .serving import DefaultModel, Starts, find_fault, reason_of
+from .serving import find_fault, reason_of
 from .signed_out import SignedOut
-from .startup import make_probe
 from .transcribing import DevicePlan, Transcriber
 from .webhooks.dispatcher import Dispatcher
 from .webhooks.guard import Guard
@@ -113,14 +105,16 @@ def examine(environ: Mapping[str, str]) -> Diagnostics:
     configure_logging("error")
     composition = Composition(settings, environ, only_looks=True)
     situation = GpuSituation(
-        policy=settings.gpu_policy, status=composition.probe.status(), wants_gpu=settings.default_use_gpu
+        policy=settings.gpu_policy,
+        status=composition.parts.probe.status(),
+        wants_gpu=settings.default_use_gpu,
     )
     return composition.diagnose(situation, composition.find_faults_at_rest())
 
 
 def models_of(environ: Mapping[str, str]) -> ModelFinder:
     """The models of this installation."""
-    return Composition(config.load(environ), environ).models
+    return Composition(config.load(environ), environ).parts.models
 
 
 def place_models(environ: Mapping[str, str], names: Sequence[str]) -> list[str]:
@@ -129,11 +123,6 @@ def place_models(environ: Mapping[str, str], names: Sequence[str]) -> list[str]:
     wanted = list(names) or list(KNOWN.carried())
     place(wanted, models_dir(settings.data_dir))
     return wanted
-
-
-def models_dir(home: Path) -> Path:
-    """Where models are put in place."""
-    return home / "models"
 
 
 class Composition:
@@ -151,54 +140,15 @@ class Composition:
         only_looks: bool = False,
     ) -> None:
         self._settings = settings
-        self._home = home or settings.data_dir
-        self._environ = dict(environ)
         self._clock = SystemClock()
         self._files = NativeExecutor(4)
-        named_path = Path(settings.model).expanduser() if "/" in settings.model else None
-        is_path = named_path is not None and named_path.is_dir()
-        model_path = named_path.resolve() if named_path is not None and is_path else settings.model_path
-        self.models = ModelFinder(
-            model_path,
-            models_dir(self._home),
-            settings.model_download,
-            hub_cache(environ),
-            in_thread=self._in_thread,
+        self.parts = EngineParts(
+            settings, environ, home=home or settings.data_dir, clock=self._clock, in_thread=self._in_thread
         )
         if only_looks:
-            self.models.remember_nothing()
-        self.default_model = DefaultModel(
-            self.models.path_name or settings.model,
-            self.models,
-            model_path=model_path,
-            may_download=settings.model_download,
-        )
-        self.probe = make_probe(settings, environ, self._clock)
+            self.parts.models.remember_nothing()
         self._snapshots = SnapshotStore(settings.data_dir / "snapshots")
         self._last_start: Snapshot | None = None
-        self.monitor = GpuMonitor(
-            selected=self._selected, ask=lambda device: ask_nvml(device, self._environ), clock=self._clock
-        )
-        self.relief = Relief(clock=self._clock, status=lambda: self.probe.last, read_gpu=self.monitor.read)
-        self.metrics = Metrics(version=__version__, clock=self._clock)
-        self.proofs = Proofs(
-            folder=self._home / "selftest",
-            write=lambda path, data: self._in_thread(lambda: write_small(path, data)),
-            clock=self._clock,
-            limits=SelfTestLimits(
-                interval=settings.selftest_interval_seconds, timeout=settings.selftest_timeout_seconds
-            ),
-            metrics=self.metrics,
-        )
-        self.starts = Starts(self.proofs.admission.watching(self._launch), self.default_model.name)
-        self.engines = ChildEnginePool(
-            launch=self.starts.launch, max_engines=settings.max_engines, clock=self._clock
-        )
-        self.canary = self.proofs.canary(
-            self.engines,
-            self.starts,
-            lambda engine: self.relief.climb_from_test(engine, settings.batch_size),
-        )
         self.decoder = SandboxedDecoder(
             max_audio_seconds=settings.max_audio_seconds, timeout_seconds=settings.decode_timeout_seconds
         )
@@ -218,7 +168,7 @@ class Composition:
         service = Service(
             storage=storage,
             checks=Checks(
-                models=self.models,
+                models=self.parts.models,
                 decide=transcriber.decide,
                 webhook=lambda webhook: check_webhook(guard, webhook),
             ),
@@ -232,8 +182,8 @@ class Composition:
             clock=self._clock,
         )
         parts = Parts(
-            probe=self.probe,
-            engines=self.engines,
+            probe=self.parts.probe,
+            engines=self.parts.engines,
             decoder=self.decoder,
             retention=storage.retention,
             dispatcher=dispatcher,
@@ -241,20 +191,21 @@ class Composition:
             stores=(store,),
             record_start=self.record_start,
             clock=self._clock,
-            canary=self.canary,
-            monitor=self.monitor,
-            relief=self.relief,
+            canary=self.parts.canary,
+            monitor=self.parts.monitor,
+            relief=self.parts.relief,
+            desk=self.parts.desk,
             session_secret=self._in_thread(lambda: kept_secret(settings.data_dir / "session.key")),
             signed_out=SignedOut(settings.data_dir / "signed-out.json", self._in_thread),
         )
         return Application(
             settings=settings,
-            default_model=self.default_model.name,
+            default_model=self.parts.default_model.name,
             service=service,
             parts=parts,
             find_fault=self.find_fault,
             diagnose=lambda situation, problems: self.diagnose(situation, problems, service),
-            metrics=self.metrics,
+            metrics=self.parts.metrics,
         )
 
     def _storage(self, store: SqliteJobStore) -> Storage:
@@ -285,21 +236,21 @@ class Composition:
 
     def find_fault(self, situation: GpuSituation) -> FallbackReason | None:
         """Why this service takes no work."""
-        starts = find_fault(situation, self.starts.error, self.default_model.name)
-        return starts or self.default_model.fault()
+        starts = find_fault(situation, self.parts.starts.error, self.parts.default_model.name)
+        return starts or self.parts.default_model.fault()
 
     def find_faults_at_rest(self) -> tuple[FallbackReason, ...]:
         """Why a service of this installation would take no work; changes nothing to find out."""
         folder = find_folder_fault(self._settings.data_dir, "WHISPER_DATA_DIR")
-        found = (self.default_model.fault(), reason_of(folder) if folder else None)
+        found = (self.parts.default_model.fault(), reason_of(folder) if folder else None)
         return tuple(fault for fault in found if fault is not None)
 
     def diagnose(
         self, situation: GpuSituation, problems: tuple[FallbackReason, ...], service: Service | None = None
     ) -> Diagnostics:
         """Assemble the diagnostics; `service` None: of an installation that is not running here."""
-        self.monitor.nudge()
-        situation = replace(situation, status=refreshed(situation.status, self.monitor.newest))
+        self.parts.monitor.nudge()
+        situation = replace(situation, status=refreshed(situation.status, self.parts.monitor.newest))
         sandbox = self.decoder.sandbox_status()
         receipt = service.last_receipt if service else None
         snapshot = self._snapshot(situation.status)
@@ -310,7 +261,7 @@ class Composition:
                 cpu_compute_type=self._settings.cpu_compute_type,
                 now=self._clock.now(),
                 settings=self._settings.public(),
-                models=[asdict(model) | {"path": str(model.path)} for model in self.models.present()],
+                models=[asdict(model) | {"path": str(model.path)} for model in self.parts.models.present()],
                 last_receipt=receipt[1] if receipt else None,
                 last_job_id=receipt[0] if receipt else None,
                 versions=find_versions(),
@@ -318,9 +269,11 @@ class Composition:
                 problems=problems,
                 snapshot=snapshot,
                 changes=diff(before, snapshot) if before else (),
-                model=canonical_name(self.default_model.name),
+                model=canonical_name(self.parts.default_model.name),
                 batch_size=self._settings.batch_size,
-                selftests=self.canary.facts(),
+                selftests=self.parts.canary.facts(),
+                unloaded=self.parts.desk.unloaded(),
+                model_memory=self.parts.desk.memory(),
             )
         )
 
@@ -336,76 +289,25 @@ class Composition:
             _log.warning("snapshot_not_stored", error=str(error))
 
     def _snapshot(self, status: GpuStatus) -> Snapshot:
-        hashes = {model.name: _hash_of(model) for model in self.models.present()}
+        hashes = {model.name: _hash_of(model) for model in self.parts.models.present()}
         return take(status, find_versions(), hashes)
 
     def _transcriber(self) -> Transcriber:
         return Transcriber(
             decoder=self.decoder,
-            engines=self.engines,
-            gpu_status=lambda: self.probe.last or self.probe.status(),
+            engines=self.parts.engines,
+            gpu_status=lambda: self.parts.probe.last or self.parts.probe.status(),
             devices=DevicePlan(
                 policy=self._settings.gpu_policy,
                 gpu_compute_type=self._settings.gpu_compute_type,
                 cpu_compute_type=self._settings.cpu_compute_type,
-                relief=self.relief,
-                witness=lambda engine: look_at(engine, self.probe.last, self.monitor.word_on),
-                expect=self.monitor.nudge,
+                relief=self.parts.relief,
+                witness=lambda engine: look_at(engine, self.parts.probe.last, self.parts.monitor.word_on),
+                expect=self.parts.monitor.nudge,
             ),
             clock=self._clock,
             boot_id=boot_id(),
         )
-
-    def _selected(self) -> GpuDevice | None:
-        """The GPU in use, as the newest probe knows it."""
-        status = self.probe.last
-        return status.selected if status else None
-
-    def _launch(self, device: str, model_name: str) -> ChildEngine:
-        """Start an engine child for this device and model. Raises EngineStartError, ModelNotFoundError, ConfigError."""
-        settings = self._settings
-        model = self.models.find(model_name)
-        status = self.probe.status()
-        selected = status.selected if device == "cuda" else None
-        wanted = settings.gpu_compute_type if device == "cuda" else settings.cpu_compute_type
-        supported = selected.compute_types if selected else ()
-        compute_type = choose_compute_type(wanted, supported, selected)
-        first = Rung(compute_type=compute_type, batch_size=settings.batch_size)
-        if device != "cuda":
-            return self._start_engine(device, model, status, first)
-        return self.relief.start(
-            model.name, first, lambda rung: self._start_engine(device, model, status, rung)
-        )
-
-    def _start_engine(self, device: str, model: LocalModel, status: GpuStatus, rung: Rung) -> ChildEngine:
-        """Start a child as this rung of the ladder says, and admit it."""
-        settings = self._settings
-        selected = status.selected if device == "cuda" else None
-        engine = ChildEngine.start(
-            EngineConfig(
-                model=model.name,
-                model_path=model.path,
-                device=device,
-                device_index=0,  # CUDA_VISIBLE_DEVICES leaves the selected card alone
-                device_name=selected.name if selected else None,
-                device_uuid=selected.uuid if selected else None,
-                compute_type=rung.compute_type,
-                cpu_threads=settings.cpu_threads,
-                num_workers=1,
-                batch_size=rung.batch_size,
-                libraries=status.cublas_paths if device == "cuda" else (),
-                reference_path=self.proofs.references.find(model),
-                knows_clip=find_model(model.name) is not None,
-            ),
-            engine_environment(self._environ, device=device, status=status, cache_dir=self._home / "cache"),
-            clock=self._clock,
-            start_timeout=settings.engine_start_timeout_seconds,
-            command=settings.engine_command,
-            stall_timeout=settings.engine_stall_seconds,
-            on_batch=self.metrics.observe_batches,
-        )
-        self.proofs.keep_reference(model, engine.reference)
-        return self.proofs.admission.admit(engine)
 
     def _in_thread(self, work: Callable[[], T], /) -> T:
         return self._files.submit(work).result()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from .domain.ports import EngineInfo
+from .engine.slots import ASKED, EVICTED, IDLE, SlotView
 from .gpu.readings import GpuReadings
 
 HEALTH_STATUSES = ("ok", "degraded", "failed")
@@ -43,6 +44,11 @@ class ServiceState:
     engines: tuple[EngineInfo, ...]
     engine_restarts: int
     gpu: GpuReadings | None
+    #: Every device and model that was asked for since the start; how many engines were ended with nothing wrong, by why.
+    models: tuple[SlotView, ...] = ()
+    unloads: Mapping[str, int] = field(default_factory=dict)
+    #: By device: limit_bytes and counted_bytes of its engines.
+    memory: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +66,7 @@ def read_gauges(state: ServiceState) -> Iterator[Reading]:
     yield from _health_readings(state)
     yield from _queue_readings(state)
     yield from _engine_readings(state)
+    yield from _model_readings(state)
     yield from _gpu_readings(state)
 
 
@@ -124,6 +131,44 @@ def _engine_readings(s: ServiceState) -> Iterator[Reading]:
     )
 
 
+def _model_readings(s: ServiceState) -> Iterator[Reading]:
+    yield Reading(
+        name="transcriber_model_loaded",
+        help="1 while the model's engine is up, 0 once it was unloaded; models that were asked for since the start.",
+        samples=tuple(({"device": v.device, "model": v.model}, v.state == "loaded") for v in s.models),
+    )
+    yield Reading(
+        name="transcriber_model_proof_age_seconds",
+        help="Seconds since the model's engine was last proven, also while it is unloaded.",
+        samples=tuple(
+            ({"device": view.device, "model": view.model}, _age(s.now, proven) or 0.0)
+            for view in s.models
+            if (proven := _proven_at(view)) is not None
+        ),
+    )
+    yield Reading(
+        name="transcriber_model_unloads",
+        help="Engines that were ended with nothing wrong: idle for too long, evicted for another, or asked to.",
+        samples=tuple(({"why": why}, s.unloads.get(why, 0)) for why in (IDLE, EVICTED, ASKED)),
+        is_counter=True,
+    )
+    for name, text, key in (
+        ("transcriber_model_memory_limit_bytes", "Bytes that models may take together.", "limit_bytes"),
+        ("transcriber_model_memory_bytes", "Bytes that are counted for models that are up.", "counted_bytes"),
+    ):
+        known = {device: figures.get(key) for device, figures in s.memory.items()}
+        yield Reading(
+            name=name,
+            help=text,
+            samples=tuple(({"device": device}, n) for device, n in known.items() if n is not None),
+        )
+
+
+def _proven_at(view: SlotView) -> datetime | None:
+    info = view.engine or (view.rest.engine if view.rest else None)
+    return None if info is None else info.proven_at or info.started_at
+
+
 def _by_engine(values: Iterable[tuple[tuple[str, str, str], float]]) -> tuple[tuple[Labels, float], ...]:
     return tuple(
         ({"device": device, "model": model, "compute_type": compute_type}, value)
@@ -134,8 +179,8 @@ def _by_engine(values: Iterable[tuple[tuple[str, str, str], float]]) -> tuple[tu
 def _gpu_readings(s: ServiceState) -> Iterator[Reading]:
     gpu = s.gpu
     labels = {"uuid": gpu.uuid, "name": gpu.name} if gpu else {}
-    for name, text, field in _GPU_GAUGES:
-        yield reading(name, text, getattr(gpu, field, None), labels)
+    for name, text, attribute in _GPU_GAUGES:
+        yield reading(name, text, getattr(gpu, attribute, None), labels)
     yield reading(
         "transcriber_gpu_readings_age_seconds",
         "Seconds since the GPU was asked for these readings.",

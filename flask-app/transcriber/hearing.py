@@ -40,6 +40,8 @@ class Hearing:
         self._all.begin_attempt(keeps_windows=True)
         self._window: WindowDone | None = None
         self._segments: list[Segment] = []
+        #: Until the engine was lent.
+        self.load_seconds = 0.0
         #: What was seen of the engine from outside once it was done.
         self.seen = EngineFacts()
         self.finished: Finished | None = None

@@ -157,6 +157,7 @@ class Metrics:
         worked = t.timings.total - t.timings.queue
         for stage, seconds in (
             ("audio_decode", t.timings.audio_decode),
+            ("model_load", t.timings.model_load),
             ("vad", t.timings.vad),
             ("language_detection", t.timings.language_detection),
             ("transcription", t.timings.transcription),

@@ -29,6 +29,8 @@ _PASSING = frozenset({"engine_start_crashed", "engine_start_timeout", "engines_b
 
 #: Seconds before each further try, for jobs that nobody waits for on a connection.
 _ENGINE_WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+#: Seconds after a wait for room that came to nothing.
+_ROOM_WAIT = 1.0
 _DECODER_WAITS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -77,11 +79,18 @@ class Patience:
         if self.kills > MAX_KILLS:
             raise _enough(error, f"{self.kills} engines were killed with this job in them")
 
-    def may_wait_for_engine(self, error: EngineStartError, *, needs_gpu: bool = False) -> bool:
+    def may_wait_for_engine(
+        self, error: EngineStartError, *, needs_gpu: bool = False, is_last_resort: bool = False
+    ) -> bool:
         """Whether to try to start it again; waits a while if so. Raises JobCancelledError.
 
         needs_gpu: there is nothing but this engine. Then one that did not pass its self-test is waited for, too.
+        is_last_resort: there is no other device to go to; then room is waited for as long as it takes.
         """
+        if error.code == "engines_busy" and is_last_resort and not self._is_awaited:
+            # Others are at work, and their jobs end some time: that is no failure to lose patience over.
+            self._leash.wait(_ROOM_WAIT)
+            return True
         is_passing = error.code in _PASSING or (needs_gpu and error.code in UNFIT)
         if self._is_awaited or not is_passing or self._starts >= len(_ENGINE_WAITS):
             return False

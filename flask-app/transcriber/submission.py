@@ -123,7 +123,7 @@ class Submission:
 
     def check(self, request: TranscriptionRequest) -> TranscriptionRequest:
         """Refuse what can be refused before any work; the request with the model's own name."""
-        model = self._checks.models.find(request.model)
+        model = self._checks.models.describe(request.model)
         refuse_unfit(model, request)
         self._checks.decide(request)
         return replace(request, model=model.name)

@@ -199,11 +199,14 @@ class Transcriber:
 
     def _hear_once(self, work: Work, audio: DecodedAudio, decision: DeviceDecision, lane: str) -> Hearing:
         job, journal = work.job, work.journal
+        asked = self._clock.monotonic()
         with self._lightening.lend(decision.device, job.request.model) as engine:
+            waited = self._clock.monotonic() - asked
             self._devices.expect()
             journal.begin_run(share_of(engine.info, self._devices.witness(engine.info)))
             self._lightening.note_steps(job, journal, decision)
             hearing = Hearing(journal, engine.info, decision, self._clock)
+            hearing.load_seconds = waited
             work.watcher.began(engine.info.device, journal.state)
             with work.leash.tied(lambda: engine.cancel(job.id)), self._lightening.parting_with_unfit(engine):
                 for event in engine.transcribe(
@@ -257,6 +260,7 @@ class Transcriber:
         return Timings(
             queue=total - worked,
             audio_decode=state.decode_seconds,
+            model_load=hearing.load_seconds,
             vad=max(vad, done.vad_seconds) if done else vad,
             language_detection=done.language_detection_seconds if done else 0.0,
             transcription=state.engine_seconds + (done.transcription_seconds if done else 0.0),
@@ -319,7 +323,8 @@ def _after(work: Work, decision: DeviceDecision, error: EngineError) -> DeviceDe
             return decision
     elif isinstance(error, EngineStartError):
         needs_gpu = is_on_gpu and decision.require_gpu
-        if work.patience.may_wait_for_engine(error, needs_gpu=needs_gpu):
+        is_last = needs_gpu or not is_on_gpu
+        if work.patience.may_wait_for_engine(error, needs_gpu=needs_gpu, is_last_resort=is_last):
             return decision
     if not is_on_gpu:
         raise error

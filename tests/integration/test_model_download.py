@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from transcriber.domain.errors import EngineStartError
+from hub_server import CHUNK_BYTES, Hub
+from standin_start import SystemClock
+from transcriber.domain.errors import EngineStartError, ModelNotFoundError
 from transcriber.engine.catalogue import CatalogueModel
-from transcriber.engine.hub import fetch_snapshot
+from transcriber.engine.downloads import Downloads
+from transcriber.engine.hub import PART, fetch_snapshot
 from transcriber.engine.models import ModelFinder
 from transcriber.engine.packaged import KnownModels
+from transcriber.engine.verification import Verifier
 
 REVISION = "d" * 40
 FILES = {
@@ -36,63 +39,9 @@ ROW = CatalogueModel(
 )
 
 
-class Hub(ThreadingHTTPServer):
-    """As much of a hub as a download of one repository asks for."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), HubPages)
-        self.served: list[str] = []
-        self.files = dict(FILES)
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class HubPages(BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_GET(self) -> None:
-        self.answer(body=True)
-
-    def do_HEAD(self) -> None:
-        self.answer(body=False)
-
-    def answer(self, *, body: bool) -> None:
-        path = self.path.split("?")[0]
-        if path == f"/api/models/{ROW.repository}/revision/{REVISION}":
-            siblings = [{"rfilename": name} for name in self.server.files]
-            return self.reply(
-                json.dumps({"id": ROW.repository, "sha": REVISION, "siblings": siblings}).encode(), body
-            )
-        if path == f"/api/models/{ROW.repository}/tree/{REVISION}":
-            tree = [
-                {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
-                for name, content in self.server.files.items()
-            ]
-            return self.reply(json.dumps(tree).encode(), body)
-        name = path.removeprefix(f"/{ROW.repository}/resolve/{REVISION}/")
-        if name not in self.server.files:
-            return self.send_error(404)
-        if body:
-            self.server.served.append(name)
-        return self.reply(self.server.files[name], body)
-
-    def reply(self, content: bytes, body: bool) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", REVISION)
-        self.end_headers()
-        if body:
-            self.wfile.write(content)
-
-    def log_message(self, *args: object) -> None: ...
-
-
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    with Hub() as hub:
+    with Hub(ROW.repository, REVISION, FILES) as hub:
         thread = threading.Thread(target=hub.serve_forever, args=(0.05,))
         thread.start()
         monkeypatch.setenv("HF_ENDPOINT", hub.address)
@@ -112,7 +61,7 @@ def test_known_model_is_downloaded_verified_and_found_again_without_the_hub(hub:
 
     assert (first.verified, first.source, first.revision) == (True, "hub_cache", REVISION)
     assert (first.path / "model.bin").read_bytes() == FILES["model.bin"]
-    assert sorted(hub.served) == ["config.json", "model.bin", "tokenizer.json", "vocabulary.txt"]
+    assert sorted(set(hub.served)) == ["config.json", "model.bin", "tokenizer.json", "vocabulary.txt"]
     hub.served.clear()
     offline = ModelFinder(None, tmp_path / "models", False, tmp_path / "hub", known=known)
     assert offline.find("small") == first
@@ -146,3 +95,100 @@ def test_progress_is_told_while_the_download_runs(hub: Hub, tmp_path: Path) -> N
 
     assert heard
     assert {(name, total) for name, _, total in heard} == {("small", ROW.model_bytes)}
+
+
+def make_downloads(tmp_path: Path, *, free: int | None = None) -> Downloads:
+    return Downloads(
+        fetch=fetch_snapshot,
+        verifier=Verifier(tmp_path / "memory.json"),
+        in_thread=lambda work: work(),
+        clock=SystemClock(),
+        free_bytes=lambda folder: free,
+    )
+
+
+def blobs(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "hub").glob("models--*/blobs/*"))
+
+
+def test_connection_that_is_cut_is_taken_up_again(hub: Hub, tmp_path: Path) -> None:
+    hub.cuts = [CHUNK_BYTES * 2]
+
+    path = make_downloads(tmp_path).fetch(ROW, tmp_path / "hub")
+
+    assert (path / "model.bin").read_bytes() == FILES["model.bin"]
+    assert len(hub.begun_at) == 2
+
+
+def test_download_that_failed_keeps_what_arrived_and_the_next_one_goes_on_there(
+    hub: Hub, tmp_path: Path
+) -> None:
+    downloads = make_downloads(tmp_path)
+    part = tmp_path / "hub" / "models--Pinned--whisper-small" / "blobs" / f"{ROW.sha256['model.bin']}{PART}"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(FILES["model.bin"][:100_000])  # what a killed child leaves behind
+    hub.refusal = 500
+    with pytest.raises(EngineStartError, match="small could not be downloaded") as caught:
+        downloads.fetch(ROW, tmp_path / "hub")
+    failed = downloads.find("small")
+    assert failed is not None
+    assert (caught.value.code, failed.state, failed.error is not None) == (
+        "model_download_failed",
+        "failed",
+        True,
+    )
+    assert caught.value.fix
+    assert part.stat().st_size == 100_000
+
+    hub.refusal = 0
+    path = downloads.fetch(ROW, tmp_path / "hub")
+
+    done = downloads.find("small")
+    assert done is not None
+    assert (done.state, done.percent, hub.begun_at) == ("done", 100.0, [100_000])
+    assert (path / "model.bin").read_bytes() == FILES["model.bin"]
+    assert not part.exists()
+
+
+def test_wrong_content_is_removed_and_told(hub: Hub, tmp_path: Path) -> None:
+    hub.files["model.bin"] = b"poison"
+
+    with pytest.raises(EngineStartError, match=r"model\.bin") as caught:
+        make_downloads(tmp_path).fetch(ROW, tmp_path / "hub")
+
+    assert caught.value.code == "model_damaged"
+    assert blobs(tmp_path) == []
+
+
+def test_disk_without_room_is_told_before_a_byte_is_fetched(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(EngineStartError, match=f"{ROW.model_bytes} bytes, and 1000") as caught:
+        make_downloads(tmp_path, free=1000).fetch(ROW, tmp_path / "hub")
+
+    assert (caught.value.code, hub.served) == ("model_download_failed", [])
+
+
+def test_those_who_want_the_same_model_share_one_download(hub: Hub, tmp_path: Path) -> None:
+    downloads = make_downloads(tmp_path)
+    with ThreadPoolExecutor(4) as threads:
+        paths = {
+            each.result()
+            for each in [threads.submit(downloads.fetch, ROW, tmp_path / "hub") for _ in range(4)]
+        }
+
+    assert len(paths) == 1
+    assert hub.served.count("model.bin") == 1
+
+
+def test_model_that_may_be_fetched_is_described_and_not_fetched(hub: Hub, tmp_path: Path) -> None:
+    known = KnownModels(catalogue=(ROW,), packaged=())
+    finder = ModelFinder(None, tmp_path / "models", True, tmp_path / "hub", known=known)
+
+    described = finder.describe("small")
+
+    assert (described.name, described.source, described.size_bytes) == ("small", "hub", ROW.model_bytes)
+    assert [model.name for model in finder.fetchable()] == ["small"]
+    assert hub.served == []
+    offline = ModelFinder(None, tmp_path / "models", False, tmp_path / "hub", known=known)
+    assert offline.fetchable() == ()
+    with pytest.raises(ModelNotFoundError):
+        offline.describe("small")

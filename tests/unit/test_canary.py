@@ -19,6 +19,7 @@ from transcriber.domain.errors import (
     TranscriberError,
 )
 from transcriber.domain.ports import EngineInfo
+from transcriber.engine.pool import ChildEnginePool
 from transcriber.engine.speed_book import SpeedBook
 from transcriber.jobs.durable import write_small
 
@@ -294,3 +295,40 @@ def test_model_that_is_refused_beside_one_that_serves_is_not_the_word_on_the_gpu
     b.canary.refused("cuda", "base", error)
 
     assert (b.outcomes, b.stands) == (["failed", "failed"], [False, True])
+
+
+def test_canary_neither_keeps_an_idle_engine_nor_wakes_an_unloaded_one(tmp_path: Path) -> None:
+    """Over the real pool: its tests are no use of an engine, and what rests keeps its proof."""
+    clock, started = FakeClock(), []
+
+    def launch(device: str, model: str) -> TestableEngine:
+        started.append(engine_of(device))
+        return started[-1]
+
+    pool = ChildEnginePool(launch=launch, max_engines=1, clock=clock, ttl=2.5 * INTERVAL)
+    canary = Canary(
+        engines=pool,
+        speeds=SpeedBook(tmp_path / "speeds.json", write_small),
+        clock=clock,
+        interval=INTERVAL,
+        timeout=1.0,
+        tell=Listeners(
+            observe=lambda device, finding: None,
+            condemned=lambda info, error: None,
+            has_no_room=lambda info: None,
+        ),
+    )
+    pool.ensure("cpu", "base")
+    outcomes = []
+    for _ in range(4):
+        clock.seconds += INTERVAL
+        canary.round()
+        pool.tend()
+        outcomes.append(len(pool.engines()))
+
+    assert outcomes == [1, 1, 0, 0]
+    assert len(started) == 1
+    last = canary.test_now()
+    assert (last.outcome, last.proven_at is not None) == ("skipped", True)
+    assert pool.engines() == ()
+    pool.close()

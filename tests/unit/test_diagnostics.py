@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fake_gpu import NOW, make_engine, make_status, make_status_without_driver
-from transcriber.diagnostics import Sources, collect, find_versions, render_text
+from transcriber.diagnostics import Sources, collect, find_versions
+from transcriber.diagnostics_text import render_text
 from transcriber.domain.transcript import FallbackReason
 from transcriber.gpu import causes
 from transcriber.gpu.policy import GpuSituation

@@ -57,6 +57,15 @@ def test_gpu_that_serves_is_left_alone() -> None:
         assert machine.looks == 0
 
 
+def test_unloaded_gpu_engine_is_not_woken() -> None:
+    machine = Machine(GOOD, GOOD, situation={"at_rest": make_engine()})
+
+    for _ in range(3):
+        watch(machine).round()
+
+    assert (machine.looks, machine.taken_back) == (0, 0)
+
+
 def test_policy_off_looks_at_nothing() -> None:
     machine = Machine(GOOD, NOT_READY, situation={"policy": "off"})
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import __version__, bootstrap
 from ..config import ROOT
-from ..diagnostics import render_text
+from ..diagnostics_text import render_text
 from ..domain.errors import TranscriberError
 from . import transcribe
 

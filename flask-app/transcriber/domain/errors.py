@@ -21,6 +21,8 @@ TranscriberError
 │   ├── JobNotFailedError        the job has not failed, so it can't be retried
 │   ├── TranscriptChangedError   somebody else saved the transcript first
 │   ├── RevisionMissingError     the request does not say which revision it changes
+│   ├── ModelBusyError           the model is at work, so it can't be unloaded
+│   ├── DownloadRefusedError     this installation fetches no models
 │   ├── UploadGoneError          the job's upload is not in the spool any more
 │   ├── IdempotencyConflictError the key was used for something else
 │   ├── UploadOffsetError        bytes that don't follow those that are here
@@ -63,6 +65,7 @@ from __future__ import annotations
 from .error_base import TranscriberError as TranscriberError
 from .request_errors import BadRequestError as BadRequestError
 from .request_errors import CsrfTokenError as CsrfTokenError
+from .request_errors import DownloadRefusedError as DownloadRefusedError
 from .request_errors import HeaderTooLargeError as HeaderTooLargeError
 from .request_errors import HostNotAllowedError as HostNotAllowedError
 from .request_errors import IdempotencyConflictError as IdempotencyConflictError
@@ -74,6 +77,7 @@ from .request_errors import JobNotFoundError as JobNotFoundError
 from .request_errors import MediaTypeError as MediaTypeError
 from .request_errors import MethodNotAllowedError as MethodNotAllowedError
 from .request_errors import MissingAudioError as MissingAudioError
+from .request_errors import ModelBusyError as ModelBusyError
 from .request_errors import ModelNotFoundError as ModelNotFoundError
 from .request_errors import NotFoundError as NotFoundError
 from .request_errors import OriginNotAllowedError as OriginNotAllowedError

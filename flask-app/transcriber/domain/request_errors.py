@@ -149,6 +149,22 @@ class RevisionMissingError(RequestError):
     fix = "Send the ETag of the transcript as If-Match."
 
 
+class ModelBusyError(RequestError):
+    """The model is at work."""
+
+    code = "model_busy"
+    param = "model"
+    fix = "Wait for its jobs to end, or cancel them (GET /jobs shows them), then send it again."
+
+
+class DownloadRefusedError(RequestError):
+    """This installation does not fetch models."""
+
+    code = "model_download_refused"
+    param = "model"
+    fix = "Set WHISPER_MODEL_DOWNLOAD=true and restart, or put the model's folder in place by hand (docs/models.md)."
+
+
 class UploadGoneError(RequestError):
     """The job's upload is not kept any more."""
 

@@ -134,10 +134,14 @@ class Receipt:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timings:
-    """Seconds a job spent in each stage. Stages that did not run are 0."""
+    """Seconds a job spent in each stage. Stages that did not run are 0.
+
+    model_load: until an engine was lent: what the start of one that was not loaded took, or the wait for room.
+    """
 
     queue: float = 0.0
     audio_decode: float = 0.0
+    model_load: float = 0.0
     vad: float = 0.0
     language_detection: float = 0.0
     transcription: float = 0.0

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import json
 import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,15 @@ from ..domain.events import EngineEvent, Finished, Resumption
 from ..domain.options import TranscriptionOptions
 from ..domain.ports import Clock, EngineInfo
 from ..domain.selftest import PATIENCE, SelfTestReport
+from .engine_config import EngineConfig
 from .greeting import died_early, greeting_of, never_ready, not_started
 from .process import EngineProcess
 from .protocol import Message, ProtocolError, receive_message, send_message
 from .selftest_desk import SelfTestDesk
 from .waste import WasteWatch
 from .wire import Order, batch_sizes, event_or_error, transcribe_message
+
+__all__ = ["OWN_COMMAND", "ChildEngine", "EngineConfig", "OnBatch"]
 
 _log = structlog.get_logger()
 
@@ -43,30 +45,6 @@ OnBatch = Callable[[EngineInfo, tuple[int, ...]], None]
 
 #: Put into an inbox by cancel(): from here on, only the job's end matters, and not for long.
 _CANCEL_SENT: Message = {"type": "cancel_sent"}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineConfig:
-    """What one child is to load, and where: the JSON of its command line."""
-
-    model: str
-    model_path: Path
-    device: str
-    device_index: int
-    device_name: str | None
-    device_uuid: str | None
-    compute_type: str
-    cpu_threads: int
-    num_workers: int
-    batch_size: int
-    #: Of the self-test: libraries to load by these paths, what a CPU made of the clip, and whether its words are known.
-    libraries: tuple[str, ...] = ()
-    reference_path: Path | None = None
-    knows_clip: bool = True
-
-    def to_json(self) -> str:
-        """The form the child reads."""
-        return json.dumps(asdict(self), default=str)
 
 
 @dataclass(frozen=True, slots=True)

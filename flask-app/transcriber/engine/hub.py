@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -20,6 +23,13 @@ _log = structlog.get_logger()
 
 #: What faster-whisper needs of a repository.
 _FILES = ("config.json", "model.bin", "preprocessor_config.json", "tokenizer.json", "vocabulary.*")
+
+#: The large one of them, and what the name of a part of it ends in.
+_WEIGHTS = "model.bin"
+PART = ".part"
+
+#: The hub names a blob by its hash: nothing else may become the name of a file.
+_ETAG = re.compile(r"[0-9a-f]{32,64}")
 
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
@@ -47,7 +57,8 @@ def fetch_snapshot(
 ) -> Path:
     """Download the pinned revision; `progress` hears of it every `interval` seconds.
 
-    Raises EngineStartError (model_download_failed). What was downloaded is not verified here.
+    What arrived before is not fetched again. Raises EngineStartError (model_download_failed). What was downloaded is
+    not verified here.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "transcriber.engine.hub", row.repository, row.revision, str(hub_cache)],
@@ -77,6 +88,11 @@ def hub_cache(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
 
 
+def cache_folder(repository: str, hub_cache: Path) -> Path:
+    """Where the hub's cache keeps a repository."""
+    return hub_cache / f"models--{repository.replace('/', '--')}"
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
@@ -92,6 +108,7 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_XET": "1",
     }
 
 
@@ -113,9 +130,8 @@ def _wait(
 
 
 def _bytes_here(row: CatalogueModel, hub_cache: Path) -> int:
-    blobs = hub_cache / f"models--{row.repository.replace('/', '--')}" / "blobs"
     total = 0
-    for path in blobs.glob("*"):
+    for path in _blobs(row.repository, hub_cache).glob("*"):
         try:
             total += path.stat().st_size
         except OSError:
@@ -137,6 +153,48 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+def _fetch_weights(repository: str, revision: str, cache: Path) -> None:
+    """Put model.bin among the cache's blobs, going on where an earlier try ended: the hub's client begins anew.
+
+    snapshot_download then finds it there. Two services that share a cache take turns.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils._headers import build_hf_headers
+
+    url = hf_hub_url(repository, _WEIGHTS, revision=revision)
+    found = get_hf_file_metadata(url)
+    if found.etag is None or not _ETAG.fullmatch(found.etag):
+        return
+    blob = _blobs(repository, cache) / found.etag
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    part = blob.with_name(f"{blob.name}{PART}")
+    with part.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if blob.exists():
+            part.unlink(missing_ok=True)
+            return
+        http_get(
+            found.location,
+            file,
+            resume_size=file.tell(),
+            # The file may lie with another host: it gets no token of the hub's.
+            headers=build_hf_headers() if _is_same_host(url, found.location) else {},
+            expected_size=found.size,
+        )
+        file.flush()
+        os.fsync(file.fileno())
+        part.replace(blob)
+
+
+def _is_same_host(one: str, other: str) -> bool:
+    return urlsplit(one).netloc == urlsplit(other).netloc
+
+
+def _blobs(repository: str, cache: Path) -> Path:
+    return cache_folder(repository, cache) / "blobs"
+
+
 def main(arguments: list[str]) -> None:
     """The child: download, and say where it is, or why not, in one line of JSON."""
     repository, revision, cache = arguments
@@ -145,6 +203,7 @@ def main(arguments: list[str]) -> None:
     from huggingface_hub import snapshot_download
 
     try:
+        _fetch_weights(repository, revision, Path(cache))
         path = snapshot_download(repository, revision=revision, cache_dir=cache, allow_patterns=list(_FILES))
     except Exception as error:  # noqa: BLE001  the process boundary: any failure becomes the answer
         answer = {"error": f"{type(error).__name__}: {error}"[:500]}

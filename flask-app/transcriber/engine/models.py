@@ -46,7 +46,7 @@ def directly(work: Callable[[], T], /) -> T:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocalModel:
-    """A model on this machine. `source`: path, folder, hub_cache, or package (not yet put in place).
+    """A model on this machine. `source`: path, folder, hub_cache, package (not yet put in place), or hub (to be downloaded).
 
     `verified` is true when every file whose hash is pinned has that hash; a model that the catalogue
     does not know has no pinned hashes and is never verified.
@@ -123,15 +123,62 @@ class ModelFinder:
         Raises ModelNotFoundError, EngineStartError (model_damaged, model_incomplete,
         model_folder_not_writable, model_download_failed) and ConfigError (model_path_missing).
         """
+        row, candidate = self._look(name)
+        candidate = candidate or self._obtain(row)
+        if candidate is None:
+            raise self._not_found(name)
+        return self._verified(candidate)
+
+    def describe(self, name: str) -> LocalModel:
+        """The same, for taking a request in: what would have to be fetched is told as the catalogue has it (source hub).
+
+        So nobody waits for gigabytes before the job is accepted. Raises what find raises.
+        """
+        row, candidate = self._look(name)
+        if candidate is None and row is not None and self.is_fetchable(row.name):
+            return self._of_hub(row)
+        return self.find(name)
+
+    def is_fetchable(self, name: str) -> bool:
+        """Whether it would come from the hub: it is known, not here, in no package, and downloads are permitted."""
+        row, candidate = self._look(name)
+        return (
+            self._download and row is not None and candidate is None and row.name not in self._known.carried()
+        )
+
+    def size_of(self, name: str) -> int | None:
+        """Bytes of the model's weights; None for one that is neither known nor here."""
+        row, candidate = self._look(name)
+        if candidate is not None:
+            return _size_of(candidate.path / "model.bin")
+        return row.model_bytes if row else None
+
+    def _look(self, name: str) -> tuple[CatalogueModel | None, _Candidate | None]:
+        """The catalogue's row and the place of a model, as far as there are any; nothing is fetched or hashed."""
         self._check_path()
         if not _NAME.fullmatch(name):
             raise self._not_found(name)
         row = self._known.row(name)
         wanted = row.name if row else canonical_name(name)
-        candidate = next(self._candidates(wanted, row), None) or self._obtain(row)
-        if candidate is None:
-            raise self._not_found(name)
-        return self._verified(candidate)
+        return row, next(self._candidates(wanted, row), None)
+
+    def _of_hub(self, row: CatalogueModel) -> LocalModel:
+        place = next(self._cached(row.name, row))
+        return LocalModel(
+            name=row.name,
+            path=place.path,
+            source="hub",
+            repository=row.repository,
+            revision=row.revision,
+            verified=False,
+            can_translate=row.can_translate,
+            is_english_only=row.is_english_only,
+            size_bytes=row.model_bytes,
+        )
+
+    def fetchable(self) -> tuple[LocalModel, ...]:
+        """Known models that are not here and may be downloaded."""
+        return tuple(self._of_hub(row) for row in self._known.catalogue if self.is_fetchable(row.name))
 
     def present(self) -> tuple[LocalModel, ...]:
         """The models on this machine, by name; `verified` as far as remembered, nothing is hashed."""

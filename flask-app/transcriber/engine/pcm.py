@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from .vad import BLOCK_SAMPLES
 #: Loudness is measured over this many samples (20 ms).
 _LOUDNESS_SAMPLES = SAMPLE_RATE // 50
 
+_SAMPLE_BYTES = 2
+
 
 class Pcm:
     """One job's audio. Only what is asked for is read into memory."""
@@ -22,13 +26,17 @@ class Pcm:
     def __init__(self, path: Path, samples: int) -> None:
         """Raises OSError or ValueError when the file is not there or is too short."""
         self.samples = samples
-        self._audio: npt.NDArray[np.int16] = (
-            np.memmap(path, dtype="<i2", mode="r", shape=(samples,)) if samples else np.zeros(0, np.int16)
-        )
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._file)
+        if os.fstat(self._file).st_size < samples * _SAMPLE_BYTES:
+            raise ValueError(f"{path} has fewer than {samples} samples")
 
     def read(self, start: int, end: int) -> Samples:
         """Samples start to end as numbers from -1 to 1."""
-        return self._audio[start:end].astype(np.float32) / 32768.0
+        # Not mapped: of a ten-hour file more than a gigabyte would count as this process's memory.
+        count = max(0, min(end, self.samples) - start)
+        data = os.pread(self._file, count * _SAMPLE_BYTES, start * _SAMPLE_BYTES)
+        return np.frombuffer(data, "<i2").astype(np.float32) / 32768.0
 
     def iter_blocks(self) -> Iterator[Samples]:
         """The whole file in blocks of whole VAD frames."""

@@ -1,25 +1,24 @@
-"""The engine children of this service: started when needed, lent, restarted, and ended to make room."""
+"""The engine children of this service: started when needed, lent, restarted, and ended to make room or when idle."""
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 
-from ..domain.errors import EngineStartError, ModelNotFoundError, ShuttingDownError, TranscriberError
+from ..domain.errors import EngineStartError, ModelBusyError, ShuttingDownError, TranscriberError
 from ..domain.ports import Clock, Engine, EngineInfo
 from .catalogue import canonical_name
-from .slots import Launch, PooledEngine, Running, Slot
+from .making_room import EndlessMemory, Memory
+from .slot_table import Key, SlotTable
+from .slots import ASKED, IDLE, Launch, PooledEngine, Running, Slot, SlotView
 
-__all__ = ["ChildEnginePool", "Launch", "PooledEngine"]
+__all__ = ["ChildEnginePool", "Launch", "PooledEngine", "SlotView"]
 
 _log = structlog.get_logger()
-
-#: Longest wait between two tries to start an engine that does not start.
-_LONGEST_BACKOFF_SECONDS = 60.0
 
 #: Seconds an engine may go on computing for jobs that were given up.
 _WASTE_SECONDS = 10.0
@@ -27,8 +26,15 @@ _WASTE_SECONDS = 10.0
 #: Seconds an engine has to end by itself.
 _CLOSE_SECONDS = 2.0
 
+#: Who has waited so many seconds for room gets the next: those who come later let the engines in the way run dry.
+TURN_SECONDS = 5.0
 
-_Key = tuple[str, str]
+
+@dataclass(eq=False, frozen=True, slots=True)
+class Ticket:
+    """A place in the line for room on this device."""
+
+    device: str
 
 
 class ChildEnginePool:
@@ -43,33 +49,35 @@ class ChildEnginePool:
         launch: Launch,
         max_engines: int,
         clock: Clock,
+        memory: Memory | None = None,
+        ttl: float = 0.0,
         busy_timeout: float = 60.0,
         waste_timeout: float = _WASTE_SECONDS,
     ) -> None:
-        """waste_timeout: seconds an engine may compute for jobs that were given up, while it serves nobody else."""
+        """memory: what engines may take; None: no limit. ttl: seconds after which an engine that nobody uses is ended; 0: never.
+
+        busy_timeout: seconds to wait for room. waste_timeout: seconds an engine may compute for jobs that were given
+        up, while it serves nobody else.
+        """
         self._launch = launch
         self._waste_timeout = waste_timeout
         self._max_engines = max_engines
         self._clock = clock
+        self._ttl = ttl
         self._busy_timeout = busy_timeout
         self._changed = threading.Condition()
-        self._slots: dict[_Key, Slot] = {}
-        #: Taken out of their slots, still to be cleaned up after.
-        self._dead: deque[PooledEngine] = deque()
-        self._start_errors: dict[str, TranscriberError] = {}
-        #: By device: what was ended with nothing wrong.
-        self._rested: dict[str, EngineInfo] = {}
+        self._slots = SlotTable(memory=memory or EndlessMemory(), max_engines=max_engines, clock=clock)
+        #: Who waits for room on which device, in the order of coming.
+        self._line: list[Ticket] = []
         self._stopped = threading.Event()
-        #: Engines started again after the one before them died or was discarded.
-        self.restarts = 0
 
     @contextmanager
     def lend(self, device: str, model: str) -> Iterator[PooledEngine]:
         """An engine for this device and model, started if need be.
 
-        Raises ModelNotFoundError, EngineStartError (engines_busy when there is no room for it in time, else
-        its code names the cause) and ShuttingDownError. A start that failed a moment ago is not tried again
-        at once: its error is raised anew.
+        Raises ModelNotFoundError, EngineStartError (engines_busy when there is no room for it in time,
+        memory_too_small when there never will be, else its code names the cause) and ShuttingDownError. A start that
+        failed a moment ago is not tried again at once: its error is raised anew.
         """
         running = self._borrow((device, canonical_name(model)))
         try:
@@ -79,24 +87,38 @@ class ChildEnginePool:
 
     def running(self) -> tuple[EngineInfo, ...]:
         """The children that are up now."""
-        with self._changed:
-            return tuple(engine.info for engine in self.engines())
+        return tuple(engine.info for engine in self.engines())
 
     def engines(self) -> tuple[PooledEngine, ...]:
         """The same, as engines that nobody borrows: for looking at them without keeping them."""
         with self._changed:
-            engines = [slot.running.engine for slot in self._slots.values() if slot.running]
-        return tuple(engine for engine in engines if engine.alive)
+            return self._slots.engines()
+
+    def views(self) -> tuple[SlotView, ...]:
+        """Every device and model that was asked for since the start, and what became of its engine."""
+        with self._changed:
+            return self._slots.views()
 
     def at_rest(self, device: str) -> EngineInfo | None:
-        """The engine of this device that was ended to make room, with nothing wrong and none started since."""
+        """The engine of this device that was ended last with nothing wrong, if none was started since."""
         with self._changed:
-            return self._rested.get(device)
+            return self._slots.rested.get(device)
 
     def last_start_error(self, device: str) -> TranscriberError | None:
         """Why the newest start on this device failed; None if it succeeded or there was none."""
         with self._changed:
-            return self._start_errors.get(device)
+            return self._slots.start_errors.get(device)
+
+    @property
+    def restarts(self) -> int:
+        """Engines started again after the one before them died or was discarded."""
+        return self._slots.restarts
+
+    @property
+    def unloads(self) -> dict[str, int]:
+        """Engines that were ended with nothing wrong: idle, evicted, asked."""
+        with self._changed:
+            return dict(self._slots.unloads)
 
     def discard(
         self,
@@ -116,9 +138,10 @@ class ChildEnginePool:
             for (device, _), slot in self._slots.items():
                 if slot.running is None or slot.running.engine is not engine:
                     continue
-                self._lose(slot, slot.running)
+                self._slots.lose(slot, slot.running)
+                self._changed.notify_all()
                 if error is not None:
-                    self._start_errors[device] = error
+                    self._slots.start_errors[device] = error
                     slot.error = error if blocks else slot.error
                 slot.revive = slot.revive or revives or (error is not None and blocks)
         self._end_dead()
@@ -130,17 +153,36 @@ class ChildEnginePool:
         """
         key = (device, canonical_name(model))
         with self._changed:
-            self._slots.setdefault(key, Slot()).keep = True
+            self._slots.slot(key).keep = True
         self._give_back(self._borrow(key))
 
+    def unload(self, model: str, device: str | None = None) -> int:
+        """End the engines of this model (on this device) that are up; how many there were. The next lend starts one.
+
+        Raises ModelBusyError, and ends none, while one of them is at work or just starting.
+        """
+        name = canonical_name(model)
+        with self._changed:
+            wanted = [
+                (key, slot)
+                for key, slot in self._slots.items()
+                if key[1] == name and device in (None, key[0])
+            ]
+            if any(slot.is_occupied and not slot.is_idle for _, slot in wanted):
+                raise ModelBusyError(f"The model {name} is at work, or just starting.")
+            engines = self._put_to_rest((key for key, _ in wanted), ASKED)
+        self._end_resting(engines)
+        return len(engines)
+
     def tend(self) -> None:
-        """One round of the supervisor: forget dead engines, start again those that are to be kept up.
+        """One round of the supervisor: forget dead engines, end idle ones, start again those that are to be kept up.
 
         An engine that goes on computing for given up jobs, and serves nobody, is ended, and counts as dead.
         It makes no room by ending others: an engine that had to make room stays down until there is some.
         """
         self._lose_wasteful()
         self._end_dead()
+        self._unload_idle()
         while (key := self._reserve_neglected()) is not None:
             try:
                 self._give_back(self._start(key))
@@ -160,8 +202,7 @@ class ChildEnginePool:
         """End all children, side by side. One that is just starting is ended as soon as it is up."""
         with self._changed:
             self._stopped.set()
-            engines = [slot.running.engine for slot in self._slots.values() if slot.running]
-            self._slots.clear()
+            engines = self._slots.clear()
             self._changed.notify_all()
         threads = [threading.Thread(target=engine.close, args=(_CLOSE_SECONDS,)) for engine in engines]
         for thread in threads:
@@ -172,116 +213,104 @@ class ChildEnginePool:
 
     # Borrowing
 
-    def _borrow(self, key: _Key) -> Running:
+    def _borrow(self, key: Key) -> Running:
         with self._changed:
             running = self._take(key)
         self._end_dead()
         return running or self._start(key)
 
-    def _take(self, key: _Key) -> Running | None:
+    def _take(self, key: Key) -> Running | None:
         """Under the lock: the engine, once it is there; None when the caller is to start it."""
-        deadline: float | None = None
-        while True:
-            if self._stopped.is_set():
-                raise ShuttingDownError()
-            self._lose_dead()
-            slot = self._slots.setdefault(key, Slot())
-            if slot.running is not None:
-                slot.running.lent += 1
-                return slot.running
-            if slot.starting:
-                self._wait_for_start(slot)
-            elif self._failed_just_now(slot):
-                raise _again(slot)
-            elif self._reserve(slot):
-                return None
-            else:
-                deadline = deadline or self._clock.monotonic() + self._busy_timeout
-                self._wait_for_room(deadline)
+        begun: float | None = None
+        ticket = Ticket(key[0])
+        try:
+            while True:
+                if self._stopped.is_set():
+                    raise ShuttingDownError()
+                self._lose_dead()
+                slot = self._slots.slot(key)
+                if slot.running is not None and not slot.is_promised:
+                    return self._slots.lend(slot.running)
+                if slot.starting:
+                    self._wait_for_start(slot)
+                elif slot.failed_just_now(self._clock.monotonic()):
+                    raise slot.again()
+                elif slot.running is None and self._reserve(key, ticket):
+                    return None
+                else:
+                    begun = self._clock.monotonic() if begun is None else begun
+                    self._wait_for_room(key, ticket, begun)
+        finally:
+            self._leave_line(ticket)
+
+    def _reserve(self, key: Key, ticket: Ticket) -> bool:
+        """Whether it is this one's turn, and there is room. Raises EngineStartError where there never will be."""
+        self._slots.check(key)
+        return self._is_next(ticket) and self._slots.reserve(key)
 
     def _wait_for_start(self, slot: Slot) -> None:
         """Wait for somebody else's start; its failure is ours too."""
         while slot.starting and not self._stopped.is_set():
             self._changed.wait()
         if slot.error is not None:
-            raise _again(slot)
+            raise slot.again()
 
-    def _failed_just_now(self, slot: Slot) -> bool:
-        """Whether the last start failed, and it is too early to try again. A missing model may come any time."""
-        if slot.error is None or isinstance(slot.error, ModelNotFoundError):
-            return False
-        return self._clock.monotonic() < slot.next_try
-
-    def _wait_for_room(self, deadline: float) -> None:
-        left = deadline - self._clock.monotonic()
+    def _wait_for_room(self, key: Key, ticket: Ticket, begun: float) -> None:
+        """Until something changes. The first in line, after a while, has the engines in its way run dry."""
+        waited = self._clock.monotonic() - begun
+        left = self._busy_timeout - waited
         if left <= 0:
             raise EngineStartError(
-                f"All {self._max_engines} engines are at work on other devices or models.",
+                f"No room for {key[1]} on {key[0]}: the engines that are up are at work, and they fill "
+                f"WHISPER_MAX_ENGINES={self._max_engines} or the memory that they may take.",
                 code="engines_busy",
-                fix="Send it again later, or raise WHISPER_MAX_ENGINES if memory allows.",
+                fix="Send it again later, or raise WHISPER_MAX_ENGINES or WHISPER_MEMORY_BUDGET_BYTES if memory allows.",
             )
-        self._changed.wait(left)
+        if ticket not in self._line:
+            self._line.append(ticket)
+        turn = TURN_SECONDS - waited
+        if turn <= 0 and self._is_next(ticket):
+            self._slots.promise(key)
+        self._changed.wait(min(left, turn) if turn > 0 else left)
+
+    def _is_next(self, ticket: Ticket) -> bool:
+        return next((each for each in self._line if each.device == ticket.device), ticket) is ticket
+
+    def _leave_line(self, ticket: Ticket) -> None:
+        if ticket in self._line:
+            self._line.remove(ticket)
+            self._slots.end_promises()
+            self._changed.notify_all()
 
     def _give_back(self, running: Running) -> None:
         with self._changed:
-            running.lent -= 1
-            running.last_used = self._clock.monotonic()
+            self._slots.give_back(running)
             self._changed.notify_all()
 
-    # Room
-
-    def _reserve(self, slot: Slot) -> bool:
-        """Under the lock: make the slot the caller's to start, ending the engine idle longest if need be."""
-        if self._room() <= 0:
-            victim = self._idle_longest()
-            if victim is None or victim.running is None:
-                return False
-            info = victim.running.engine.info
-            self._rested[info.device] = info
-            slot.evicted.append(victim.running.engine)
-            victim.running = None
-        slot.starting = True
-        return True
-
-    def _room(self) -> int:
-        return self._max_engines - sum(slot.is_occupied for slot in self._slots.values())
-
-    def _idle_longest(self) -> Slot | None:
-        """The slot to evict: nobody works there; one that is to be kept up comes last."""
-        idle = [
-            (slot.keep, slot.running.last_used, slot)
-            for slot in self._slots.values()
-            if slot.running is not None and slot.running.lent == 0
-        ]
-        return min(idle, key=lambda each: each[:2])[2] if idle else None
-
-    def _reserve_neglected(self) -> _Key | None:
-        """A slot that is to be kept up, is down, has waited long enough, and finds room: now ours to start."""
+    def _reserve_neglected(self) -> Key | None:
+        """A slot that is to be kept up and finds room without anybody's going: now ours to start."""
         with self._changed:
             self._lose_dead()
-            if self._stopped.is_set() or self._room() <= 0:
+            if self._stopped.is_set() or self._line:
                 return None
-            now = self._clock.monotonic()
-            for key, slot in self._slots.items():
-                if (slot.keep or slot.revive) and not slot.is_occupied and now >= slot.next_try:
-                    slot.starting = True
-                    return key
-        return None
+            return self._slots.reserve_neglected(revives_evicted=not self._ttl)
 
     # Starting
 
-    def _start(self, key: _Key) -> Running:
+    def _start(self, key: Key) -> Running:
         """Start the engine of a reserved slot and lend it to the caller."""
-        device, model = key
         with self._changed:
-            evicted = self._slots[key].evicted if key in self._slots else []
+            slot = self._slots.find(key)
+            evicted, reserved = (slot.evicted, slot.reserved_bytes) if slot else ([], 0)
         try:
             while evicted:
-                _log.info("engine_evicted", engine_pid=evicted[-1].info.pid, device=device, model=model)
-                evicted.pop().close(_CLOSE_SECONDS)
-            engine = self._launch(device, model)
+                self._end_resting([evicted.pop()])
+            _log.info("engine_starting", device=key[0], model=key[1], reserved_bytes=reserved)
+            engine = self._launch(*key)
         except BaseException as error:
-            self._note_failure(key, error)
+            with self._changed:
+                self._changed.notify_all()
+                self._slots.note_failure(key, error)
             raise
         running = self._note_start(key, engine)
         if running is None:
@@ -289,91 +318,73 @@ class ChildEnginePool:
             raise ShuttingDownError()
         return running
 
-    def _note_start(self, key: _Key, engine: PooledEngine) -> Running | None:
+    def _note_start(self, key: Key, engine: PooledEngine) -> Running | None:
         """Put the engine into its slot, lent to the caller; None when the pool was closed meanwhile."""
-        now = self._clock.monotonic()
         with self._changed:
             self._changed.notify_all()
-            if self._stopped.is_set():
-                return None
-            slot = self._slots[key]
-            slot.starting, slot.error, slot.revive = False, None, False
-            self._rested.pop(key[0], None)
-            slot.running = Running(engine=engine, started=now, last_used=now, lent=1)
-            self.restarts += slot.lost
-            slot.lost = False
-            self._start_errors.pop(key[0], None)
-            return slot.running
+            return None if self._stopped.is_set() else self._slots.note_start(key, engine)
 
-    def _note_failure(self, key: _Key, error: BaseException) -> None:
-        """Tell those who wait for this start, and put the next one off."""
+    # Ending
+
+    def _unload_idle(self) -> None:
+        """End the engines that nobody has used for as long as the setting says."""
+        if not self._ttl:
+            return
         with self._changed:
-            self._changed.notify_all()
-            slot = self._slots.get(key)
-            if slot is None:
-                return
-            slot.starting = False
-            if not isinstance(error, Exception):
-                return  # the caller was ended, not the engine: the next one who waits starts it
-            slot.error = error if isinstance(error, TranscriberError) else EngineStartError(repr(error))
-            self._put_off(slot)
-            self._start_errors[key[0]] = slot.error
-            self._rested.pop(key[0], None)
-            if isinstance(error, ModelNotFoundError) and not slot.keep:
-                # Names come from requests: they must not pile up here.
-                del self._slots[key]
+            idle = self._slots.idle_since(self._clock.monotonic() - self._ttl)
+            engines = self._put_to_rest(idle, IDLE)
+        self._end_resting(engines)
 
-    def _put_off(self, slot: Slot) -> None:
-        slot.failures += 1
-        delay = min(_LONGEST_BACKOFF_SECONDS, 2.0 ** min(slot.failures - 1, 10))
-        slot.next_try = self._clock.monotonic() + delay
+    def _put_to_rest(self, keys: Iterator[Key] | list[Key], why: str) -> list[PooledEngine]:
+        """Under the lock."""
+        found = [self._slots.put_to_rest(key, why) for key in keys]
+        return [engine for engine in found if engine is not None]
 
-    # Loss
+    def _end_resting(self, engines: list[PooledEngine]) -> None:
+        """End engines that were put to rest: only then is their memory free. Not under the lock."""
+        for engine in engines:
+            _log.info(
+                "engine_unloaded",
+                engine_pid=engine.info.pid,
+                device=engine.info.device,
+                model=engine.info.model,
+            )
+            engine.close(_CLOSE_SECONDS)
+            with self._changed:
+                self._slots.ended(engine)
+                self._changed.notify_all()
 
     def _lose_dead(self) -> None:
         """Under the lock: take dead engines out of their slots."""
-        for slot in self._slots.values():
-            if slot.running is not None and not slot.running.engine.alive:
-                self._lose(slot, slot.running)
+        if self._slots.lose_dead():
+            self._changed.notify_all()
 
     def _lose_wasteful(self) -> None:
         """Take engines out of their slots that have computed for nobody for too long."""
-        with self._changed:
-            for slot in self._slots.values():
-                running = slot.running
-                if running is None or running.lent or running.engine.wasted_seconds <= self._waste_timeout:
-                    continue
-                _log.warning("engine_abandoned", engine_pid=running.engine.info.pid)
-                self._lose(slot, running)
 
-    def _lose(self, slot: Slot, running: Running) -> None:
-        """Under the lock: the slot's engine is no more. One that died young puts the supervisor off."""
-        self._dead.append(running.engine)
-        self._rested.pop(running.engine.info.device, None)
-        slot.running, slot.lost = None, True
-        if self._clock.monotonic() - running.started >= _LONGEST_BACKOFF_SECONDS:
-            slot.failures = 0
-        self._put_off(slot)
-        self._changed.notify_all()
+        def is_wasteful(running: Running) -> bool:
+            return not running.lent and running.engine.wasted_seconds > self._waste_timeout
+
+        with self._changed:
+            if self._slots.lose_those(is_wasteful):
+                _log.warning("engine_abandoned", engine_pids=[engine.info.pid for engine in self._slots.dead])
+                self._changed.notify_all()
 
     def _end_dead(self) -> None:
         """Clean up after engines that were taken out of their slots. Not under the lock."""
-        while self._dead:
+        while self._slots.dead:
             try:
-                engine = self._dead.popleft()
+                engine = self._slots.dead.popleft()
             except IndexError:
                 return
             engine.close(0)
 
     def _supervise(self, interval: float) -> None:
         while not self._stopped.wait(interval):
-            try:
-                self.tend()
-            except Exception:  # noqa: BLE001  the thread's boundary: the supervisor must outlive any fault
-                _log.exception("engine_supervisor_failed")
+            self._round()
 
-
-def _again(slot: Slot) -> TranscriberError:
-    """The slot's error, to be raised in another thread than the one it came from."""
-    error = slot.error or EngineStartError()
-    return error.with_traceback(None)
+    def _round(self) -> None:
+        try:
+            self.tend()
+        except Exception:  # noqa: BLE001  the thread's boundary: the supervisor must outlive any fault
+            _log.exception("engine_supervisor_failed")

@@ -128,6 +128,40 @@ def _window_bytes(shape: ModelShape, kind: ComputeType, beams: int) -> int:
     return max(encoder, kept * kind.number_bytes)
 
 
+#: On a CPU: the interpreter with its libraries; CTranslate2's CPU numbers are never smaller than this.
+PROCESS_BYTES = 150_000_000
+_CPU_NUMBER_BYTES = 4
+
+
+def find_need_on_cpu(
+    model: str, compute_type: str, *, batch_size: int = 1, beams: int = DEFAULT_BEAMS
+) -> int | None:
+    """Bytes that an engine on the CPU needs at its peak, loading and working; None where the table does not know it.
+
+    It is meant to be too high rather than too low: docs/models.md has measurements beside it.
+    """
+    # int8 on a CPU computes in float32 whatever its name says.
+    shape, kind = (
+        find_shape(model),
+        find_compute_type("int8_float32" if "int8" in compute_type else "float32"),
+    )
+    if shape is None or kind is None:
+        return None
+    # While it loads, the file's numbers and those they are converted to are there together.
+    weights = int(shape.weights_bytes * (1 + kind.weights_factor))
+    scores = 2 * shape.heads * POSITIONS**2 * _CPU_NUMBER_BYTES
+    kept = shape.decoder_layers * 2 * shape.width * (POSITIONS + beams * TOKENS) * _CPU_NUMBER_BYTES
+    return PROCESS_BYTES + weights + max(scores, batch_size * kept)
+
+
+def nearest_shape(model: str, weights_bytes: int | None) -> ModelShape | None:
+    """The row of a model; for one that is not in the table, that of the next larger size. None: nothing is known of it."""
+    known = find_shape(model)
+    if known is not None or weights_bytes is None:
+        return known
+    return next((shape for shape in SHAPES if shape.weights_bytes >= 0.95 * weights_bytes), SHAPES[-1])
+
+
 def weigh(model: str, compute_type: str, batch_size: int, free_bytes: int | None) -> Fit:
     """The need for one window at a time and for the batch, beside what is free."""
     return Fit(

@@ -21,6 +21,7 @@ from . import (
     language,
     media,
     metrics_page,
+    models,
     pages,
     request_log,
     resumable,
@@ -76,7 +77,7 @@ def create_app(application: Application) -> Flask:
         part.init_app(app)
     for part in (pages, sign_in, language, api, resumable, jobs, job_actions, editing, media, comparison):
         app.register_blueprint(part.bp)
-    for part in (stream, diagnostics_page, health, docs, metrics_page):
+    for part in (stream, models, diagnostics_page, health, docs, metrics_page):
         app.register_blueprint(part.bp)
     describe_static_files(app)
     app.wsgi_app = UnreadBodies(MethodOverride(app.wsgi_app))  # type: ignore[method-assign]

@@ -25,7 +25,7 @@ from .sign_in import COOKIE
 Json = dict[str, Any]
 
 #: The order in which the page shows the routes; a tag that is missing here fails a test.
-TAGS = ("Transcribing", "Jobs", "Uploads", "Health", "About", "Pages")
+TAGS = ("Transcribing", "Jobs", "Uploads", "Models", "Health", "About", "Pages")
 
 _REF = "#/components/schemas/{model}"
 
@@ -36,6 +36,10 @@ _PATH_SCHEMAS: Mapping[str, Json] = MappingProxyType(
         "ending": {"type": "string", "enum": list(DOWNLOADS)},
         "upload_id": {"type": "string", "pattern": "^job_[A-Za-z0-9_-]{22,64}$"},
         "filename": {"type": "string"},
+        "model_id": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$",
+        },
     }
 )
 

@@ -101,12 +101,15 @@ def test_compute_type_that_the_gpu_lacks_is_a_start_that_failed(tmp_path: Path) 
     }
     composition = Composition(load(environ), environ)
     device = make_device(compute_types=("float16", "float32"))
-    composition.probe = HeldProbe(make_status(devices=(device,), selected=device))  # type: ignore[assignment]
+    composition.parts.probe = HeldProbe(make_status(devices=(device,), selected=device))  # type: ignore[assignment]
 
-    with pytest.raises(EngineStartError, match="bfloat16") as caught, composition.engines.lend("cuda", "own"):
+    with (
+        pytest.raises(EngineStartError, match="bfloat16") as caught,
+        composition.parts.engines.lend("cuda", "own"),
+    ):
         pass
 
     assert caught.value.code == "compute_type_unsupported"
     assert "WHISPER_GPU_COMPUTE_TYPE" in caught.value.fix
-    error = composition.engines.last_start_error("cuda")
-    assert error is composition.starts.error("cuda") is caught.value
+    error = composition.parts.engines.last_start_error("cuda")
+    assert error is composition.parts.starts.error("cuda") is caught.value

@@ -29,6 +29,7 @@ def test_answer_has_the_fields_of_the_design_in_their_order() -> None:
     assert list(answer["timings"]) == [
         "queue",
         "audio_decode",
+        "model_load",
         "vad",
         "language_detection",
         "transcription",

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from standin_start import HeldClock, SystemClock, eventually
-from transcriber.domain.errors import EngineStartError, ModelNotFoundError, ShuttingDownError
+from transcriber.domain.errors import EngineStartError, ModelBusyError, ModelNotFoundError, ShuttingDownError
 from transcriber.domain.events import EngineEvent, Resumption
 from transcriber.domain.options import TranscriptionOptions
 from transcriber.domain.ports import EngineInfo
@@ -504,3 +504,206 @@ def test_looking_at_engines_neither_borrows_nor_keeps_them(pool: ChildEnginePool
     assert pool.engines() == (first, second)
     borrow(pool, "cpu", "tiny")
     assert pool.engines()[0] is second
+
+
+# Memory, rest and room
+
+
+class SmallMemory:
+    """Room for 100 on each device; a model needs what its name says: 'm60' needs 60."""
+
+    def limit(self, device: str) -> int | None:
+        return 100
+
+    def need(self, device: str, model: str) -> int:
+        return int(model[1:])
+
+    def held(self, engine: EngineInfo) -> int:
+        return self.need(engine.device, engine.model)
+
+    def check(self, device: str, model: str) -> None:
+        if self.need(device, model) > 100:
+            raise EngineStartError("Too large.", code="memory_too_small")
+
+
+@pytest.fixture
+def make_pool(launch: Launcher, clock: HeldClock) -> Iterator[Callable[..., ChildEnginePool]]:
+    pools: list[ChildEnginePool] = []
+
+    def make(**changes: object) -> ChildEnginePool:
+        values = {
+            "launch": launch,
+            "max_engines": 5,
+            "clock": clock,
+            "memory": SmallMemory(),
+            "busy_timeout": 0.0,
+        }
+        pools.append(ChildEnginePool(**(values | changes)))  # type: ignore[arg-type]
+        return pools[-1]
+
+    yield make
+    for pool in pools:
+        pool.close()
+
+
+def models_of(pool: ChildEnginePool) -> set[str]:
+    return {info.model for info in pool.running()}
+
+
+def test_engine_idle_longest_makes_room_in_memory_and_only_on_its_device(
+    make_pool: Callable[..., ChildEnginePool], clock: HeldClock
+) -> None:
+    pool = make_pool()
+    for device, model in (("cuda", "m90"), ("cpu", "m40"), ("cpu", "m30")):
+        borrow(pool, device, model)
+        clock.seconds += 1
+
+    borrow(pool, "cpu", "m50")
+
+    assert models_of(pool) == {"m90", "m30", "m50"}
+    rested = next(view.rest for view in pool.views() if view.model == "m40")
+    assert rested is not None
+    assert rested.why == "evicted"
+    assert pool.unloads == {"evicted": 1}
+
+
+def test_engine_at_work_is_not_ended_for_memory(make_pool: Callable[..., ChildEnginePool]) -> None:
+    pool = make_pool()
+    with pool.lend("cpu", "m60") as engine, pytest.raises(EngineStartError) as caught:
+        borrow(pool, "cpu", "m70")
+
+    assert (caught.value.code, engine.alive) == ("engines_busy", True)
+
+
+def test_model_that_can_never_fit_is_refused_and_ends_nobody(
+    make_pool: Callable[..., ChildEnginePool], launch: Launcher
+) -> None:
+    pool = make_pool()
+    borrow(pool, "cpu", "m60")
+
+    with pytest.raises(EngineStartError) as caught:
+        borrow(pool, "cpu", "m101")
+
+    assert caught.value.code == "memory_too_small"
+    assert (models_of(pool), launch.tries) == ({"m60"}, 1)
+
+
+def test_evicted_engine_has_ended_before_the_next_starts(
+    make_pool: Callable[..., ChildEnginePool], launch: Launcher
+) -> None:
+    pool = make_pool()
+    first = borrow(pool, "cpu", "m60")
+    launch.fail()
+
+    with pytest.raises(EngineStartError):
+        borrow(pool, "cpu", "m70")
+
+    assert first.closed == 1
+
+
+def test_idle_engine_is_ended_after_its_time_and_not_started_again_by_itself(
+    make_pool: Callable[..., ChildEnginePool], clock: HeldClock, launch: Launcher
+) -> None:
+    pool = make_pool(ttl=60.0)
+    pool.ensure("cpu", "m60")
+    clock.seconds += 59
+    pool.tend()
+    assert models_of(pool) == {"m60"}
+
+    clock.seconds += 1
+    pool.tend()
+    clock.seconds += 1000
+    pool.tend()
+
+    assert (models_of(pool), launch.tries, launch.engines[0].closed) == (set(), 1, 1)
+    assert pool.at_rest("cpu") is launch.engines[0].info
+    assert pool.last_start_error("cpu") is None
+    (view,) = pool.views()
+    assert (view.state, view.rest and view.rest.why) == ("unloaded", "idle")
+    assert borrow(pool, "cpu", "m60") is launch.engines[1]
+    assert (pool.restarts, pool.views()[0].rest) == (0, None)
+
+
+def test_looking_at_an_engine_does_not_keep_it_and_a_job_does(
+    make_pool: Callable[..., ChildEnginePool], clock: HeldClock
+) -> None:
+    pool = make_pool(ttl=60.0)
+    with pool.lend("cpu", "m60"):
+        clock.seconds += 1000
+        pool.tend()
+        assert models_of(pool) == {"m60"}
+    clock.seconds += 59
+    pool.engines()
+    pool.views()
+    pool.tend()
+    assert models_of(pool) == {"m60"}
+
+    clock.seconds += 1
+    pool.tend()
+
+    assert models_of(pool) == set()
+
+
+def test_engine_that_stays_is_never_ended_for_being_idle(
+    make_pool: Callable[..., ChildEnginePool], clock: HeldClock
+) -> None:
+    pool = make_pool()
+    borrow(pool, "cpu", "m60")
+    clock.seconds += 10**6
+    pool.tend()
+
+    assert models_of(pool) == {"m60"}
+
+
+def test_kept_engine_that_was_unloaded_on_demand_stays_so(
+    make_pool: Callable[..., ChildEnginePool], clock: HeldClock, launch: Launcher
+) -> None:
+    pool = make_pool()
+    pool.ensure("cpu", "m60")
+
+    assert pool.unload("m60") == 1
+    clock.seconds += 1000
+    pool.tend()
+
+    assert (launch.tries, launch.engines[0].closed, pool.unload("m60")) == (1, 1, 0)
+
+
+def test_unload_cuts_no_job_and_then_ends_nothing_at_all(make_pool: Callable[..., ChildEnginePool]) -> None:
+    pool = make_pool()
+    other = borrow(pool, "cuda", "m60")
+    with pool.lend("cpu", "m60") as engine:
+        with pytest.raises(ModelBusyError):
+            pool.unload("m60")
+        assert engine.alive
+        assert other.alive
+        assert pool.unload("m60", "cuda") == 1
+
+    assert pool.unload("m60", "cpu") == 1
+
+
+def test_who_waits_for_room_gets_it_though_others_keep_coming(
+    launch: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its turn has come, the engine in the way takes no further borrowers; they wait in line."""
+    monkeypatch.setattr("transcriber.engine.pool.TURN_SECONDS", 0.0)
+    pool = ChildEnginePool(
+        launch=launch, max_engines=5, clock=SystemClock(), memory=SmallMemory(), busy_timeout=30.0
+    )
+    order: list[str] = []
+
+    def use(model: str) -> None:
+        with pool.lend("cpu", model):
+            order.append(model)
+
+    with ThreadPoolExecutor(2) as threads:
+        with pool.lend("cpu", "m60"):
+            waits = threads.submit(use, "m70")
+            assert eventually(lambda: any(slot.is_promised for _, slot in pool._slots.items()))
+            late = threads.submit(use, "m60")
+            assert eventually(lambda: len(pool._line) == 2)
+        waits.result(20)
+        late.result(20)
+
+    assert order == ["m70", "m60"]
+    assert [engine.closed for engine in launch.engines[:2]] == [1, 1]
+    pool.close()

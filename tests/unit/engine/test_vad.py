@@ -110,5 +110,5 @@ def test_the_quietest_place_is_found(tmp_path: Path) -> None:
 def test_a_file_shorter_than_announced_is_refused(tmp_path: Path) -> None:
     path = write_pcm(tmp_path / "a.pcm", np.zeros(100, np.float32))
 
-    with pytest.raises(ValueError, match="greater than file size"):
+    with pytest.raises(ValueError, match="fewer than 101 samples"):
         Pcm(path, 101)

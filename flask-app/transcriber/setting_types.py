@@ -1,0 +1,99 @@
+"""What a setting's text may be, and what becomes of it; and the form of one row of the table in settings.py."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+def text(value: str) -> str:
+    """The text as it is."""
+    return value
+
+
+def key(value: str) -> str:
+    """A key that can be sent in a header."""
+    # A key that nobody can send, or that a slip of the pen left empty, is no protection.
+    if not value.strip() or not value.isprintable():
+        raise ValueError("printable characters on one line, not spaces alone")
+    return value
+
+
+def networks(value: str) -> tuple[str, ...]:
+    """Networks, comma-separated."""
+    networks = words(value)
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise ValueError("networks as 10.0.0.0/8 or fd00::/8, comma-separated") from None
+    return networks
+
+
+def boolean(value: str) -> bool:
+    """true or false, in the words people use."""
+    lowered = value.strip().lower()
+    if lowered in _TRUE | _FALSE:
+        return lowered in _TRUE
+    raise ValueError("true or false")
+
+
+def path(value: str) -> Path:
+    """A path, made absolute."""
+    return Path(value).expanduser().resolve()
+
+
+def words(value: str) -> tuple[str, ...]:
+    """Words, comma-separated."""
+    return tuple(word.strip() for word in value.split(",") if word.strip())
+
+
+def folders(value: str) -> tuple[Path, ...]:
+    """Folders, colon-separated."""
+    return tuple(Path(part).expanduser() for part in value.split(os.pathsep) if part)
+
+
+def arguments(value: str) -> tuple[str, ...]:
+    """A command line, split at spaces."""
+    return tuple(value.split())
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """A whole number from low to high."""
+
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError(f"a whole number from {low} to {high}") from None
+        if not low <= number <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return number
+
+    return parse
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    """One of these words, in any case."""
+
+    def parse(value: str) -> str:
+        if value.strip().lower() not in allowed:
+            raise ValueError(" or ".join(allowed))
+        return value.strip().lower()
+
+    return parse
+
+
+def setting(default: Any, names: str, parse: Callable[[str], Any], help: str, *, secret: bool = False) -> Any:
+    """One row. `names`: the variables it is read from, the first that is set wins."""
+    return field(
+        default=default,
+        metadata={"names": tuple(names.split()), "parse": parse, "help": help, "secret": secret},
+    )

@@ -1,0 +1,365 @@
+"""The table of settings: one row each, with every name it is read from, its default and its trade-off.
+
+config.py reads and checks them; docs/settings.md is checked against this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .setting_types import (
+    arguments,
+    boolean,
+    choice,
+    folders,
+    integer,
+    key,
+    networks,
+    path,
+    setting,
+    text,
+    words,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of one installation. `sources` says where each value came from."""
+
+    host: str = setting(
+        "127.0.0.1",
+        "WHISPER_HOST",
+        text,
+        "Address to listen on. Any address that is not loopback needs WHISPER_API_KEY or WHISPER_ALLOW_ANONYMOUS.",
+    )
+    port: int = setting(5000, "WHISPER_PORT PORT", integer(1, 65535), "Port to listen on.")
+    api_key: str = setting(
+        "",
+        "WHISPER_API_KEY",
+        key,
+        "Key that every request must carry (Authorization: Bearer KEY); browsers sign in with it. Empty: no key.",
+        secret=True,
+    )
+    session_hours: int = setting(
+        168,
+        "WHISPER_SESSION_HOURS",
+        integer(1, 24 * 365),
+        "Hours a browser stays signed in. Another WHISPER_API_KEY ends all sessions at once.",
+    )
+    allow_anonymous: bool = setting(
+        False,
+        "WHISPER_ALLOW_ANONYMOUS",
+        boolean,
+        "Allow listening on a network address without a key. Everyone who reaches the port can then use the GPU.",
+    )
+    allowed_hosts: tuple[str, ...] = setting(
+        (),
+        "WHISPER_ALLOWED_HOSTS",
+        words,
+        "Host names to answer for, comma-separated, besides loopback, WHISPER_HOST and this machine's name. '*' answers for all and gives up the guard against DNS rebinding.",
+    )
+    model: str = setting(
+        "base",
+        "WHISPER_MODEL",
+        text,
+        "Model used when a request names none: a catalogue name, a hub repository or a folder. Larger is slower and better.",
+    )
+    model_path: Path | None = setting(
+        None,
+        "WHISPER_MODEL_PATH",
+        path,
+        "A folder with a converted model, used in place of WHISPER_MODEL; or a folder of such folders, looked up by name.",
+    )
+    device: str = setting(
+        "auto",
+        "WHISPER_DEVICE DEVICE",
+        choice("auto", "cuda", "cpu"),
+        "cpu turns the GPU policy off; cuda wants the GPU by default and leaves the policy as it is; auto changes nothing.",
+    )
+    gpu_policy: str = setting(
+        "preferred",
+        "WHISPER_GPU_POLICY",
+        choice("required", "preferred", "off"),
+        "required: no answer without a proven GPU. preferred: the CPU may serve, and every answer says so. off: CPU.",
+    )
+    default_use_gpu: bool = setting(
+        True,
+        "WHISPER_DEFAULT_USE_GPU",
+        boolean,
+        "Whether a request that does not say use_gpu wants the GPU.",
+    )
+    gpu_device: str = setting(
+        "0",
+        "WHISPER_GPU_DEVICE",
+        text,
+        "Which GPU: an index in PCI order, or a UUID (GPU-… or MIG-…), which stays true when cards move.",
+    )
+    gpu_compute_type: str = setting(
+        "auto",
+        "WHISPER_GPU_COMPUTE_TYPE",
+        choice(
+            "auto", "float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16", "int8_bfloat16"
+        ),
+        "Number format on the GPU. auto: float16 where the card computes it well, else float32. int8_float16 halves the memory.",
+    )
+    strict_matrix: bool = setting(
+        False,
+        "WHISPER_STRICT_MATRIX",
+        boolean,
+        "Use the GPU only in a combination that the pinned table calls known good. Safe against surprises; a new driver is fine, a new CTranslate2 or card is refused until the table names it.",
+    )
+    cpu_compute_type: str = setting(
+        "int8",
+        "WHISPER_CPU_COMPUTE_TYPE",
+        choice("int8", "int8_float32", "float32"),
+        "Number format on the CPU. int8 is twice as fast as float32 and hardly less exact.",
+    )
+    compute_type: str = setting(
+        "",
+        "COMPUTE_TYPE",
+        text,
+        "Taken for the GPU's and the CPU's type where that device allows it and its own variable is not set.",
+    )
+    vad_filter: bool = setting(
+        True,
+        "WHISPER_VAD",
+        boolean,
+        "Whether silence is cut out before transcribing, when a request does not say. Off invites invented text in silence.",
+    )
+    cudnn_extra_lib_dirs: tuple[Path, ...] = setting(
+        (),
+        "CUDNN_EXTRA_LIB_DIRS",
+        folders,
+        "More folders (colon-separated) to look for CUDA libraries in.",
+    )
+    ct2_use_cudnn: str = setting(
+        "",
+        "CT2_USE_CUDNN",
+        text,
+        "Accepted because people set it; CTranslate2 has no such variable, and diagnostics says so.",
+    )
+    data_dir: Path = setting(
+        ROOT / "data",
+        "WHISPER_DATA_DIR DATA_DIR",
+        path,
+        "Folder for uploads, results, the job store and models.",
+    )
+    output_dir: Path | None = setting(
+        None,
+        "TRANSCRIPTION_OUTPUT_DIR",
+        path,
+        "Folder that also receives every finished transcript as NAME.JOBID.txt and .json.",
+    )
+    max_upload_bytes: int = setting(
+        2 * 1024**3,
+        "WHISPER_MAX_UPLOAD_BYTES",
+        integer(1, 2**50),
+        "Largest upload in bytes; more is refused while it is read.",
+    )
+    max_audio_seconds: int = setting(
+        12 * 3600,
+        "WHISPER_MAX_AUDIO_SECONDS",
+        integer(1, 10**7),
+        "Longest audio in seconds; more is refused while it is decoded.",
+    )
+    decode_timeout_seconds: int = setting(
+        600,
+        "WHISPER_DECODE_TIMEOUT_SECONDS",
+        integer(1, 86400),
+        "Time after which decoding one upload is given up.",
+    )
+    max_queue: int = setting(
+        100,
+        "WHISPER_MAX_QUEUE",
+        integer(0, 10**6),
+        "Jobs that may wait. A low limit refuses early instead of letting people wait for too long.",
+    )
+    max_running: int = setting(
+        4,
+        "WHISPER_MAX_RUNNING",
+        integer(1, 256),
+        "Jobs worked on at once. They share the engine's batches; more keeps a GPU fed and slows each job on a CPU.",
+    )
+    short_seconds: int = setting(
+        60,
+        "WHISPER_SHORT_SECONDS",
+        integer(0, 3600),
+        "Audio up to this length is a short job: it gets a slot of its own kind and does not wait behind long files. 0: no job is short.",
+    )
+    short_slots: int = setting(
+        2,
+        "WHISPER_SHORT_SLOTS",
+        integer(0, 64),
+        "Slots for short jobs, besides WHISPER_MAX_RUNNING. More answer more clips at once while long files run, and slow those down. 0: short jobs wait with the others.",
+    )
+    job_timeout_seconds: int = setting(
+        0,
+        "WHISPER_JOB_TIMEOUT_SECONDS",
+        integer(0, 10**7),
+        "Time a running job may take before it fails with job_timeout; a restart begins it anew. 0: half an hour and one minute for each second of audio.",
+    )
+    keep_uploads_hours: int = setting(
+        24,
+        "WHISPER_KEEP_UPLOADS_HOURS",
+        integer(0, 10**6),
+        "Hours an upload is kept after its job has ended, so that the job can be retried. A cancelled job's upload goes at once. 0: until the next sweep, ten minutes at most.",
+    )
+    keep_unfinished_hours: int = setting(
+        24,
+        "WHISPER_KEEP_UNFINISHED_HOURS",
+        integer(1, 10**6),
+        "Hours an upload that was cut off rests before it is removed; until then it can go on where it stopped, also after a restart.",
+    )
+    keep_results_days: int = setting(
+        30,
+        "WHISPER_KEEP_RESULTS_DAYS",
+        integer(0, 10**5),
+        "Days that transcripts and the rows of ended jobs are kept. Files in TRANSCRIPTION_OUTPUT_DIR stay.",
+    )
+    disk_budget_bytes: int = setting(
+        0,
+        "WHISPER_DISK_BUDGET_BYTES",
+        integer(0, 2**60),
+        "Bytes that uploads and results may take together; the oldest of ended jobs go first. 0: as much as the disk has.",
+    )
+    disk_reserve_bytes: int = setting(
+        512 * 1024**2,
+        "WHISPER_DISK_RESERVE_BYTES",
+        integer(0, 2**60),
+        "Bytes of the disk that are left to everyone else: uploads that would eat into them are refused with 507.",
+    )
+    webhook_allow_cidr: tuple[str, ...] = setting(
+        (),
+        "WHISPER_WEBHOOK_ALLOW_CIDR",
+        networks,
+        "Networks of one's own (as 10.0.0.0/8, comma-separated) that webhooks may be sent to. Others that are not public are refused, so that nobody reaches your inside through this service.",
+    )
+    engine_start: str = setting(
+        "boot",
+        "WHISPER_ENGINE_START",
+        choice("boot", "lazy"),
+        "boot: load the default model at start. lazy: at the first request, which then waits for it. With WHISPER_GPU_POLICY=required the GPU's engine starts at boot in any case: that is its proof.",
+    )
+    engine_start_timeout_seconds: int = setting(
+        300,
+        "WHISPER_ENGINE_START_TIMEOUT_SECONDS",
+        integer(1, 3600),
+        "Time an engine has to become ready. The first start on a new GPU can compile kernels for a minute.",
+    )
+    selftest_interval_seconds: int = setting(
+        300,
+        "WHISPER_SELFTEST_INTERVAL_SECONDS",
+        integer(0, 86400),
+        "How often an engine that is up is tested anew, between two batches: numbers, words, device and speed. A test takes what one short clip takes, three times on a GPU, and never more than 2 % of the time. 0: only at the engine's start and on demand.",
+    )
+    selftest_timeout_seconds: int = setting(
+        60,
+        "WHISPER_SELFTEST_TIMEOUT_SECONDS",
+        integer(1, 3600),
+        "How long an engine without other work may be silent when it is to test itself; then it is ended and started again. An engine whose first test took long has ten times that.",
+    )
+    gpu_watch_seconds: int = setting(
+        60,
+        "WHISPER_GPU_WATCH_SECONDS",
+        integer(1, 3600),
+        "How often a GPU that can't serve is looked at again, in a child. Where there is no sign of a GPU, the wait grows to ten times this.",
+    )
+    engine_stall_seconds: int = setting(
+        900,
+        "WHISPER_ENGINE_STALL_SECONDS",
+        integer(1, 86400),
+        "Time an engine with work may say nothing before it is taken for stuck and ended. Longer than its slowest batch takes.",
+    )
+    max_engines: int = setting(
+        3,
+        "WHISPER_MAX_ENGINES",
+        integer(1, 32),
+        "Engine children (device and model) kept up at once, if memory allows; the one idle longest makes room.",
+    )
+    model_ttl: int = setting(
+        0,
+        "WHISPER_MODEL_TTL",
+        integer(0, 10**7),
+        "Seconds after which a model that nobody uses is unloaded: its process ends, and all its memory goes back. The next request loads it again, and waits for that. 0: models stay, and every request finds them warm.",
+    )
+    memory_budget_bytes: int = setting(
+        0,
+        "WHISPER_MEMORY_BUDGET_BYTES",
+        integer(0, 2**50),
+        "Bytes that the models on the CPU may take together; the one idle longest makes room for another. 0: four fifths of what the machine or its cgroup has. On a GPU it is 95 % of its memory.",
+    )
+    batch_size: int = setting(
+        8,
+        "WHISPER_BATCH_SIZE",
+        integer(1, 128),
+        "Windows that go through the model together. More is faster on a GPU and takes more memory.",
+    )
+    cpu_threads: int = setting(
+        0, "WHISPER_CPU_THREADS", integer(0, 1024), "Threads of a CPU engine; 0: one for each core."
+    )
+    model_download: bool = setting(
+        False,
+        "WHISPER_MODEL_DOWNLOAD",
+        boolean,
+        "Whether a model that is not on this machine may be fetched from the hub.",
+    )
+    log_level: str = setting(
+        "info",
+        "WHISPER_LOG_LEVEL",
+        choice("debug", "info", "warning", "error"),
+        "Least level that is logged.",
+    )
+    engine_command: tuple[str, ...] = setting(
+        (),
+        "WHISPER_ENGINE_COMMAND",
+        arguments,
+        "Program started as engine child, in place of our own: for tests and for wrappers such as a profiler.",
+    )
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def public(self) -> list[dict[str, str]]:
+        """Name, value and source of every setting, secrets hidden. For diagnostics."""
+        rows = []
+        for row in rows_of_settings():
+            value = getattr(self, row.name)
+            if row.secret:
+                shown = "(set)" if value else ""
+            elif isinstance(value, tuple):
+                shown = ",".join(map(str, value))
+            else:
+                shown = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+            rows.append(
+                {"name": row.names[0], "value": shown, "source": self.sources.get(row.name, "default")}
+            )
+        return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingRow:
+    """A setting as documentation sees it."""
+
+    name: str
+    names: tuple[str, ...]
+    default: Any
+    help: str
+    secret: bool
+
+
+def rows_of_settings() -> list[SettingRow]:
+    """Every setting, in the order of the file."""
+    return [
+        SettingRow(
+            name=f.name,
+            names=f.metadata["names"],
+            default=f.default,
+            help=f.metadata["help"],
+            secret=f.metadata["secret"],
+        )
+        for f in fields(Settings)
+        if f.metadata
+    ]

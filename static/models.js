@@ -1,0 +1,30 @@
+// The models of the diagnostics page: while one is loaded or fetched, its row follows it.
+const EVERY_MS = 1000;
+const BUSY = new Set(["loading", "downloading"]);
+
+const section = () => document.querySelector("[data-models]");
+
+function isBusy() {
+  return [...section().querySelectorAll("[data-model]")].some((row) => BUSY.has(row.dataset.state));
+}
+
+// The server's own words for it: the section is taken from a fresh page, unless somebody is in it.
+async function refresh() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!answer.ok) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = page.querySelector("[data-models]");
+  if (fresh && !section().contains(document.activeElement)) section().replaceWith(document.adoptNode(fresh));
+}
+
+async function follow() {
+  if (!section() || !isBusy()) return;
+  try {
+    if (!document.hidden) await refresh();
+  } catch {
+    // The service is away for a moment: the next round asks again.
+  }
+  setTimeout(follow, EVERY_MS);
+}
+
+setTimeout(follow, EVERY_MS);
