@@ -127,6 +127,10 @@ def unload(order: dict[str, Any]) -> dict[str, Any]:
     model = load(order)
     model.encode([features(model)]).host()
     loaded = cuda.free_bytes() or 0
+    # CTranslate2 leaves a model loaded, without a word, while it still counts a batch whose result is out already.
+    deadline = time.monotonic() + 10
+    while model._model.num_active_batches and time.monotonic() < deadline:
+        time.sleep(0.01)
     model._model.unload_model()
     unloaded = cuda.free_bytes() or 0
     return {

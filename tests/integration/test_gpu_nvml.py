@@ -205,12 +205,18 @@ def test_doctor_tells_memory_and_company(with_nvml: Path, tmp_path: Path) -> Non
     for name in ("model.bin", "config.json", "tokenizer.json", "vocabulary.txt"):
         (model / name).write_text("{}")
     found = _doctor(
-        with_nvml, tmp_path, FAKE_NVML_FREE_MB="2400", FAKE_NVML_PIDS="1", WHISPER_MODEL="large-v3"
+        with_nvml,
+        tmp_path,
+        status=1,
+        FAKE_NVML_FREE_MB="2400",
+        FAKE_NVML_PIDS="1",
+        WHISPER_MODEL="large-v3",
     )
 
     assert found["sharing"]["summary"] == "time-sliced with 1 other process"
-    assert [problem["code"] for problem in found["problems"]] == ["gpu_memory_short"]
-    assert "2.5 GB is free: use int8_float16 or medium" in found["problems"][0]["message"]
+    # The files bear a known model's name and are not it, which doctor has to see as well.
+    assert [problem["code"] for problem in found["problems"]] == ["model_damaged", "gpu_memory_short"]
+    assert "2.5 GB is free: use int8_float16 or medium" in found["problems"][1]["message"]
     assert found["compatibility"]["verdict"] == "known_good"
     assert found["snapshot"]["kernels"] == "machine code 8.0"
 
@@ -226,7 +232,7 @@ def test_strict_matrix_refuses_from_the_setting_to_the_verdict(with_nvml: Path, 
     assert "This server transcribes on the CPU" in other["verdict"]
 
 
-def _doctor(folder: Path, data_dir: Path, **variables: str) -> dict[str, Any]:
+def _doctor(folder: Path, data_dir: Path, status: int = 0, **variables: str) -> dict[str, Any]:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("WHISPER_")}
     environ = {
         **inherited,
@@ -244,7 +250,7 @@ def _doctor(folder: Path, data_dir: Path, **variables: str) -> dict[str, Any]:
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
