@@ -354,7 +354,7 @@ class Settings:
         8,
         "WHISPER_BATCH_SIZE",
         _integer(1, 128),
-        "Windows that go through the model together. More is faster on a GPU and takes more memory.",
+        "Windows that go through the model together. More is faster on a GPU and takes more memory. On a CPU never more than 4, as more gain nothing there.",
     )
     cpu_threads: int = _setting(
         0, "WHISPER_CPU_THREADS", _integer(0, 1024), "Threads of a CPU engine; 0: one for each core."

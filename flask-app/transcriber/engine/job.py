@@ -66,10 +66,14 @@ class PromptParts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grouping:
-    """How windows go together. alone_is_alike: a window's text does not depend on its batch."""
+    """How windows go together. alone_is_alike: a window's text does not depend on its batch.
+
+    parts_lanes: short and long jobs share no batch.
+    """
 
     limit: int
     alone_is_alike: bool
+    parts_lanes: bool = False
 
 
 class Job:
@@ -94,6 +98,9 @@ class Job:
         self._history = self._first_history()
         self._waiting: deque[Entry] = deque()
         self._rests: deque[list[Entry]] = deque()
+        #: Batches that hold windows of this job now, and whether one has ended.
+        self._in_work = 0
+        self._has_begun = False
         #: The newest window that came from the front end, and the last one there is, once that is known.
         self._newest = -1
         self._last: int | None = None
@@ -155,6 +162,7 @@ class Job:
                 prompt_length=len(self._previous()) + sot_length,
                 beam_size=options.beam_size,
                 temperatures=options.temperatures,
+                lane=self.spec.lane if self._grouping.parts_lanes else None,
             ),
             turn=self.turn,
             windows_served=self.windows_served,
@@ -172,8 +180,14 @@ class Job:
                 self._waiting.remove(entry)
                 self.credits.release()
         self.windows_served += len(group)
+        self._in_work += 1
         previous = self._previous()
         return [self._row(entry, previous) for entry in group]
+
+    def batch_ended(self) -> None:
+        """A batch with windows of this job is through the model."""
+        self._in_work -= 1
+        self._has_begun = True
 
     def record(self, window: Window, decoded: DecodedWindow) -> None:
         """A window, or a part of it, is decoded."""
@@ -231,6 +245,8 @@ class Job:
 
     def _ready(self) -> list[Entry]:
         """The entries that may be taken now: a whole group of them, or none."""
+        if self._in_work and self._has_to_wait:
+            return []
         if self._rests:
             return self._rests[0]
         if not self._waiting:
@@ -243,6 +259,11 @@ class Job:
         if self._newest < group.stop - 1 and self._newest != self._last:
             return []
         return [entry for entry in self._waiting if entry.window.index < group.stop]
+
+    @property
+    def _has_to_wait(self) -> bool:
+        """For the batch in work: its text or language is needed, or it is the first, which is to come soon."""
+        return self.is_sequential or self._language is None or not self._has_begun
 
     def _telling(self) -> list[Entry]:
         """The window that tells the language, alone."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..domain.selftest import SelfTestReport
 from .arrays import Features, Samples
+from .batching import SHORT
 from .decoding import DecodedWindow, Row
 from .faults import OUT_OF_MEMORY, Fault, FaultError, fault_of
 from .job import Entry, Job
@@ -85,7 +86,8 @@ class LaneBroke:
 class Lane:
     """Decodes one batch at a time, or tests the engine between two.
 
-    `batch` is the number of the one in work, `test_id` that of the test; the batcher's thread keeps both.
+    `batch` is the number of the one in work, `serves` the lane of its jobs, `test_id` the number of the test; the
+    batcher's thread keeps all three.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Lane:
         post: Callable[[BatchEnded | SelfTestEnded | LaneBroke], None],
     ) -> None:
         self.batch: int | None = None
+        self.serves: str | None = None
         self.test_id: int | None = None
         self._work = work
         self._log_mel = log_mel
@@ -108,6 +111,11 @@ class Lane:
     def is_free(self) -> bool:
         """Whether it can be given work."""
         return self.batch is None and self.test_id is None
+
+    @property
+    def keeps_clips_waiting(self) -> bool:
+        """Whether it is at work on what a clip should not wait for."""
+        return self.test_id is not None or (self.batch is not None and self.serves != SHORT)
 
     def start(self, batch: list[Taken]) -> None:
         """Decode this next; BatchEnded tells the rest."""

@@ -16,6 +16,7 @@ from transcriber.domain.selftest import SelfTestReport, Step
 from transcriber.domain.transcript import Segment
 from transcriber.engine.arrays import Features, Samples
 from transcriber.engine.batcher import Batcher, Cancelled, SelfTestOrdered, Submitted
+from transcriber.engine.batching import LanePlan
 from transcriber.engine.decoding import DecodedWindow, Row
 from transcriber.engine.faults import FaultError
 from transcriber.engine.job import JobSpec, Resumed
@@ -65,7 +66,7 @@ class Desk:
         batch_size: int = 4,
         *,
         model: FakeModel | None = None,
-        has_short_lane: bool = False,
+        lanes: LanePlan | None = None,
         vad: FakeVad | None = None,
         selftest: Callable[[], SelfTestReport] = passing,
     ) -> None:
@@ -78,7 +79,7 @@ class Desk:
             vad=vad or FakeVad(),
             driver=None,
             batch_size=batch_size,
-            has_short_lane=has_short_lane,
+            lanes=lanes or LanePlan(),
             send=self._send,
         )
         threading.Thread(target=self._run, daemon=True).start()
@@ -109,6 +110,11 @@ class Desk:
         """Until a message of this kind was sent."""
         with self._changed:
             assert self._changed.wait_for(lambda: any(m["type"] == kind for m in self.messages), 20)
+
+    def wait_for_count(self, kind: str, count: int) -> None:
+        """Until so many messages of this kind were sent."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: sum(m["type"] == kind for m in self.messages) >= count, 20)
 
     def wait_for_fault(self) -> FaultError:
         with self._changed:
@@ -369,7 +375,7 @@ def test_a_clip_of_the_short_lane_does_not_wait_for_a_batch_of_the_long_one(long
             assert resume.wait(20)
         return decode_all(rows)
 
-    desk = Desk(decode, has_short_lane=True)
+    desk = Desk(decode, lanes=LanePlan(shared=2, has_short=True))
     desk.submit("long", long, language="en", hotwords="long")
     assert started.wait(20)
     desk.submit("short", short, language="en", lane="short")
@@ -377,6 +383,96 @@ def test_a_clip_of_the_short_lane_does_not_wait_for_a_batch_of_the_long_one(long
     assert desk.messages_of("short")[-1]["type"] == "done"
     resume.set()
     assert desk.messages_of("long")[-1]["type"] == "done"
+
+
+def test_lanes_side_by_side_take_groups_of_one_file_and_tell_them_in_order(long: Path) -> None:
+    later_done = threading.Event()
+    batches: list[list[int]] = []
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        batches.append([row.window.index for row in rows])
+        if rows[0].window.index == 1:
+            assert later_done.wait(20)
+        if rows[0].window.index == 3:
+            later_done.set()
+        return decode_all(rows)
+
+    desk = Desk(decode, lanes=LanePlan(shared=2))
+    desk.submit("a", long, language="en")
+    messages = desk.messages_of("a")
+
+    assert sorted(batches) == [[0], [1, 2], [3, 4]]
+    assert [m["index"] for m in messages if m["type"] == "window"] == list(range(5))
+
+
+@pytest.mark.parametrize(
+    "options", [{"condition_on_previous_text": True, "language": "en"}, {}, {"language": "en"}]
+)
+def test_windows_that_wait_for_the_one_before_are_not_taken_by_another_lane(
+    long: Path, options: dict[str, Any]
+) -> None:
+    """Each needs the text of the one before; or all need the language; or the first is to come soon."""
+    at_work: list[int] = []
+    early: list[int] = []
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        first = rows[0].window.index
+        if at_work and ("condition_on_previous_text" in options or 0 in at_work):
+            early.append(first)
+        at_work.append(first)
+        threading.Event().wait(0.05)  # time for another lane to go wrong
+        at_work.remove(first)
+        return decode_all(rows)
+
+    desk = Desk(decode, lanes=LanePlan(shared=2))
+    desk.submit("a", long, **options)
+    desk.messages_of("a")
+
+    assert early == []
+
+
+def test_while_a_clip_has_the_extra_lane_no_long_batch_begins(long: Path, short: Path) -> None:
+    steps = {name: threading.Event() for name in ("long", "short")}
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        assert steps[rows[0].options.hotwords or ""].wait(20)
+        return decode_all(rows)
+
+    desk = Desk(decode, lanes=LanePlan(shared=1, has_short=True))
+    desk.submit("long", long, language="en", hotwords="long")
+    desk.wait_for("batch_started")
+    desk.submit("short", short, language="en", hotwords="short", lane="short")
+    desk.wait_for_count("batch_started", 2)
+    steps["long"].set()
+    desk.wait_for("window")
+    steps["short"].set()
+
+    assert desk.messages_of("long")[-1]["type"] == "done"
+    batches = [(m["type"], m["batch"]) for m in desk.messages if m["type"].startswith("batch_")]
+    assert batches[:5] == [
+        ("batch_started", 1),
+        ("batch_started", 2),
+        ("batch_ended", 1),
+        ("batch_ended", 2),
+        ("batch_started", 3),
+    ]
+
+
+def test_clips_and_long_files_share_no_batch_where_lanes_are_parted(long: Path, short: Path) -> None:
+    batches: list[set[str | None]] = []
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        batches.append({row.options.language for row in rows})
+        return decode_all(rows)
+
+    desk = Desk(decode, lanes=LanePlan(shared=1, has_short=True))
+    desk.submit("long", long, language="en")
+    for number in range(4):
+        desk.submit(f"short-{number}", short, language="de", lane="short")
+
+    assert {desk.messages_of(f"short-{number}")[-1]["type"] for number in range(4)} == {"done"}
+    assert desk.messages_of("long")[-1]["type"] == "done"
+    assert all(len(languages) == 1 for languages in batches)
 
 
 def test_with_one_lane_there_is_one_batch_at_a_time(long: Path, short: Path) -> None:
@@ -716,7 +812,7 @@ def test_with_two_lanes_the_short_one_goes_on_while_the_engine_is_tested(short: 
         assert release.wait(20)
         return passing()
 
-    desk = Desk(decode_all, has_short_lane=True, selftest=selftest)
+    desk = Desk(decode_all, lanes=LanePlan(shared=1, has_short=True), selftest=selftest)
     desk.batcher.post(SelfTestOrdered(test_id=1))
     desk.wait_for("selftest_started")
     desk.submit("clip", short, lane="short")
