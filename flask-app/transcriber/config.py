@@ -359,6 +359,12 @@ class Settings:
     cpu_threads: int = _setting(
         0, "WHISPER_CPU_THREADS", _integer(0, 1024), "Threads of a CPU engine; 0: one for each core."
     )
+    cpu_lanes: int = _setting(
+        0,
+        "WHISPER_CPU_LANES",
+        _integer(0, 64),
+        "Batches that a CPU engine computes side by side, which share its threads; 0: two, from 8 threads on four.",
+    )
     model_download: bool = _setting(
         False,
         "WHISPER_MODEL_DOWNLOAD",

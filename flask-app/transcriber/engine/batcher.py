@@ -18,9 +18,9 @@ from .batching import SHORT, Candidate, LanePlan, select_batch
 from .evidence import CudaDriver
 from .faults import Fault, fault_of
 from .front_end import FrontEnd, FrontEndFailed, FrontEndMessage, Offered, Planned
-from .job import Entry, Grouping, Job, JobSpec, PromptParts
+from .job import Grouping, Job, JobSpec
 from .lane import BatchEnded, Lane, LaneBroke, LaneWork, Outcome, SelfTestEnded, Taken
-from .prompts import MAX_PREVIOUS_TOKENS
+from .prompts import MAX_PREVIOUS_TOKENS, PromptParts
 from .protocol import Message
 from .vad import VadSession
 
@@ -91,7 +91,10 @@ class Batcher:
         self._vad = vad
         self._driver = driver
         self._grouping = Grouping(
-            limit=batch_size, alone_is_alike=model.alone_is_alike, parts_lanes=lanes.has_short
+            limit=batch_size,
+            alone_is_alike=model.alone_is_alike,
+            lanes=lanes.shared,
+            parts_lanes=lanes.has_short,
         )
         self._send = send
         # Bounded by the credits of the jobs in work, and by how many jobs the service lets in.
@@ -100,7 +103,7 @@ class Batcher:
         self._turn = 0
         #: Self-tests that wait for the first lane; on a GPU that is the only one, so no batch runs beside them.
         self._tests: deque[int] = deque()
-        made = [Lane(work, model.log_mel, self.post) for _ in range(lanes.total)]
+        made = [Lane(work, self.post) for _ in range(lanes.total)]
         self._shared = made[: lanes.shared]
         self._short = made[lanes.shared] if lanes.has_short else None
 
@@ -175,15 +178,11 @@ class Batcher:
         ended.lane.batch = None
         if ended.shrunk is not None:
             self._tell_shrunk(ended)
-        rests: dict[str, list[Entry]] = {}
         jobs = {outcome.taken.job.spec.job_id: outcome.taken.job for outcome in ended.outcomes}
         for job in jobs.values():
             job.batch_ended()
         for outcome in ended.outcomes:
-            self._note(outcome, rests)
-        for job_id, entries in rests.items():
-            if job_id in self._jobs:
-                self._jobs[job_id].add_rests(entries)
+            self._note(outcome)
         for job in jobs.values():
             self._tell(job)
 
@@ -202,7 +201,7 @@ class Batcher:
                     }
                 )
 
-    def _note(self, outcome: Outcome, rests: dict[str, list[Entry]]) -> None:
+    def _note(self, outcome: Outcome) -> None:
         job = outcome.taken.job
         if job.stopped.is_set():
             return
@@ -210,8 +209,6 @@ class Batcher:
             self._fail(job, outcome.fault)
         elif outcome.decoded is not None:
             job.record(outcome.taken.row.window, outcome.decoded)
-            if outcome.rest is not None:
-                rests.setdefault(job.spec.job_id, []).append(outcome.rest)
 
     def _tell(self, job: Job) -> None:
         if job.stopped.is_set():

@@ -40,7 +40,7 @@ EXIT_PROTOCOL = 76
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChildConfig:
-    """CONFIG_JSON. cpu_threads 0: one for each core this process may use.
+    """CONFIG_JSON. cpu_threads, cpu_lanes 0: as fits the cores that this process may use.
 
     libraries: files that are loaded first, by these absolute paths. reference_path: what a CPU made of the self-test's
     clip with this model; knows_clip: the model is one that writes down the clip's words.
@@ -54,7 +54,7 @@ class ChildConfig:
     device_name: str | None = None
     device_uuid: str | None = None
     cpu_threads: int = 0
-    num_workers: int = 1
+    cpu_lanes: int = 0
     batch_size: int = 8
     libraries: tuple[str, ...] = ()
     reference_path: Path | None = None
@@ -182,17 +182,15 @@ def _load(config: ChildConfig, outbox: Outbox, started: float) -> tuple[Batcher,
     """The batcher on a loaded and proven model, and the message that says so."""
     # Imported here: after the guards and the environment, and so that a broken library is a start_failed.
     from .batcher import Batcher
-    from .batching import LanePlan
     from .decoding import Decoder
     from .lane import LaneWork
     from .proving import prove
+    from .shape import choose_shape
     from .whisper import load_vad_session, supported_compute_types
 
-    # On a CPU two batches side by side keep the cores busier than one that takes them all, and a clip that finds
-    # both at work on long files gets a third. A GPU is done with each batch so soon that they take turns.
-    on_cpu = config.device == "cpu"
-    lanes = LanePlan(shared=min(2, len(os.sched_getaffinity(0))), has_short=True) if on_cpu else LanePlan()
-    proven = prove(config, max(config.num_workers, lanes.total))
+    cores = len(os.sched_getaffinity(0))
+    shape = choose_shape(config.device, cores, threads=config.cpu_threads, lanes=config.cpu_lanes)
+    proven = prove(config, shape)
     model, driver, report = proven.model, proven.driver, proven.report
     ready: dict[str, Any] = {
         "type": "ready",
@@ -215,8 +213,8 @@ def _load(config: ChildConfig, outbox: Outbox, started: float) -> tuple[Batcher,
         work=LaneWork(decode=Decoder(model).decode, selftest=proven.test.run),
         vad=load_vad_session(),
         driver=driver,
-        batch_size=min(config.batch_size, _CPU_BATCH) if on_cpu else config.batch_size,
-        lanes=lanes,
+        batch_size=min(config.batch_size, _CPU_BATCH) if config.device == "cpu" else config.batch_size,
+        lanes=shape.lanes,
         send=outbox.send,
     )
     ready["load_seconds"] = time.monotonic() - started

@@ -21,8 +21,9 @@ from transcriber.engine.decoding import DecodedWindow, Row
 from transcriber.engine.faults import FaultError
 from transcriber.engine.job import JobSpec, Resumed
 from transcriber.engine.lane import LaneWork
+from transcriber.engine.prompts import remember
 from transcriber.engine.telling import PlanTotals, Told
-from transcriber.engine.windows import SpeechChunk, Window, rest_of
+from transcriber.engine.windows import SpeechChunk, Window
 
 SECOND = 16_000
 
@@ -142,7 +143,7 @@ def segment_of(row: Row) -> Segment:
         seek=0,
         start=row.window.start / SECOND,
         end=row.window.end / SECOND,
-        text=f" {row.window.index}.{row.window.part}",
+        text=f" {row.window.index}",
         tokens=(1, 2),
         avg_logprob=-0.1,
         compression_ratio=1.0,
@@ -152,14 +153,17 @@ def segment_of(row: Row) -> Segment:
     )
 
 
-def decoded(row: Row, **changes: Any) -> DecodedWindow:
+def decoded(
+    row: Row, *, written: tuple[int, ...] = (1, 2), temperature: float = 0.0, **changes: Any
+) -> DecodedWindow:
+    is_conditioned = row.options.condition_on_previous_text
     values: dict[str, Any] = {
         "device": "cpu",
         "language": row.language or "de",
         "language_probability": 0.75,
         "detection_seconds": 0.0,
         "segments": (segment_of(row),),
-        "text_tokens": (1, 2),
+        "history": remember(row.history, written, temperature) if is_conditioned else None,
     }
     return DecodedWindow(**{**values, **changes})
 
@@ -213,46 +217,6 @@ def test_one_window_tells_the_language_and_the_others_follow(long: Path) -> None
     assert batches[0] == [(0, None)]
     assert all(language == "de" for batch in batches[1:] for _, language in batch)
     assert sorted(index for batch in batches for index, _ in batch) == list(range(5))
-
-
-def test_the_rest_of_a_window_is_decoded_before_it_counts(long: Path) -> None:
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
-        return [
-            decoded(
-                row, rest=rest_of(row.window, 10 * SECOND, closed=False) if row.window.part == 0 else None
-            )
-            for row in rows
-        ]
-
-    desk = Desk(decode)
-    desk.submit("a", long, language="en")
-    messages = desk.messages_of("a")
-
-    assert [m["index"] for m in messages if m["type"] == "window"] == list(range(5))
-    texts = [m["segment"]["text"] for m in messages if m["type"] == "segment"]
-    assert texts == [f" {index}.{part}" for index in range(5) for part in (0, 1)]
-    starts = [m["segment"]["start"] for m in messages if m["type"] == "segment"]
-    assert starts == sorted(starts)
-
-
-def test_a_window_is_the_gpus_only_if_all_its_parts_are(long: Path) -> None:
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
-        return [
-            decoded(
-                row,
-                device="cuda" if row.window.part == 0 else "cpu",
-                rest=rest_of(row.window, SECOND, closed=False)
-                if row.window.index + row.window.part == 0
-                else None,
-            )
-            for row in rows
-        ]
-
-    desk = Desk(decode)
-    desk.submit("a", long, language="en")
-
-    devices = [m["device"] for m in desk.messages_of("a") if m["type"] == "window"]
-    assert devices == ["cpu", "cuda", "cuda", "cuda", "cuda"]
 
 
 def test_too_little_memory_halves_the_batch(long: Path) -> None:
@@ -401,17 +365,30 @@ def test_lanes_side_by_side_take_groups_of_one_file_and_tell_them_in_order(long:
     desk.submit("a", long, language="en")
     messages = desk.messages_of("a")
 
-    assert sorted(batches) == [[0], [1, 2], [3, 4]]
+    assert sorted(index for batch in batches for index in batch) == list(range(5))
     assert [m["index"] for m in messages if m["type"] == "window"] == list(range(5))
 
 
-@pytest.mark.parametrize(
-    "options", [{"condition_on_previous_text": True, "language": "en"}, {}, {"language": "en"}]
-)
+def test_towards_the_end_of_a_file_lanes_take_less_so_that_they_end_together(long: Path) -> None:
+    batches: list[list[int]] = []
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        batches.append([row.window.index for row in rows])
+        return decode_all(rows)
+
+    untouched_desk, desk = Desk(decode_all), Desk(decode, lanes=LanePlan(shared=2))
+    untouched_desk.submit("a", long)
+    desk.submit("a", long, resumed=resumed_at(1, untouched_desk.messages_of("a"), with_plan=True))
+    desk.messages_of("a")
+
+    assert sorted(batches) == [[1, 2], [3], [4]]
+
+
+@pytest.mark.parametrize("options", [{"condition_on_previous_text": True, "language": "en"}, {}])
 def test_windows_that_wait_for_the_one_before_are_not_taken_by_another_lane(
     long: Path, options: dict[str, Any]
 ) -> None:
-    """Each needs the text of the one before; or all need the language; or the first is to come soon."""
+    """Each needs the text of the one before, or all need the language."""
     at_work: list[int] = []
     early: list[int] = []
 
@@ -506,30 +483,6 @@ def test_batches_of_a_job_are_the_same_in_every_run_and_the_first_are_small(long
     desk.messages_of("a")
 
     assert batches == [[0], [1, 2], [3, 4]]
-
-
-def test_the_rests_of_a_group_are_decoded_together(long: Path) -> None:
-    batches: list[list[tuple[int, int]]] = []
-
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
-        batches.append([(row.window.index, row.window.part) for row in rows])
-        return [
-            decoded(row, rest=rest_of(row.window, SECOND, closed=False) if row.window.part == 0 else None)
-            for row in rows
-        ]
-
-    desk = Desk(decode)
-    desk.submit("a", long, language="en")
-    desk.messages_of("a")
-
-    assert batches == [
-        [(0, 0)],
-        [(0, 1)],
-        [(1, 0), (2, 0)],
-        [(1, 1), (2, 1)],
-        [(3, 0), (4, 0)],
-        [(3, 1), (4, 1)],
-    ]
 
 
 def test_windows_are_told_though_the_plan_is_not_complete(long: Path) -> None:
@@ -667,7 +620,7 @@ def test_a_resumed_job_goes_on_with_the_text_before(long: Path) -> None:
     prompts: list[tuple[int, ...]] = []
 
     def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
-        prompts.extend(row.previous for row in rows)
+        prompts.extend(row.history for row in rows)
         return decode_all(rows)
 
     desk = Desk(decode)
@@ -689,7 +642,7 @@ def test_a_resumed_job_goes_on_with_the_text_before(long: Path) -> None:
 
 
 def test_history_is_kept_as_far_as_the_model_can_use_it(long: Path) -> None:
-    desk = Desk(lambda rows: [decoded(row, text_tokens=tuple(range(200))) for row in rows])
+    desk = Desk(lambda rows: [decoded(row, written=tuple(range(200))) for row in rows])
 
     desk.submit("a", long, language="en", condition_on_previous_text=True)
 
@@ -700,28 +653,28 @@ def test_each_window_gets_the_text_before_it_when_asked(long: Path) -> None:
     prompts: list[tuple[int, ...]] = []
 
     def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
-        prompts.extend(row.previous for row in rows)
+        prompts.extend(row.history for row in rows)
         return decode_all(rows)
 
     desk = Desk(decode)
     desk.submit("a", long, language="en", initial_prompt="A", condition_on_previous_text=True)
     desk.messages_of("a")
 
-    assert prompts == [(999, 65, *[1, 2] * count) for count in range(5)]
+    assert prompts == [(65, *[1, 2] * count) for count in range(5)]
 
 
 def test_wild_text_is_no_prompt(long: Path) -> None:
     prompts: list[tuple[int, ...]] = []
 
     def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
-        prompts.extend(row.previous for row in rows)
+        prompts.extend(row.history for row in rows)
         return [decoded(row, temperature=0.6) for row in rows]
 
     desk = Desk(decode)
     desk.submit("a", long, language="en", initial_prompt="A", condition_on_previous_text=True)
     desk.messages_of("a")
 
-    assert prompts == [(999, 65), (), (), (), ()]
+    assert prompts == [(65,), (), (), (), ()]
 
 
 def test_a_prompt_without_room_is_named(short: Path) -> None:
