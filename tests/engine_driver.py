@@ -62,6 +62,7 @@ class EngineDriver:
             "device": "cpu",
             "compute_type": "int8",
             "cpu_threads": 0,
+            "cpu_lanes": 0,
             **config,
         }
         self.process = subprocess.Popen(

@@ -49,7 +49,7 @@ def config(device: str = "cpu", model: str = "base") -> EngineConfig:
         device_uuid=None,
         compute_type="float16" if device == "cuda" else "int8_float32",
         cpu_threads=1,
-        num_workers=1,
+        cpu_lanes=1,
         batch_size=8,
     )
 

@@ -203,7 +203,7 @@ class EngineParts:
                 device_uuid=selected.uuid if selected else None,
                 compute_type=rung.compute_type,
                 cpu_threads=settings.cpu_threads,
-                num_workers=1,
+                cpu_lanes=settings.cpu_lanes,
                 batch_size=rung.batch_size,
                 libraries=status.cublas_paths if device == "cuda" else (),
                 reference_path=self.proofs.references.find(model),

@@ -297,10 +297,17 @@ class Settings:
         8,
         "WHISPER_BATCH_SIZE",
         integer(1, 128),
-        "Windows that go through the model together. More is faster on a GPU and takes more memory.",
+        "Windows that go through the model together. More is faster on a GPU and takes more memory. On a CPU never more "
+        "than 4, as more gain nothing there.",
     )
     cpu_threads: int = setting(
         0, "WHISPER_CPU_THREADS", integer(0, 1024), "Threads of a CPU engine; 0: one for each core."
+    )
+    cpu_lanes: int = setting(
+        0,
+        "WHISPER_CPU_LANES",
+        integer(0, 64),
+        "Batches that a CPU engine computes side by side, which share its threads; 0: two, from 8 threads on four.",
     )
     model_download: bool = setting(
         False,

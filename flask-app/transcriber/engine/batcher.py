@@ -14,13 +14,13 @@ from typing import Protocol
 
 from ..domain.transcript import Notice
 from .arrays import Features, Samples
-from .batching import LANES, LONG, Candidate, select_batch
+from .batching import SHORT, Candidate, LanePlan, select_batch
 from .evidence import CudaDriver
 from .faults import Fault, fault_of
 from .front_end import FrontEnd, FrontEndFailed, FrontEndMessage, Offered, Planned
-from .job import Entry, Grouping, Job, JobSpec, PromptParts
+from .job import Grouping, Job, JobSpec
 from .lane import BatchEnded, Lane, LaneBroke, LaneWork, Outcome, SelfTestEnded, Taken
-from .prompts import MAX_PREVIOUS_TOKENS
+from .prompts import MAX_PREVIOUS_TOKENS, PromptParts
 from .protocol import Message
 from .vad import VadSession
 
@@ -73,7 +73,7 @@ Command = Submitted | Cancelled | SelfTestOrdered | FrontEndMessage | BatchEnded
 class Batcher:
     """Runs jobs until the process ends. post() is safe from any thread; run() is one thread's body.
 
-    With `has_short_lane` the model takes two batches at once, and jobs of the short lane wait for their own only.
+    `lanes`: how many batches the model takes at once, and for whom.
     """
 
     def __init__(
@@ -84,23 +84,28 @@ class Batcher:
         vad: VadSession,
         driver: CudaDriver | None,
         batch_size: int,
-        has_short_lane: bool,
+        lanes: LanePlan,
         send: Callable[[Message], None],
     ) -> None:
         self._model = model
         self._vad = vad
         self._driver = driver
-        self._grouping = Grouping(limit=batch_size, alone_is_alike=model.alone_is_alike)
+        self._grouping = Grouping(
+            limit=batch_size,
+            alone_is_alike=model.alone_is_alike,
+            lanes=lanes.shared,
+            parts_lanes=lanes.has_short,
+        )
         self._send = send
         # Bounded by the credits of the jobs in work, and by how many jobs the service lets in.
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._jobs: dict[str, Job] = {}
         self._turn = 0
-        #: Self-tests that wait for the long lane; on a GPU that is the only one, so no batch runs beside them.
+        #: Self-tests that wait for the first lane; on a GPU that is the only one, so no batch runs beside them.
         self._tests: deque[int] = deque()
-        lanes = [Lane(work, model.log_mel, self.post) for _ in range(2 if has_short_lane else 1)]
-        #: The lane of each name; both are the same where there is one.
-        self._lanes = dict(zip(LANES, (lanes[0], lanes[-1]), strict=True))
+        made = [Lane(work, self.post) for _ in range(lanes.total)]
+        self._shared = made[: lanes.shared]
+        self._short = made[lanes.shared] if lanes.has_short else None
 
     def post(self, command: Command) -> None:
         """Something for the owner to do."""
@@ -108,16 +113,14 @@ class Batcher:
 
     def run(self) -> None:
         """Work for ever. Raises FaultError when the device is lost and a new process must go on."""
-        for name, lane in self._lanes.items():
-            if name == LANES[0] or lane is not self._lanes[LANES[0]]:
-                threading.Thread(target=lane.run, name=f"lane-{name}", daemon=True).start()
+        for number, lane in enumerate(self._lanes):
+            threading.Thread(target=lane.run, name=f"lane-{number}", daemon=True).start()
         while True:
             self._obey(self._commands.get())
             while not self._commands.empty():
                 self._obey(self._commands.get())
-            self._start_test(self._lanes[LONG])
-            for lane in self._lanes.values():
-                self._start_batch(lane)
+            self._start_test(self._shared[0])
+            self._start_batches()
 
     def _start_test(self, lane: Lane) -> None:
         """Between two batches: a test goes first, so that it does not wait for all the work there is."""
@@ -129,22 +132,40 @@ class Batcher:
         ended.lane.test_id = None
         self._send({"type": "selftest_ended", "test_id": ended.test_id, "report": asdict(ended.report)})
 
-    def _start_batch(self, lane: Lane) -> None:
-        """Give the lane its next batch, if it is free and a window is ready."""
-        if not lane.is_free:
-            return
-        sot_length = self._model.sot_length
-        ready = [job.candidate(sot_length) for job in self._jobs.values() if self._lane_of(job) is lane]
-        batch = select_batch([one for one in ready if one is not None], self._grouping.limit)
+    @property
+    def _lanes(self) -> list[Lane]:
+        return [*self._shared, *([self._short] if self._short else [])]
+
+    def _start_batches(self) -> None:
+        """Give every lane that is free its next batch, as far as windows are ready.
+
+        While the lane for clips is at work, no other begins with a long file, so that it soon has fewer rivals.
+        """
+        for lane in self._shared:
+            if lane.is_free:
+                is_crowded = self._short is not None and not self._short.is_free
+                self._start_batch(lane, self._ready_clips() if is_crowded else self._ready())
+        if self._short and self._short.is_free and all(lane.keeps_clips_waiting for lane in self._shared):
+            self._start_batch(self._short, self._ready_clips())
+
+    def _ready(self) -> list[Candidate]:
+        candidates = [job.candidate(self._model.sot_length) for job in self._jobs.values()]
+        return [one for one in candidates if one is not None]
+
+    def _ready_clips(self) -> list[Candidate]:
+        return [one for one in self._ready() if self._lane_of(one) == SHORT]
+
+    def _start_batch(self, lane: Lane, ready: list[Candidate]) -> None:
+        batch = select_batch(ready, self._grouping.limit, len(self._shared))
         if not batch:
             return
         self._turn += 1
-        lane.batch = self._turn
+        lane.batch, lane.serves = self._turn, self._lane_of(batch[0])
         self._send({"type": "batch_started", "batch": lane.batch, "job_ids": [one.job_id for one in batch]})
         lane.start([taken for candidate in batch for taken in self._take(candidate)])
 
-    def _lane_of(self, job: Job) -> Lane:
-        return self._lanes[job.spec.lane]
+    def _lane_of(self, candidate: Candidate) -> str:
+        return self._jobs[candidate.job_id].spec.lane
 
     def _take(self, candidate: Candidate) -> list[Taken]:
         job = self._jobs[candidate.job_id]
@@ -157,13 +178,12 @@ class Batcher:
         ended.lane.batch = None
         if ended.shrunk is not None:
             self._tell_shrunk(ended)
-        rests: dict[str, list[Entry]] = {}
+        jobs = {outcome.taken.job.spec.job_id: outcome.taken.job for outcome in ended.outcomes}
+        for job in jobs.values():
+            job.batch_ended()
         for outcome in ended.outcomes:
-            self._note(outcome, rests)
-        for job_id, entries in rests.items():
-            if job_id in self._jobs:
-                self._jobs[job_id].add_rests(entries)
-        for job in {outcome.taken.job.spec.job_id: outcome.taken.job for outcome in ended.outcomes}.values():
+            self._note(outcome)
+        for job in jobs.values():
             self._tell(job)
 
     def _tell_shrunk(self, ended: BatchEnded) -> None:
@@ -181,7 +201,7 @@ class Batcher:
                     }
                 )
 
-    def _note(self, outcome: Outcome, rests: dict[str, list[Entry]]) -> None:
+    def _note(self, outcome: Outcome) -> None:
         job = outcome.taken.job
         if job.stopped.is_set():
             return
@@ -189,8 +209,6 @@ class Batcher:
             self._fail(job, outcome.fault)
         elif outcome.decoded is not None:
             job.record(outcome.taken.row.window, outcome.decoded)
-            if outcome.rest is not None:
-                rests.setdefault(job.spec.job_id, []).append(outcome.rest)
 
     def _tell(self, job: Job) -> None:
         if job.stopped.is_set():

@@ -15,15 +15,32 @@ LANES = (SHORT, LONG)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BatchKey:
-    """What CTranslate2 demands to be the same in every row of a batch.
+class LanePlan:
+    """Batches at once: `shared` for all jobs, and where `has_short` one more for clips that found only long files.
 
-    Languages and tasks may differ; the place of start-of-transcript and the search options may not.
+    Then clips and long files share no batch either.
+    """
+
+    shared: int = 1
+    has_short: bool = False
+
+    @property
+    def total(self) -> int:
+        return self.shared + self.has_short
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchKey:
+    """What has to be the same in every row of a batch.
+
+    CTranslate2 demands it of the place of start-of-transcript and of the search options; languages and tasks may
+    differ. lane: set where a clip shall not wait for the rows of a long file.
     """
 
     prompt_length: int
     beam_size: int
     temperatures: tuple[float, ...]
+    lane: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,16 +71,19 @@ def group_of(index: int, limit: int) -> range:
     return range(start, start + size)
 
 
-def select_batch(candidates: Sequence[Candidate], limit: int) -> list[Candidate]:
+def select_batch(candidates: Sequence[Candidate], limit: int, lanes: int = 1) -> list[Candidate]:
     """Groups with one key and at most `limit` windows in all; the job that waited longest leads.
 
-    The leader is taken in any case; of the others, in their turn, those that still fit.
+    The leader is taken in any case; of the others, in their turn, those that still fit. `lanes`: how many batches
+    run side by side: no batch takes more than its share of what waits, so that no lane is left without.
     """
     order = sorted(candidates, key=lambda one: (one.turn, one.windows_served))
-    chosen = order[:1]
-    room = limit - sum(one.rows for one in chosen)
-    for candidate in order[1:]:
-        if candidate.key == chosen[0].key and candidate.rows <= room:
+    fellows = [one for one in order if one.key == order[0].key]
+    share = -(-sum(one.rows for one in fellows) // lanes)
+    chosen = fellows[:1]
+    room = min(limit, share) - sum(one.rows for one in chosen)
+    for candidate in fellows[1:]:
+        if candidate.rows <= room:
             chosen.append(candidate)
             room -= candidate.rows
     return chosen

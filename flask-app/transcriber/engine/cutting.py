@@ -18,7 +18,10 @@ _SEEK_SAMPLES = SAMPLE_RATE // 100
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DraftText:
-    """Text between two timestamps, in seconds from the window's start; words None: not aligned."""
+    """Text between two timestamps, in seconds from the window's start; words None: not aligned.
+
+    attempt: the decoding that it comes from.
+    """
 
     start: float
     end: float
@@ -26,6 +29,7 @@ class DraftText:
     text_tokens: tuple[int, ...]
     text: str
     words: tuple[TimedWord, ...] | None
+    attempt: Attempt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,11 +39,10 @@ class _Piece:
     text: str
     tokens: tuple[int, ...]
     words: tuple[TimedWord, ...] | None
+    attempt: Attempt
 
 
-def build_segments(
-    drafts: Sequence[DraftText], window: Window, attempt: Attempt, *, keep_words: bool
-) -> tuple[Segment, ...]:
+def build_segments(drafts: Sequence[DraftText], window: Window, *, keep_words: bool) -> tuple[Segment, ...]:
     """Segments of one window, ordered and inside it, with id 0; the job counts them."""
     duration = window.samples / SAMPLE_RATE
     offset = window.start / SAMPLE_RATE
@@ -49,7 +52,7 @@ def build_segments(
         made = _pieces_of(draft, floor, duration, keep_words=keep_words)
         pieces.extend(made)
         floor = made[-1].end
-    return tuple(_segment(piece, window, offset, attempt, keep_words=keep_words) for piece in pieces)
+    return tuple(_segment(piece, window, offset, keep_words=keep_words) for piece in pieces)
 
 
 def _pieces_of(draft: DraftText, floor: float, duration: float, *, keep_words: bool) -> list[_Piece]:
@@ -57,7 +60,16 @@ def _pieces_of(draft: DraftText, floor: float, duration: float, *, keep_words: b
     start = min(max(draft.start, floor), duration)
     end = min(max(draft.end, start), duration)
     if not draft.words or not (keep_words or is_too_long(draft.text, end - start)):
-        return [_Piece(start=start, end=end, text=draft.text, tokens=draft.tokens, words=None)]
+        return [
+            _Piece(
+                start=start,
+                end=end,
+                text=draft.text,
+                tokens=draft.tokens,
+                words=None,
+                attempt=draft.attempt,
+            )
+        ]
     low, high = (floor, duration) if keep_words else (start, end)
     words = confine(draft.words, low, high)
     parts = cut(words)
@@ -70,12 +82,14 @@ def _pieces_of(draft: DraftText, floor: float, duration: float, *, keep_words: b
             if len(parts) == 1
             else tuple(token for word in part for token in word.tokens),
             words=part,
+            attempt=draft.attempt,
         )
         for part in parts
     ]
 
 
-def _segment(piece: _Piece, window: Window, offset: float, attempt: Attempt, *, keep_words: bool) -> Segment:
+def _segment(piece: _Piece, window: Window, offset: float, *, keep_words: bool) -> Segment:
+    attempt = piece.attempt
     return Segment(
         id=0,
         seek=window.start // _SEEK_SAMPLES,

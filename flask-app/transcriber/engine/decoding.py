@@ -12,19 +12,23 @@ from ..domain.ports import SAMPLE_RATE
 from ..domain.transcript import Segment
 from .arrays import Features
 from .cutting import DraftText, build_segments
+from .encoded import Encoded
 from .fallback import Attempt, best_of_failed, is_silence, needs_fallback
 from .log_mel import WINDOW_FRAMES
-from .prompts import max_new_tokens
+from .prompts import PromptParts, max_new_tokens, previous_tokens, remember
 from .segments import is_too_long
 from .timestamps import Draft, parse_window
-from .whisper import FRAME_SAMPLES, Encoded, WhisperModel
-from .windows import Window, rest_of
+from .whisper import FRAME_SAMPLES, MAX_FIRST_TIMESTAMP, WINDOW_SECONDS, WhisperModel
+from .windows import Window, has_rest
 from .words import TimedWord, TokenTimes, tidy, time_words, usual_duration
+
+#: How often a window is decoded, for what the model left out of it, before that is given up.
+_MAX_PARTS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One window as the model takes it. language None: find out. previous: tokens before its prompt.
+    """One window as the model takes it. language None: find out. history: the text so far, or the initial prompt.
 
     stopped: set when nobody wants its text any more, so that it is not tried again.
     """
@@ -33,41 +37,49 @@ class Row:
     features: Features
     options: TranscriptionOptions
     language: str | None
-    previous: tuple[int, ...] = ()
+    prompt: PromptParts
+    history: tuple[int, ...] = ()
     stopped: threading.Event = field(default_factory=threading.Event, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecodedWindow:
-    """What became of a row. segments have times in the file and no id yet; rest: decode this next."""
+    """What became of a row. segments have times in the file and no id yet.
+
+    history: what a next window is conditioned on, None where nothing is.
+    """
 
     device: str
     language: str
     language_probability: float
     detection_seconds: float
     segments: tuple[Segment, ...] = ()
-    rest: Window | None = None
-    text_tokens: tuple[int, ...] = ()
-    temperature: float = 0.0
+    history: tuple[int, ...] | None = None
 
 
 @dataclass(slots=True)
 class _Work:
-    """A row on its way through the steps."""
+    """A row on its way through the steps. resume_at: seconds from its start, where the text written so far ends."""
 
     position: int
     row: Row
     language: str
     probability: float
+    history: tuple[int, ...]
     detection_seconds: float = 0.0
+    parts: int = 0
+    resume_at: float = 0.0
     attempts: list[Attempt] = field(default_factory=list)
     final: Attempt | None = None
-    drafts: tuple[DraftText, ...] = ()
-    rest: Window | None = None
+    drafts: list[DraftText] = field(default_factory=list)
 
     @property
     def duration(self) -> float:
         return self.row.window.samples / SAMPLE_RATE
+
+    @property
+    def is_conditioned(self) -> bool:
+        return self.row.options.condition_on_previous_text
 
 
 class Decoder:
@@ -81,15 +93,23 @@ class Decoder:
         encoded = self._model.encode([row.features for row in rows])
         works = self._with_languages(encoded, rows)
         spoken = [work for work in works if work.row.window.speech]
-        self._generate(encoded, spoken)
-        for work in spoken:
-            self._read(work)
+        pending = spoken
+        while pending:
+            for group in self._alike(pending):
+                self._generate(encoded, group)
+            pending = [work for work in pending if self._read(work)]
         self._align(encoded, [work for work in spoken if work.drafts])
         return [self._finish(work, encoded.device) for work in works]
 
     def _with_languages(self, encoded: Encoded, rows: Sequence[Row]) -> list[_Work]:
         works = [
-            _Work(position=position, row=row, language=row.language or "", probability=1.0)
+            _Work(
+                position=position,
+                row=row,
+                language=row.language or "",
+                probability=1.0,
+                history=row.history,
+            )
             for position, row in enumerate(rows)
         ]
         unknown = [work for work in works if work.row.language is None]
@@ -102,14 +122,22 @@ class Decoder:
             work.language, work.probability, work.detection_seconds = language, probability, seconds
         return works
 
+    def _alike(self, works: Sequence[_Work]) -> list[list[_Work]]:
+        """What CTranslate2 takes in one call: prompts of one length."""
+        groups: dict[int, list[_Work]] = {}
+        for work in works:
+            groups.setdefault(len(self._prompt(work)), []).append(work)
+        return list(groups.values())
+
     def _generate(self, encoded: Encoded, works: Sequence[_Work]) -> None:
         """The temperatures in turn, each for the windows only that failed so far.
 
         Sampling depends on all that was sampled before on the same thread of CTranslate2. Where the model can
         start afresh, each window does, alone, so that its text is the same in every run.
         """
-        if not works:
-            return
+        for work in works:
+            work.attempts.clear()
+            work.final = None
         temperatures = works[0].row.options.temperatures
         failed = self._climb(self._model, encoded, works, [one for one in temperatures if one == 0])
         warm = [one for one in temperatures if one > 0]
@@ -142,6 +170,7 @@ class Decoder:
                 [self._prompt(work) for work in pending],
                 temperature,
                 pending[0].row.options.beam_size,
+                latest_start=MAX_FIRST_TIMESTAMP if pending[0].parts == 0 else WINDOW_SECONDS,
             )
             for work, attempt in zip(pending, attempts, strict=True):
                 work.attempts.append(attempt)
@@ -149,12 +178,16 @@ class Decoder:
         return pending
 
     def _prompt(self, work: _Work) -> list[int]:
-        return self._model.prompt(work.language, work.row.options.task, work.row.previous)
+        """For the rest of a window, it ends with the time from which on there is no text yet."""
+        parts = work.row.prompt
+        previous = previous_tokens(parts.sot_prev, parts.hotwords, work.history)
+        prompt = self._model.prompt(work.language, work.row.options.task, previous)
+        return [*prompt, self._model.timestamp(work.resume_at)] if work.parts else prompt
 
-    def _read(self, work: _Work) -> None:
-        """From tokens to drafts with text, and what of the window is left."""
+    def _read(self, work: _Work) -> bool:
+        """From tokens to drafts with text. Whether the model left out a rest, which is to be decoded next."""
         if work.final is None or is_silence(work.final):
-            return
+            return False
         tokens = work.final.tokens
         parsed = parse_window(
             tokens,
@@ -162,13 +195,27 @@ class Decoder:
             work.duration,
             truncated=len(tokens) >= max_new_tokens(len(self._prompt(work))),
         )
-        drafts = [self._draft_text(draft) for draft in parsed.drafts]
-        work.drafts = tuple(draft for draft in drafts if draft.text.strip() and draft.end > draft.start)
-        if work.drafts and parsed.resume_at is not None:
-            resume_at = int(parsed.resume_at * SAMPLE_RATE)
-            work.rest = rest_of(work.row.window, resume_at, closed=parsed.closed)
+        drafts = [self._draft_text(draft, work.final) for draft in parsed.drafts]
+        # A rest that begins again before its time is text that was written already.
+        new = [
+            draft for draft in drafts if draft.text.strip() and draft.end > max(draft.start, work.resume_at)
+        ]
+        if not new:
+            return False
+        work.drafts += new
+        if work.is_conditioned:
+            written = [token for draft in new for token in draft.tokens]
+            work.history = remember(work.history, written, work.final.temperature)
+        return parsed.resume_at is not None and self._goes_on(work, parsed.resume_at, closed=parsed.closed)
 
-    def _draft_text(self, draft: Draft) -> DraftText:
+    def _goes_on(self, work: _Work, resume_at: float, *, closed: bool) -> bool:
+        work.parts += 1
+        if resume_at <= work.resume_at or work.parts >= _MAX_PARTS:
+            return False
+        work.resume_at = resume_at
+        return has_rest(work.row.window, int(resume_at * SAMPLE_RATE), closed=closed)
+
+    def _draft_text(self, draft: Draft, attempt: Attempt) -> DraftText:
         text_tokens = tuple(token for token in draft.tokens if token < self._model.eot)
         return DraftText(
             start=draft.start,
@@ -177,6 +224,7 @@ class Decoder:
             text_tokens=text_tokens,
             text=self._model.decode_text(text_tokens),
             words=None,
+            attempt=attempt,
         )
 
     def _align(self, encoded: Encoded, works: Sequence[_Work]) -> None:
@@ -199,7 +247,7 @@ class Decoder:
             for work, found in zip(group, times, strict=True):
                 work.drafts = self._with_words(work, found)
 
-    def _with_words(self, work: _Work, times: TokenTimes) -> tuple[DraftText, ...]:
+    def _with_words(self, work: _Work, times: TokenTimes) -> list[DraftText]:
         timed: list[list[TimedWord]] = []
         offset = 0
         for draft in work.drafts:
@@ -207,26 +255,21 @@ class Decoder:
             timed.append(time_words(texts, word_tokens, times, offset))
             offset += len(draft.text_tokens)
         usual = usual_duration(word for words in timed for word in words)
-        return tuple(
+        return [
             replace(draft, words=tuple(tidy(words, usual, draft.start, draft.end)))
             for draft, words in zip(work.drafts, timed, strict=True)
-        )
+        ]
 
     def _finish(self, work: _Work, device: str) -> DecodedWindow:
-        segments: tuple[Segment, ...] = ()
-        if work.final is not None and work.drafts:
-            segments = build_segments(
-                work.drafts, work.row.window, work.final, keep_words=work.row.options.word_timestamps
-            )
         return DecodedWindow(
             device=device,
             language=work.language,
             language_probability=work.probability,
             detection_seconds=work.detection_seconds,
-            segments=segments,
-            rest=work.rest,
-            text_tokens=tuple(token for draft in work.drafts for token in draft.tokens),
-            temperature=work.final.temperature if work.final else 0.0,
+            segments=build_segments(
+                work.drafts, work.row.window, keep_words=work.row.options.word_timestamps
+            ),
+            history=work.history if work.is_conditioned else None,
         )
 
 

@@ -19,7 +19,7 @@ class EngineConfig:
     device_uuid: str | None
     compute_type: str
     cpu_threads: int
-    num_workers: int
+    cpu_lanes: int
     batch_size: int
     #: Of the self-test: libraries to load by these paths, what a CPU made of the clip, and whether its words are known.
     libraries: tuple[str, ...] = ()

@@ -16,8 +16,7 @@ from ..domain.transcript import Notice
 from .arrays import Features
 from .batching import BatchKey, Candidate, group_of
 from .decoding import DecodedWindow, Row
-from .fallback import PROMPT_RESET_TEMPERATURE
-from .prompts import MAX_PREVIOUS_TOKENS, previous_tokens
+from .prompts import PromptParts, previous_tokens
 from .protocol import Message
 from .telling import PlanTotals, Teller, Told
 from .windows import Window, choose_telling
@@ -55,21 +54,16 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PromptParts:
-    """Tokens of the job's hotwords and initial prompt, and the token that opens a prompt."""
-
-    sot_prev: int
-    hotwords: tuple[int, ...] = ()
-    initial_prompt: tuple[int, ...] = ()
-    notices: tuple[Notice, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Grouping:
-    """How windows go together. alone_is_alike: a window's text does not depend on its batch."""
+    """How windows go together. alone_is_alike: a window's text does not depend on its batch.
+
+    lanes: batches of one job that run side by side. parts_lanes: short and long jobs share no batch.
+    """
 
     limit: int
     alone_is_alike: bool
+    lanes: int = 1
+    parts_lanes: bool = False
 
 
 class Job:
@@ -91,9 +85,11 @@ class Job:
         )
         self._grouping = grouping
         self._prompt = prompt
+        #: The text so far, or the initial prompt.
         self._history = self._first_history()
         self._waiting: deque[Entry] = deque()
-        self._rests: deque[list[Entry]] = deque()
+        #: Batches that hold windows of this job now.
+        self._in_work = 0
         #: The newest window that came from the front end, and the last one there is, once that is known.
         self._newest = -1
         self._last: int | None = None
@@ -138,10 +134,6 @@ class Job:
         self._waiting.append(entry)
         self._newest = entry.window.index
 
-    def add_rests(self, entries: list[Entry]) -> None:
-        """The rests of windows of one group, to be decoded together before those that wait."""
-        self._rests.append(entries)
-
     def candidate(self, sot_length: int) -> Candidate | None:
         """The group that may be taken now; sot_length: tokens that every prompt ends with."""
         group = self._ready()
@@ -155,6 +147,7 @@ class Job:
                 prompt_length=len(self._previous()) + sot_length,
                 beam_size=options.beam_size,
                 temperatures=options.temperatures,
+                lane=self.spec.lane if self._grouping.parts_lanes else None,
             ),
             turn=self.turn,
             windows_served=self.windows_served,
@@ -165,25 +158,26 @@ class Job:
         if self._started is None:
             self._started = time.monotonic()
         group = self._ready()
-        if self._rests:
-            self._rests.popleft()
-        else:
-            for entry in group:
-                self._waiting.remove(entry)
-                self.credits.release()
+        for entry in group:
+            self._waiting.remove(entry)
+            self.credits.release()
         self.windows_served += len(group)
-        previous = self._previous()
-        return [self._row(entry, previous) for entry in group]
+        self._in_work += 1
+        return [self._row(entry) for entry in group]
+
+    def batch_ended(self) -> None:
+        """A batch with windows of this job is through the model."""
+        self._in_work -= 1
 
     def record(self, window: Window, decoded: DecodedWindow) -> None:
-        """A window, or a part of it, is decoded."""
+        """A window is decoded."""
         if self._language is None:
             self._language = decoded.language
             self._detection_seconds = decoded.detection_seconds
             self.teller.know_language(decoded.language, decoded.language_probability)
-        if self.is_sequential:
-            self._remember(decoded)
-        self.teller.add_result(window, decoded, tuple(self._history) if self.is_sequential else None)
+        if decoded.history is not None:
+            self._history = decoded.history
+        self.teller.add_result(window, decoded)
 
     def done_message(self, pool_peak_bytes: int | None) -> Message:
         """The last message of a job that went well."""
@@ -207,52 +201,62 @@ class Job:
         """No more of this job: its front end is woken, and gives up."""
         self.stopped.set()
         self._waiting.clear()
-        self._rests.clear()
         self.credits.release()
 
-    def _first_history(self) -> list[int]:
+    def _first_history(self) -> tuple[int, ...]:
         resumed = self.spec.resumed
         if resumed is not None and resumed.history is not None:
-            return list(resumed.history)
-        return list(self._prompt.initial_prompt)
+            return resumed.history
+        return self._prompt.initial_prompt
 
     def _previous(self) -> tuple[int, ...]:
         return previous_tokens(self._prompt.sot_prev, self._prompt.hotwords, self._history)
 
-    def _row(self, entry: Entry, previous: tuple[int, ...]) -> Row:
+    def _row(self, entry: Entry) -> Row:
         return Row(
             window=entry.window,
             features=entry.features,
             options=self.spec.options,
             language=self._language,
-            previous=previous,
+            prompt=self._prompt,
+            history=self._history,
             stopped=self.stopped,
         )
 
     def _ready(self) -> list[Entry]:
         """The entries that may be taken now: a whole group of them, or none."""
-        if self._rests:
-            return self._rests[0]
+        if self._in_work and self._has_to_wait:
+            return []
         if not self._waiting:
             return []
         if self.is_sequential:
             return [self._waiting[0]]
         if self._language is None:
             return self._telling()
-        group = group_of(self._waiting[0].window.index, self._grouping.limit)
-        if self._newest < group.stop - 1 and self._newest != self._last:
+        stop = self._group_end(self._waiting[0].window.index)
+        if self._newest < stop - 1 and self._newest != self._last:
             return []
-        return [entry for entry in self._waiting if entry.window.index < group.stop]
+        return [entry for entry in self._waiting if entry.window.index < stop]
+
+    def _group_end(self, first: int) -> int:
+        """Where the group ends that begins with this window.
+
+        Where a text does not depend on its batch, a group towards the end of a file is smaller, so that the lanes
+        end together.
+        """
+        stop = group_of(first, self._grouping.limit).stop
+        if self._last is None or not self._grouping.alone_is_alike:
+            return stop
+        share = -(-(self._last - first + 1) // self._grouping.lanes)
+        return min(stop, first + max(1, share))
+
+    @property
+    def _has_to_wait(self) -> bool:
+        """For the batch in work: its text or language is needed."""
+        return self.is_sequential or self._language is None
 
     def _telling(self) -> list[Entry]:
         """The window that tells the language, alone."""
         complete = self._newest == self._last or len(self._waiting) >= self._run_ahead
         position = choose_telling([entry.window for entry in self._waiting], complete=complete)
         return [] if position is None else [self._waiting[position]]
-
-    def _remember(self, decoded: DecodedWindow) -> None:
-        if decoded.temperature > PROMPT_RESET_TEMPERATURE:
-            self._history.clear()
-        else:
-            self._history.extend(decoded.text_tokens)
-            del self._history[:-MAX_PREVIOUS_TOKENS]

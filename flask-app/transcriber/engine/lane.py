@@ -8,14 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..domain.selftest import SelfTestReport
-from .arrays import Features, Samples
+from .batching import SHORT
 from .decoding import DecodedWindow, Row
 from .faults import OUT_OF_MEMORY, Fault, FaultError, fault_of
-from .job import Entry, Job
+from .job import Job
 from .memory import give_back
-from .pcm import Pcm
 from .room import Room
-from .windows import Window
 
 _LOGGER = logging.getLogger("transcriber.engine")
 
@@ -44,11 +42,10 @@ class Taken:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What became of a window: decoded, with what is left of it to decode, or a fault."""
+    """What became of a window: its text, or a fault."""
 
     taken: Taken
     decoded: DecodedWindow | None = None
-    rest: Entry | None = None
     fault: Fault | None = None
 
 
@@ -85,19 +82,19 @@ class LaneBroke:
 class Lane:
     """Decodes one batch at a time, or tests the engine between two.
 
-    `batch` is the number of the one in work, `test_id` that of the test; the batcher's thread keeps both.
+    `batch` is the number of the one in work, `serves` the lane of its jobs, `test_id` the number of the test; the
+    batcher's thread keeps all three.
     """
 
     def __init__(
         self,
         work: LaneWork,
-        log_mel: Callable[[Samples], Features],
         post: Callable[[BatchEnded | SelfTestEnded | LaneBroke], None],
     ) -> None:
         self.batch: int | None = None
+        self.serves: str | None = None
         self.test_id: int | None = None
         self._work = work
-        self._log_mel = log_mel
         self._post = post
         self._batches: queue.SimpleQueue[list[Taken] | None] = queue.SimpleQueue()
         self._room = Room()
@@ -108,6 +105,11 @@ class Lane:
     def is_free(self) -> bool:
         """Whether it can be given work."""
         return self.batch is None and self.test_id is None
+
+    @property
+    def keeps_clips_waiting(self) -> bool:
+        """Whether it is at work on what a clip should not wait for."""
+        return self.test_id is not None or (self.batch is not None and self.serves != SHORT)
 
     def start(self, batch: list[Taken]) -> None:
         """Decode this next; BatchEnded tells the rest."""
@@ -157,7 +159,7 @@ class Lane:
         except Exception as error:  # noqa: BLE001 - the boundary between jobs; a fault is told, or ends the process
             return self._decode_halves(batch, fault_of(error))
         self._sizes.append(len(batch))
-        return [self._outcome(taken, result) for taken, result in zip(batch, decoded, strict=True)]
+        return [Outcome(taken=taken, decoded=result) for taken, result in zip(batch, decoded, strict=True)]
 
     def _decode_halves(self, batch: list[Taken], fault: Fault) -> list[Outcome]:
         _LOGGER.error("batch_failed rows=%d code=%s message=%s", len(batch), fault.code, fault.message)
@@ -170,11 +172,3 @@ class Lane:
             self._shrunk = (first, self._room.note_failure(len(batch)))
         middle = len(batch) // 2
         return self._decode(batch[:middle]) + self._decode(batch[middle:])
-
-    def _outcome(self, taken: Taken, decoded: DecodedWindow) -> Outcome:
-        rest = None if decoded.rest is None else self._entry(taken.job, decoded.rest)
-        return Outcome(taken=taken, decoded=decoded, rest=rest)
-
-    def _entry(self, job: Job, window: Window) -> Entry:
-        samples = Pcm(job.spec.pcm_path, job.spec.samples).read(window.start, window.end)
-        return Entry(window=window, features=self._log_mel(samples))

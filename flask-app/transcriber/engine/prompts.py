@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..domain.transcript import Notice
+from .fallback import PROMPT_RESET_TEMPERATURE
 
 #: Tokens a model takes in all, prompt and answer.
 MAX_LENGTH = 448
 
 #: Half of them, less the token that opens the prompt: as much as Whisper was trained on.
 MAX_PREVIOUS_TOKENS = MAX_LENGTH // 2 - 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptParts:
+    """Tokens of the job's hotwords and initial prompt, and the token that opens a prompt."""
+
+    sot_prev: int
+    hotwords: tuple[int, ...] = ()
+    initial_prompt: tuple[int, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
 
 def previous_tokens(sot_prev: int, hotwords: Sequence[int], text: Sequence[int]) -> tuple[int, ...]:
@@ -19,6 +33,13 @@ def previous_tokens(sot_prev: int, hotwords: Sequence[int], text: Sequence[int])
     if not kept_hotwords and not kept_text:
         return ()
     return (sot_prev, *kept_hotwords, *kept_text)
+
+
+def remember(text: Sequence[int], written: Sequence[int], temperature: float) -> tuple[int, ...]:
+    """The text so far with what was just written at this temperature; nothing is built on a text that was guessed."""
+    if temperature > PROMPT_RESET_TEMPERATURE:
+        return ()
+    return (*text, *written)[-MAX_PREVIOUS_TOKENS:]
 
 
 def max_new_tokens(prompt_length: int) -> int:

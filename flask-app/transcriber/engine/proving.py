@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from .whisper import ModelSpec, WhisperModel, supported_compute_types
 
 if TYPE_CHECKING:
     from .child import ChildConfig
+    from .shape import Shape
 
 _LOGGER = logging.getLogger("transcriber.engine")
 
@@ -35,7 +35,7 @@ class Proven:
     reference: Reference | None
 
 
-def prove(config: ChildConfig, num_workers: int) -> Proven:
+def prove(config: ChildConfig, shape: Shape) -> Proven:
     """Load the model and test it. Raises SelfTestFailedError, FaultError, or what CTranslate2 raises."""
     checks = DeviceChecks(
         device=config.device,
@@ -44,10 +44,10 @@ def prove(config: ChildConfig, num_workers: int) -> Proven:
         libraries=config.libraries,
     )
     _check_device(checks, config.compute_type)
-    model = WhisperModel(_spec(config, num_workers))
+    model = WhisperModel(_spec(config, threads=shape.threads, workers=shape.lanes.total))
     clip = load_clip()
     known = load_reference(config.reference_path, clip) if config.reference_path else None
-    made = _make_reference(config, clip) if known is None and config.device == "cuda" else None
+    made = _make_reference(config, shape, clip) if known is None and config.device == "cuda" else None
     expectation = Expectation(model=config.model, knows_clip=config.knows_clip, reference=known or made)
     test = SelfTest(model=model, device=config.device, checks=checks, clip=clip, expectation=expectation)
     report = test.run(is_cold=True)
@@ -71,18 +71,18 @@ def _check_device(checks: DeviceChecks, compute_type: str) -> None:
         )
 
 
-def _make_reference(config: ChildConfig, clip: Clip) -> Reference | None:
+def _make_reference(config: ChildConfig, shape: Shape, clip: Clip) -> Reference | None:
     """What the CPU makes of the clip with these weights; None where it can't, which is no fault of the GPU's."""
     try:
-        return _ask_cpu(config, clip)
+        return _ask_cpu(config, shape, clip)
     except Exception:  # noqa: BLE001 - a second opinion's boundary: without it, the test says that there is none
         _LOGGER.exception("reference_not_made model=%s", config.model)
         return None
 
 
-def _ask_cpu(config: ChildConfig, clip: Clip) -> Reference | None:
+def _ask_cpu(config: ChildConfig, shape: Shape, clip: Clip) -> Reference | None:
     on_cpu = replace(config, device="cpu", compute_type=_REFERENCE_TYPE)
-    model = WhisperModel(_spec(on_cpu, num_workers=1))
+    model = WhisperModel(_spec(on_cpu, threads=shape.threads, workers=1))
     checks = DeviceChecks(device="cpu", compute_types=tuple, open_driver=lambda: None, libraries=())
     expectation = Expectation(model=config.model, knows_clip=config.knows_clip)
     test = SelfTest(model=model, device="cpu", checks=checks, clip=clip, expectation=expectation)
@@ -90,12 +90,12 @@ def _ask_cpu(config: ChildConfig, clip: Clip) -> Reference | None:
     return test.reference
 
 
-def _spec(config: ChildConfig, num_workers: int) -> ModelSpec:
+def _spec(config: ChildConfig, *, threads: int, workers: int) -> ModelSpec:
     return ModelSpec(
         path=Path(config.model_path),
         device=config.device,
         device_index=config.device_index,
         compute_type=config.compute_type,
-        cpu_threads=config.cpu_threads or len(os.sched_getaffinity(0)),
-        num_workers=num_workers,
+        cpu_threads=threads,
+        num_workers=workers,
     )

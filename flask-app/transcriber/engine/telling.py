@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 
 from ..domain.ports import SAMPLE_RATE
 from ..domain.transcript import Segment
@@ -36,16 +36,6 @@ class Told:
     plan: tuple[Window, ...] | None = None
 
 
-@dataclass(slots=True)
-class _Result:
-    """What is known of one window; it may be decoded in several parts."""
-
-    segments: list[Segment] = field(default_factory=list)
-    devices: set[str] = field(default_factory=set)
-    is_finished: bool = False
-    history: tuple[int, ...] | None = None
-
-
 class Teller:
     """Takes what becomes known of a job in any order, and gives it back as messages in the right one."""
 
@@ -71,7 +61,7 @@ class Teller:
         self._totals = totals or PlanTotals(is_complete=False, duration_after_vad=0.0, vad_seconds=0.0)
         self._plan_is_told = totals is not None
         self._plan_told_at = float("-inf")
-        self._results: dict[int, _Result] = {}
+        self._results: dict[int, DecodedWindow] = {}
 
     @property
     def totals(self) -> PlanTotals:
@@ -105,15 +95,10 @@ class Teller:
         self._found.append(window)
         self._totals = totals
 
-    def add_result(self, window: Window, decoded: DecodedWindow, history: tuple[int, ...] | None) -> None:
-        """A window, or a part of it, is decoded. One that was told already changes nothing."""
-        if window.index < self._next_index:
-            return
-        result = self._results.setdefault(window.index, _Result())
-        result.segments.extend(decoded.segments)
-        result.devices.add(decoded.device)
-        result.is_finished = decoded.rest is None
-        result.history = history
+    def add_result(self, window: Window, decoded: DecodedWindow) -> None:
+        """A window is decoded. One that was told already changes nothing."""
+        if window.index >= self._next_index:
+            self._results[window.index] = decoded
 
     def pull(self) -> list[Message]:
         """What can be told now."""
@@ -125,7 +110,7 @@ class Teller:
             return messages
         if self._is_plan_due():
             messages.append(self._plan_message())
-        while self._is_next_finished():
+        while self._next_index in self._results and self._next_index < self._planned:
             messages.extend(self._result_messages(self._results.pop(self._next_index)))
             self._next_index += 1
         return messages
@@ -154,22 +139,17 @@ class Teller:
             **asdict(self._totals),
         }
 
-    def _is_next_finished(self) -> bool:
-        result = self._results.get(self._next_index)
-        return result is not None and result.is_finished and self._next_index < self._planned
-
-    def _result_messages(self, result: _Result) -> list[Message]:
+    def _result_messages(self, decoded: DecodedWindow) -> list[Message]:
         messages: list[Message] = [
             {
                 "type": "window",
                 "job_id": self._job_id,
                 "index": self._next_index,
-                # A window counts for the GPU only if every part of it was computed there.
-                "device": min(result.devices, key=lambda name: name == "cuda"),
-                "history": result.history,
+                "device": decoded.device,
+                "history": decoded.history,
             }
         ]
-        for segment in result.segments:
+        for segment in decoded.segments:
             messages.append(
                 {"type": "segment", "job_id": self._job_id, "segment": asdict(self._numbered(segment))}
             )

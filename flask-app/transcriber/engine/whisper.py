@@ -1,4 +1,4 @@
-"""The adapter of faster-whisper and CTranslate2, and with log_mel.py the only file that names them.
+"""The adapter of faster-whisper and CTranslate2, and with encoded.py and log_mel.py the only file that names them.
 
 Every option is passed explicitly: the library's own defaults differ between its two paths.
 """
@@ -23,6 +23,7 @@ from faster_whisper.transcribe import get_suppressed_tokens
 from faster_whisper.vad import get_vad_model
 
 from .arrays import Features, Samples
+from .encoded import Encoded
 from .fallback import Attempt, compression_ratio
 from .faults import Fault, FaultError, not_finite
 from .log_mel import choose_log_mel
@@ -34,18 +35,22 @@ from .words import TokenTimes, token_times
 #: The length of a frame of log-mel in samples.
 FRAME_SAMPLES = 160
 
-#: The encoder halves the frames, so one step of an alignment is 20 ms.
+#: The encoder halves the frames, so one step of an alignment, or of timestamps, is 20 ms.
 _STEP_SECONDS = 0.02
 
 #: Candidates when sampling, and the options of beam search.
 _BEST_OF = 5
+
+#: On a CPU they come in turns: all at once would take the encoder's output, and all made from it, once for each.
+_CPU_CANDIDATES = (2, 2, 1)
 _PATIENCE = 1.0
 _LENGTH_PENALTY = 1.0
 _REPETITION_PENALTY = 1.0
 _NO_REPEAT_NGRAM_SIZE = 0
 
-#: The first timestamp of a window is at most 1.0 s.
-_MAX_INITIAL_TIMESTAMP_INDEX = 50
+#: The first timestamp of a window, in seconds, and the last there can be.
+MAX_FIRST_TIMESTAMP = 1.0
+WINDOW_SECONDS = 30.0
 _MEDIAN_FILTER_WIDTH = 7
 
 _FLOOR_LOGPROB = -100.0
@@ -79,54 +84,12 @@ def supported_compute_types(device: str, device_index: int) -> tuple[str, ...]:
     return tuple(sorted(ctranslate2.get_supported_compute_types(device, device_index)))
 
 
-class Encoded:
-    """The encoder's output for one batch. `device` is where it lies: the evidence of where the work ran."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Limits:
+    """Of one decoding: tokens in all, and the index of the latest timestamp that the text may begin with."""
 
-    def __init__(self, view: ctranslate2.StorageView, device: str | None = None) -> None:
-        self._view = view
-        self._wide: ctranslate2.StorageView | None = None
-        self._host: Features | None = None
-        self.device: str = device or str(view.device)
-
-    @classmethod
-    def joined(cls, views: Sequence[ctranslate2.StorageView]) -> Encoded:
-        """The outputs of several passes on one device that the host can read, as one batch."""
-        if len(views) == 1:
-            return cls(views[0])
-        whole = np.concatenate([np.asarray(view) for view in views])
-        return cls(ctranslate2.StorageView.from_array(whole), str(views[0].device))
-
-    @property
-    def rows(self) -> int:
-        return int(self._view.shape[0])
-
-    @property
-    def address(self) -> int | None:
-        """Where it begins in the GPU's memory; None in the host's."""
-        if self.device == "cpu":
-            return None
-        try:
-            interface = self._view.__cuda_array_interface__
-        except (AttributeError, RuntimeError, TypeError, ValueError):
-            # bfloat16 has no place in the interface. The copy lies where the original does, and is kept as long.
-            self._wide = self._view.to(ctranslate2.DataType.float32)
-            interface = self._wide.__cuda_array_interface__
-        return int(interface["data"][0])
-
-    def select(self, rows: Sequence[int]) -> ctranslate2.StorageView:
-        """These rows. All of them stay where they are; some go through the host, as there is no slicing."""
-        if list(rows) == list(range(self.rows)):
-            return self._view
-        return ctranslate2.StorageView.from_array(np.ascontiguousarray(self.host()[list(rows)]))
-
-    def host(self) -> Features:
-        """The numbers in the host's memory."""
-        if self._host is None:
-            view = self._view.to(ctranslate2.DataType.float32)
-            if self.device != "cpu":
-                view = view.to_device(ctranslate2.Device.cpu)
-            self._host = np.array(view)
-        return self._host
+    length: int
+    first_timestamp: int
 
 
 class WhisperModel:
@@ -185,6 +148,10 @@ class WhisperModel:
     def sot_prev(self) -> int:
         return int(self._tokenizer("en", "transcribe").sot_prev)
 
+    def timestamp(self, seconds: float) -> int:
+        """The token for this time after the window's start."""
+        return self.timestamp_begin + round(seconds / _STEP_SECONDS)
+
     @property
     def eot(self) -> int:
         return int(self._tokenizer("en", "transcribe").eot)
@@ -238,24 +205,28 @@ class WhisperModel:
         temperature: float,
         beam_size: int,
         max_length: int = MAX_LENGTH,
+        latest_start: float = MAX_FIRST_TIMESTAMP,
     ) -> list[Attempt]:
-        """Decode these rows: beam search at temperature 0, else the best of several samples."""
+        """Decode these rows: beam search at temperature 0, else the best of several samples.
+
+        latest_start: seconds from the window's start, before which the text has to begin.
+        """
         view = encoded.select(rows)
+        limits = _Limits(length=max_length, first_timestamp=round(latest_start / _STEP_SECONDS))
         if temperature == 0:
-            found = self._generate(view, prompts, max_length, beam_size=beam_size, sampling_topk=1)
+            found = self._generate(view, prompts, limits, beam_size=beam_size, sampling_topk=1)
         elif self._is_on_cpu:
-            # All candidates at once would take the encoder's output, and all made from it, once for each.
-            turns = [self._sample(view, prompts, max_length, temperature, 1) for _ in range(_BEST_OF)]
+            turns = [self._sample(view, prompts, limits, temperature, count) for count in _CPU_CANDIDATES]
             found = [max(each, key=lambda result: result.scores[0]) for each in zip(*turns, strict=True)]
         else:
-            found = self._sample(view, prompts, max_length, temperature, _BEST_OF)
+            found = self._sample(view, prompts, limits, temperature, _BEST_OF)
         return [self._attempt(result, temperature) for result in found]
 
     def _sample(
         self,
         view: ctranslate2.StorageView,
         prompts: Sequence[Sequence[int]],
-        max_length: int,
+        limits: _Limits,
         temperature: float,
         candidates: int,
     ) -> list[ctranslate2.models.WhisperGenerationResult]:
@@ -263,7 +234,7 @@ class WhisperModel:
         return self._generate(
             view,
             prompts,
-            max_length,
+            limits,
             beam_size=1,
             num_hypotheses=candidates,
             sampling_topk=0,
@@ -274,7 +245,7 @@ class WhisperModel:
         self,
         view: ctranslate2.StorageView,
         prompts: Sequence[Sequence[int]],
-        max_length: int,
+        limits: _Limits,
         *,
         beam_size: int,
         sampling_topk: int,
@@ -289,11 +260,11 @@ class WhisperModel:
             length_penalty=_LENGTH_PENALTY,
             repetition_penalty=_REPETITION_PENALTY,
             no_repeat_ngram_size=_NO_REPEAT_NGRAM_SIZE,
-            max_length=max_length,
+            max_length=limits.length,
             return_scores=True,
             return_logits_vocab=False,
             return_no_speech_prob=True,
-            max_initial_timestamp_index=_MAX_INITIAL_TIMESTAMP_INDEX,
+            max_initial_timestamp_index=limits.first_timestamp,
             suppress_blank=True,
             suppress_tokens=self._suppressed,
             beam_size=beam_size,

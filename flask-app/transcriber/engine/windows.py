@@ -32,9 +32,6 @@ _TELLING_SAMPLES = 5 * SAMPLE_RATE
 _OPEN_REST_SAMPLES = 1 * SAMPLE_RATE
 _CLOSED_REST_SAMPLES = 3 * SAMPLE_RATE
 
-#: How often the rest of one window is decoded again.
-MAX_PARTS = 8
-
 #: Takes (low, high), in samples: where between them to cut.
 FindCut = Callable[[int, int], int]
 
@@ -50,13 +47,12 @@ class SpeechChunk:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """One input of the model, in samples of the file. part counts decodings of the window's rest."""
+    """One input of the model, in samples of the file."""
 
     index: int
     start: int
     end: int
     speech: tuple[SpeechChunk, ...]
-    part: int = 0
 
     @property
     def samples(self) -> int:
@@ -106,18 +102,14 @@ def silent_window(samples: int) -> Window:
     return Window(index=0, start=0, end=min(samples, WINDOW_SAMPLES), speech=())
 
 
-def rest_of(window: Window, resume_at: int, *, closed: bool) -> Window | None:
-    """What is left of a window after `resume_at`, if it holds speech that the model has not written down.
+def has_rest(window: Window, resume_at: int, *, closed: bool) -> bool:
+    """Whether a window holds speech after `resume_at` that the model has not written down.
 
-    closed: the model said that nothing follows. Then only a long stretch of speech contradicts it.
+    resume_at: samples from the window's start. closed: the model said that nothing follows; then only a long stretch
+    of speech contradicts it.
     """
-    start = window.start + resume_at
     least = _CLOSED_REST_SAMPLES if closed else _OPEN_REST_SAMPLES
-    if resume_at <= 0 or window.part + 1 >= MAX_PARTS:
-        return None
-    if speech_between(window.speech, start, window.end) < least:
-        return None
-    return replace(window, start=start, part=window.part + 1)
+    return resume_at > 0 and speech_between(window.speech, window.start + resume_at, window.end) >= least
 
 
 def choose_telling(windows: Sequence[Window], *, complete: bool) -> int | None:

@@ -16,12 +16,14 @@ from transcriber.domain.selftest import SelfTestReport, Step
 from transcriber.domain.transcript import Segment
 from transcriber.engine.arrays import Features, Samples
 from transcriber.engine.batcher import Batcher, Cancelled, SelfTestOrdered, Submitted
+from transcriber.engine.batching import LanePlan
 from transcriber.engine.decoding import DecodedWindow, Row
 from transcriber.engine.faults import FaultError
 from transcriber.engine.job import JobSpec, Resumed
 from transcriber.engine.lane import LaneWork
+from transcriber.engine.prompts import remember
 from transcriber.engine.telling import PlanTotals, Told
-from transcriber.engine.windows import SpeechChunk, Window, rest_of
+from transcriber.engine.windows import SpeechChunk, Window
 
 SECOND = 16_000
 
@@ -65,7 +67,7 @@ class Desk:
         batch_size: int = 4,
         *,
         model: FakeModel | None = None,
-        has_short_lane: bool = False,
+        lanes: LanePlan | None = None,
         vad: FakeVad | None = None,
         selftest: Callable[[], SelfTestReport] = passing,
     ) -> None:
@@ -78,7 +80,7 @@ class Desk:
             vad=vad or FakeVad(),
             driver=None,
             batch_size=batch_size,
-            has_short_lane=has_short_lane,
+            lanes=lanes or LanePlan(),
             send=self._send,
         )
         threading.Thread(target=self._run, daemon=True).start()
@@ -110,6 +112,11 @@ class Desk:
         with self._changed:
             assert self._changed.wait_for(lambda: any(m["type"] == kind for m in self.messages), 20)
 
+    def wait_for_count(self, kind: str, count: int) -> None:
+        """Until so many messages of this kind were sent."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: sum(m["type"] == kind for m in self.messages) >= count, 20)
+
     def wait_for_fault(self) -> FaultError:
         with self._changed:
             assert self._changed.wait_for(lambda: self.fault is not None, 20)
@@ -136,7 +143,7 @@ def segment_of(row: Row) -> Segment:
         seek=0,
         start=row.window.start / SECOND,
         end=row.window.end / SECOND,
-        text=f" {row.window.index}.{row.window.part}",
+        text=f" {row.window.index}",
         tokens=(1, 2),
         avg_logprob=-0.1,
         compression_ratio=1.0,
@@ -146,14 +153,17 @@ def segment_of(row: Row) -> Segment:
     )
 
 
-def decoded(row: Row, **changes: Any) -> DecodedWindow:
+def decoded(
+    row: Row, *, written: tuple[int, ...] = (1, 2), temperature: float = 0.0, **changes: Any
+) -> DecodedWindow:
+    is_conditioned = row.options.condition_on_previous_text
     values: dict[str, Any] = {
         "device": "cpu",
         "language": row.language or "de",
         "language_probability": 0.75,
         "detection_seconds": 0.0,
         "segments": (segment_of(row),),
-        "text_tokens": (1, 2),
+        "history": remember(row.history, written, temperature) if is_conditioned else None,
     }
     return DecodedWindow(**{**values, **changes})
 
@@ -207,46 +217,6 @@ def test_one_window_tells_the_language_and_the_others_follow(long: Path) -> None
     assert batches[0] == [(0, None)]
     assert all(language == "de" for batch in batches[1:] for _, language in batch)
     assert sorted(index for batch in batches for index, _ in batch) == list(range(5))
-
-
-def test_the_rest_of_a_window_is_decoded_before_it_counts(long: Path) -> None:
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
-        return [
-            decoded(
-                row, rest=rest_of(row.window, 10 * SECOND, closed=False) if row.window.part == 0 else None
-            )
-            for row in rows
-        ]
-
-    desk = Desk(decode)
-    desk.submit("a", long, language="en")
-    messages = desk.messages_of("a")
-
-    assert [m["index"] for m in messages if m["type"] == "window"] == list(range(5))
-    texts = [m["segment"]["text"] for m in messages if m["type"] == "segment"]
-    assert texts == [f" {index}.{part}" for index in range(5) for part in (0, 1)]
-    starts = [m["segment"]["start"] for m in messages if m["type"] == "segment"]
-    assert starts == sorted(starts)
-
-
-def test_a_window_is_the_gpus_only_if_all_its_parts_are(long: Path) -> None:
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
-        return [
-            decoded(
-                row,
-                device="cuda" if row.window.part == 0 else "cpu",
-                rest=rest_of(row.window, SECOND, closed=False)
-                if row.window.index + row.window.part == 0
-                else None,
-            )
-            for row in rows
-        ]
-
-    desk = Desk(decode)
-    desk.submit("a", long, language="en")
-
-    devices = [m["device"] for m in desk.messages_of("a") if m["type"] == "window"]
-    assert devices == ["cpu", "cuda", "cuda", "cuda", "cuda"]
 
 
 def test_too_little_memory_halves_the_batch(long: Path) -> None:
@@ -369,7 +339,7 @@ def test_a_clip_of_the_short_lane_does_not_wait_for_a_batch_of_the_long_one(long
             assert resume.wait(20)
         return decode_all(rows)
 
-    desk = Desk(decode, has_short_lane=True)
+    desk = Desk(decode, lanes=LanePlan(shared=2, has_short=True))
     desk.submit("long", long, language="en", hotwords="long")
     assert started.wait(20)
     desk.submit("short", short, language="en", lane="short")
@@ -377,6 +347,109 @@ def test_a_clip_of_the_short_lane_does_not_wait_for_a_batch_of_the_long_one(long
     assert desk.messages_of("short")[-1]["type"] == "done"
     resume.set()
     assert desk.messages_of("long")[-1]["type"] == "done"
+
+
+def test_lanes_side_by_side_take_groups_of_one_file_and_tell_them_in_order(long: Path) -> None:
+    later_done = threading.Event()
+    batches: list[list[int]] = []
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        batches.append([row.window.index for row in rows])
+        if rows[0].window.index == 1:
+            assert later_done.wait(20)
+        if rows[0].window.index == 3:
+            later_done.set()
+        return decode_all(rows)
+
+    desk = Desk(decode, lanes=LanePlan(shared=2))
+    desk.submit("a", long, language="en")
+    messages = desk.messages_of("a")
+
+    assert sorted(index for batch in batches for index in batch) == list(range(5))
+    assert [m["index"] for m in messages if m["type"] == "window"] == list(range(5))
+
+
+def test_towards_the_end_of_a_file_lanes_take_less_so_that_they_end_together(long: Path) -> None:
+    batches: list[list[int]] = []
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        batches.append([row.window.index for row in rows])
+        return decode_all(rows)
+
+    untouched_desk, desk = Desk(decode_all), Desk(decode, lanes=LanePlan(shared=2))
+    untouched_desk.submit("a", long)
+    desk.submit("a", long, resumed=resumed_at(1, untouched_desk.messages_of("a"), with_plan=True))
+    desk.messages_of("a")
+
+    assert sorted(batches) == [[1, 2], [3], [4]]
+
+
+@pytest.mark.parametrize("options", [{"condition_on_previous_text": True, "language": "en"}, {}])
+def test_windows_that_wait_for_the_one_before_are_not_taken_by_another_lane(
+    long: Path, options: dict[str, Any]
+) -> None:
+    """Each needs the text of the one before, or all need the language."""
+    at_work: list[int] = []
+    early: list[int] = []
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        first = rows[0].window.index
+        if at_work and ("condition_on_previous_text" in options or 0 in at_work):
+            early.append(first)
+        at_work.append(first)
+        threading.Event().wait(0.05)  # time for another lane to go wrong
+        at_work.remove(first)
+        return decode_all(rows)
+
+    desk = Desk(decode, lanes=LanePlan(shared=2))
+    desk.submit("a", long, **options)
+    desk.messages_of("a")
+
+    assert early == []
+
+
+def test_while_a_clip_has_the_extra_lane_no_long_batch_begins(long: Path, short: Path) -> None:
+    steps = {name: threading.Event() for name in ("long", "short")}
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        assert steps[rows[0].options.hotwords or ""].wait(20)
+        return decode_all(rows)
+
+    desk = Desk(decode, lanes=LanePlan(shared=1, has_short=True))
+    desk.submit("long", long, language="en", hotwords="long")
+    desk.wait_for("batch_started")
+    desk.submit("short", short, language="en", hotwords="short", lane="short")
+    desk.wait_for_count("batch_started", 2)
+    steps["long"].set()
+    desk.wait_for("window")
+    steps["short"].set()
+
+    assert desk.messages_of("long")[-1]["type"] == "done"
+    batches = [(m["type"], m["batch"]) for m in desk.messages if m["type"].startswith("batch_")]
+    assert batches[:5] == [
+        ("batch_started", 1),
+        ("batch_started", 2),
+        ("batch_ended", 1),
+        ("batch_ended", 2),
+        ("batch_started", 3),
+    ]
+
+
+def test_clips_and_long_files_share_no_batch_where_lanes_are_parted(long: Path, short: Path) -> None:
+    batches: list[set[str | None]] = []
+
+    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+        batches.append({row.options.language for row in rows})
+        return decode_all(rows)
+
+    desk = Desk(decode, lanes=LanePlan(shared=1, has_short=True))
+    desk.submit("long", long, language="en")
+    for number in range(4):
+        desk.submit(f"short-{number}", short, language="de", lane="short")
+
+    assert {desk.messages_of(f"short-{number}")[-1]["type"] for number in range(4)} == {"done"}
+    assert desk.messages_of("long")[-1]["type"] == "done"
+    assert all(len(languages) == 1 for languages in batches)
 
 
 def test_with_one_lane_there_is_one_batch_at_a_time(long: Path, short: Path) -> None:
@@ -410,30 +483,6 @@ def test_batches_of_a_job_are_the_same_in_every_run_and_the_first_are_small(long
     desk.messages_of("a")
 
     assert batches == [[0], [1, 2], [3, 4]]
-
-
-def test_the_rests_of_a_group_are_decoded_together(long: Path) -> None:
-    batches: list[list[tuple[int, int]]] = []
-
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
-        batches.append([(row.window.index, row.window.part) for row in rows])
-        return [
-            decoded(row, rest=rest_of(row.window, SECOND, closed=False) if row.window.part == 0 else None)
-            for row in rows
-        ]
-
-    desk = Desk(decode)
-    desk.submit("a", long, language="en")
-    desk.messages_of("a")
-
-    assert batches == [
-        [(0, 0)],
-        [(0, 1)],
-        [(1, 0), (2, 0)],
-        [(1, 1), (2, 1)],
-        [(3, 0), (4, 0)],
-        [(3, 1), (4, 1)],
-    ]
 
 
 def test_windows_are_told_though_the_plan_is_not_complete(long: Path) -> None:
@@ -571,7 +620,7 @@ def test_a_resumed_job_goes_on_with_the_text_before(long: Path) -> None:
     prompts: list[tuple[int, ...]] = []
 
     def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
-        prompts.extend(row.previous for row in rows)
+        prompts.extend(row.history for row in rows)
         return decode_all(rows)
 
     desk = Desk(decode)
@@ -593,7 +642,7 @@ def test_a_resumed_job_goes_on_with_the_text_before(long: Path) -> None:
 
 
 def test_history_is_kept_as_far_as_the_model_can_use_it(long: Path) -> None:
-    desk = Desk(lambda rows: [decoded(row, text_tokens=tuple(range(200))) for row in rows])
+    desk = Desk(lambda rows: [decoded(row, written=tuple(range(200))) for row in rows])
 
     desk.submit("a", long, language="en", condition_on_previous_text=True)
 
@@ -604,28 +653,28 @@ def test_each_window_gets_the_text_before_it_when_asked(long: Path) -> None:
     prompts: list[tuple[int, ...]] = []
 
     def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
-        prompts.extend(row.previous for row in rows)
+        prompts.extend(row.history for row in rows)
         return decode_all(rows)
 
     desk = Desk(decode)
     desk.submit("a", long, language="en", initial_prompt="A", condition_on_previous_text=True)
     desk.messages_of("a")
 
-    assert prompts == [(999, 65, *[1, 2] * count) for count in range(5)]
+    assert prompts == [(65, *[1, 2] * count) for count in range(5)]
 
 
 def test_wild_text_is_no_prompt(long: Path) -> None:
     prompts: list[tuple[int, ...]] = []
 
     def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
-        prompts.extend(row.previous for row in rows)
+        prompts.extend(row.history for row in rows)
         return [decoded(row, temperature=0.6) for row in rows]
 
     desk = Desk(decode)
     desk.submit("a", long, language="en", initial_prompt="A", condition_on_previous_text=True)
     desk.messages_of("a")
 
-    assert prompts == [(999, 65), (), (), (), ()]
+    assert prompts == [(65,), (), (), (), ()]
 
 
 def test_a_prompt_without_room_is_named(short: Path) -> None:
@@ -716,7 +765,7 @@ def test_with_two_lanes_the_short_one_goes_on_while_the_engine_is_tested(short: 
         assert release.wait(20)
         return passing()
 
-    desk = Desk(decode_all, has_short_lane=True, selftest=selftest)
+    desk = Desk(decode_all, lanes=LanePlan(shared=1, has_short=True), selftest=selftest)
     desk.batcher.post(SelfTestOrdered(test_id=1))
     desk.wait_for("selftest_started")
     desk.submit("clip", short, lane="short")

@@ -106,3 +106,17 @@ def test_a_batch_has_one_key_and_no_more_rows_than_allowed(given_: list[Candidat
     assert len({candidate.key for candidate in batch}) <= 1
     assert len({candidate.job_id for candidate in batch}) == len(batch)
     assert bool(batch) == bool(given_)
+
+
+def test_lanes_side_by_side_share_what_waits() -> None:
+    clips = [waiting(str(number), 1, turn=number) for number in range(6)]
+
+    first = select_batch(clips, 8, lanes=2)
+    second = select_batch(clips[3:], 8, lanes=2)
+
+    assert [one.job_id for one in first] == ["0", "1", "2"]
+    assert [one.job_id for one in second] == ["3", "4"]
+
+
+def test_a_group_is_taken_whole_though_another_lane_is_free() -> None:
+    assert taken(select_batch([waiting("long", 4)], 8, lanes=2)) == {"long": 4}

@@ -29,11 +29,12 @@ def draft(
         text_tokens=(7,),
         text="".join(parts),
         words=words or None,
+        attempt=ATTEMPT,
     )
 
 
 def test_times_are_those_of_the_file() -> None:
-    (segment,) = build_segments([draft(1.0, 2.5, "hello")], WINDOW, ATTEMPT, keep_words=False)
+    (segment,) = build_segments([draft(1.0, 2.5, "hello")], WINDOW, keep_words=False)
 
     assert (segment.start, segment.end, segment.seek, segment.text) == (11.0, 12.5, 1000, " hello")
     assert segment.words is None
@@ -43,7 +44,7 @@ def test_times_are_those_of_the_file() -> None:
 def test_words_asked_for_set_the_segments_times() -> None:
     words = [(1.2, 1.5), (1.5, 2.0)]
 
-    (segment,) = build_segments([draft(0.0, 6.0, "hello world", words)], WINDOW, ATTEMPT, keep_words=True)
+    (segment,) = build_segments([draft(0.0, 6.0, "hello world", words)], WINDOW, keep_words=True)
 
     assert (segment.start, segment.end) == (11.2, 12.0)
     assert [word.word for word in segment.words or ()] == [" hello", " world"]
@@ -52,9 +53,7 @@ def test_words_asked_for_set_the_segments_times() -> None:
 def test_a_long_segment_is_cut_though_no_words_were_asked_for() -> None:
     words = [(0.0, 3.0), (3.0, 5.0), (5.5, 7.0), (7.0, 9.0)]
 
-    segments = build_segments(
-        [draft(0.0, 9.0, "one two. three four", words)], WINDOW, ATTEMPT, keep_words=False
-    )
+    segments = build_segments([draft(0.0, 9.0, "one two. three four", words)], WINDOW, keep_words=False)
 
     assert [(one.start, one.end, one.text) for one in segments] == [
         (10, 15, " one two."),
@@ -66,7 +65,7 @@ def test_a_long_segment_is_cut_though_no_words_were_asked_for() -> None:
 def test_segments_do_not_overlap() -> None:
     drafts = [draft(0, 6, "one two", [(0, 3), (3, 5.5)]), draft(4, 6, "three", [(4.5, 6)])]
 
-    one, two = build_segments(drafts, WINDOW, ATTEMPT, keep_words=True)
+    one, two = build_segments(drafts, WINDOW, keep_words=True)
 
     assert (one.end, two.start, two.end) == (15.5, 15.5, 16)
 
@@ -84,7 +83,7 @@ def test_whatever_the_model_says_times_are_ordered_and_inside(rows: list, keep_w
         for a, b, words in rows
     ]
 
-    segments = build_segments(drafts, WINDOW, ATTEMPT, keep_words=keep_words)
+    segments = build_segments(drafts, WINDOW, keep_words=keep_words)
 
     flat = [time for segment in segments for time in (segment.start, segment.end)]
     assert flat == sorted(flat)
