@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import wave
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from media_files import RATE, read_pcm
-from speech_clips import ENGLISH_CLIPS, Clip
+from speech_clips import ENGLISH_CLIPS, READ_CLIPS, Clip
 
 #: Gain and noise (of full scale) of a variant, and the silence between two clips of a long file (s).
 _GAINS = (0.4, 1.0)
 _NOISE = 0.002
 _PAUSES = (0.2, 1.5)
+
+_CLIPS = (*ENGLISH_CLIPS, *READ_CLIPS)
+
+#: No clip comes again before so many others: two of them in one window would be taken for the model's repetition.
+_APART = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +38,8 @@ class Sound:
 def make_clips(count: int, seed: int) -> list[Sound]:
     """Short clips of 1 to 11 s, in a random order, none like another."""
     rng = np.random.default_rng(seed)
-    order = [
-        ENGLISH_CLIPS[i]
-        for _ in range(-(-count // len(ENGLISH_CLIPS)))
-        for i in rng.permutation(len(ENGLISH_CLIPS))
-    ]
-    return [_sound(_vary(clip, rng), clip.text) for clip in order[:count]]
+    order = itertools.islice(_iter_clips(rng), count)
+    return [_sound(_vary(clip, rng), clip.text) for clip in order]
 
 
 def make_long(seconds: float, seed: int) -> Sound:
@@ -45,12 +48,13 @@ def make_long(seconds: float, seed: int) -> Sound:
     pieces: list[npt.NDArray[np.float64]] = []
     texts: list[str] = []
     samples = 0
-    while samples < seconds * RATE:
-        for i in rng.permutation(len(ENGLISH_CLIPS)):
-            pause = rng.normal(0, _NOISE, int(RATE * rng.uniform(*_PAUSES)))
-            pieces += [_vary(ENGLISH_CLIPS[i], rng), pause]
-            texts.append(ENGLISH_CLIPS[i].text)
-            samples += len(pieces[-1]) + len(pieces[-2])
+    for clip in _iter_clips(rng):
+        pause = rng.normal(0, _NOISE, int(RATE * rng.uniform(*_PAUSES)))
+        pieces += [_vary(clip, rng), pause]
+        texts.append(clip.text)
+        samples += len(pieces[-1]) + len(pieces[-2])
+        if samples >= seconds * RATE:
+            break
     return _sound(np.concatenate(pieces), " ".join(texts))
 
 
@@ -59,6 +63,19 @@ def read_sound(audio: Path, text: Path) -> Sound:
     with wave.open(str(audio), "rb") as sound:
         seconds = sound.getnframes() / sound.getframerate()
     return Sound(wav=audio.read_bytes(), text=text.read_text(encoding="utf-8"), seconds=seconds)
+
+
+def _iter_clips(rng: np.random.Generator) -> Iterator[Clip]:
+    """Clips without end, all of them equally often, in an order that chance decides."""
+    recent: list[Clip] = []
+    while True:
+        left = list(_CLIPS)
+        while left:
+            free = [clip for clip in left if clip not in recent[-_APART:]]
+            clip = free[rng.integers(len(free))]
+            left.remove(clip)
+            recent.append(clip)
+            yield clip
 
 
 def _vary(clip: Clip, rng: np.random.Generator) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Real speech with reference texts: the clips of pytest-audioeval, and the inaugural address of 1961."""
+"""Real speech with reference texts: the clips of pytest-audioeval, the inaugural address of 1961, and a novel read aloud."""
 
 from __future__ import annotations
 
@@ -37,3 +37,8 @@ CLIPS = tuple(
 )
 ENGLISH_CLIPS = (JFK, *(clip for clip in CLIPS if clip.language == "en"))
 OTHER_CLIPS = tuple(clip for clip in CLIPS if clip.language != "en")
+#: Longer sentences than those, of one reader.
+READ_CLIPS = tuple(
+    Clip("en", path, path.with_suffix(".txt").read_text(encoding="utf-8").strip())
+    for path in sorted((Path(__file__).parent / "data" / "librivox").glob("*.flac"))
+)

@@ -5,6 +5,7 @@ The plan costs little memory, so it goes through the file at once; features wait
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -48,6 +49,9 @@ class FrontEndFailed:
     error: Exception
 
 
+#: A planner far ahead of the model takes only the time that the lanes leave it.
+_PLANNER_NICENESS = 10
+
 FrontEndMessage = Planned | Offered | FrontEndFailed
 
 
@@ -86,6 +90,7 @@ class FrontEnd:
 
     def _plan(self, pcm: Pcm) -> None:
         """Find the windows. Each is told once the next is known, so that the last one is told as such."""
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PLANNER_NICENESS)
         known = self._job.known_plan
         if known is not None:
             for window in known[self._job.first_index :]:
