@@ -11,6 +11,15 @@ from .facts import GpuStatus
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
+#: How glibc keeps the memory of an engine, whose lanes take and free tensors of 50 to 100 MB for every layer: what is
+#: freed stays for the next one, in one arena, until a lane is idle (engine/memory.py). Given back each time, as glibc
+#: does by itself, its pages are made and cleared anew, which is a third of the encoder's time on a CPU.
+_ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
+}
+
 _SECRET_NAME = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)$", re.IGNORECASE)
 
 
@@ -34,8 +43,8 @@ def engine_environment(
 ) -> dict[str, str]:
     """Variables for an engine on 'cuda' (the selected GPU and no other) or on 'cpu' (no GPU at all)."""
     environ = without_secrets(base_environ)
-    # Each arena of the C library keeps what was freed in it; a child with many threads would hold on to a lot.
-    environ.setdefault("MALLOC_ARENA_MAX", "2")
+    for name, value in _ALLOCATOR.items():
+        environ.setdefault(name, value)
     environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would report to its maker over the network
     if device != "cuda":
