@@ -69,6 +69,26 @@ def test_axe_finds_nothing(visit: VISIT, service: FakeService) -> None:
     visited.complaints[:] = [text for text in visited.complaints if "404" not in text]
 
 
+def test_axe_finds_nothing_in_the_answer_of_the_plain_form(visit: VISIT) -> None:
+    """axe itself is a script, and needs a browser that runs some: so ours are taken out of what is sent."""
+    page: Page = visit("/jobs").page
+    page.route(
+        re.compile("/(transcribe)?$"),
+        lambda route: route.fulfill(
+            response=(answer := route.fetch()), body=re.sub("(?s)<script.*?</script>", "", answer.text())
+        ),
+    )
+    page.goto("/")
+    page.locator("input[type=file]").first.set_input_files(
+        {"name": "a.wav", "mimeType": "audio/wav", "buffer": b"RIFF"}
+    )
+    page.get_by_role("button", name="Transcribe").click()
+    expect(page).to_have_url(re.compile("/transcribe$"))
+    expect(page.locator("[data-fact=device]")).to_have_text("cpu")
+    assert page.locator("[data-script-only]:visible").count() == 0
+    assert violations_in_light_and_dark(page) == []
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_signing_in_and_out(guarded: FakeService, visit: VISIT, width: int) -> None:
     """From the page that was wanted, over a wrong key, and back; then everything works with the session."""
@@ -154,7 +174,7 @@ def test_language_is_chosen_on_the_page_and_used_by_its_scripts(visit: VISIT, se
 
 
 def test_first_look_is_quick_on_a_slow_line(browser: Browser, live_server_url: str) -> None:
-    """Painted, and usable as a form, within a second on Fast 3G; the scripts follow within their round trip."""
+    """Painted, usable as a form, and with everything that scripts do within a second on Fast 3G."""
     context = browser.new_context(base_url=live_server_url)
     page = context.new_page()
     session = context.new_cdp_session(page)
@@ -176,7 +196,7 @@ def test_first_look_is_quick_on_a_slow_line(browser: Browser, live_server_url: s
     assert len(requests) <= FIRST_REQUESTS, requests
     assert measured["interactive"] <= 1000, measured
     assert measured["painted"] <= 1000, measured
-    assert measured["scripted"] <= 2000, measured
+    assert measured["scripted"] <= 1000, measured
 
 
 def test_own_scripts_and_styles_are_small() -> None:
