@@ -6,11 +6,11 @@ import math
 from pathlib import Path
 
 from flask import Flask, g, request
+from markupsafe import Markup
 
 from .. import __version__
 from ..domain.languages import language_name
 from .error_words import errors_of_page, said
-from .inlining import Inlined
 from .job_answers import shown_url
 from .language import current_language
 from .script_words import script_words
@@ -31,18 +31,34 @@ def init_app(app: Flask) -> None:
     app.add_template_filter(fill)
     app.add_template_filter(shown_url, "without_query")
     app.add_template_filter(said)
-    inlined = Inlined(Path(app.static_folder or ""))
+    sheets = StyleSheets(Path(app.static_folder or ""))
     app.context_processor(
         lambda: {
             "version": __version__,
             "script_words": script_words,
             "errors_of_page": errors_of_page,
-            "style_sheet": inlined.style_sheet,
-            "inlined_script": inlined.script,
+            "style_sheet": sheets.inlined,
             "may_look": g.get("authorised", False),
             "here": request.full_path.rstrip("?") if request.method == "GET" else "",
         }
     )
+
+
+class StyleSheets:
+    """Style sheets to be written into a page itself."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[tuple[str, ...], Markup] = {}
+
+    def inlined(self, *names: str) -> Markup:
+        """These style sheets as one text; ours, so that nothing in it needs to be escaped."""
+        if names not in self._known:
+            text = "".join((self._folder / name).read_text() for name in names)
+            if "</" in text:
+                raise ValueError(f"{names} would end the style element")
+            self._known[names] = Markup(text)
+        return self._known[names]
 
 
 def decimal(number: str) -> str:
