@@ -10,7 +10,8 @@ export class Editor {
   /**
    * @param {HTMLElement} section
    * @param {HTMLElement} text
-   * @param {() => Promise<void>} onSaved  shows the transcript as the server has it now
+   * @param {(at: number) => Promise<void>} onSaved  shows the transcript as the server has it now, with the focus on
+   *   this row; -1: on none
    * @param {AbortSignal} signal
    */
   constructor(section, text, onSaved, signal) {
@@ -284,6 +285,8 @@ export class Editor {
 
   /** Save everything; the server then shows it with its checks. */
   async save() {
+    const row = this.row ?? document.activeElement?.closest("li[data-start]");
+    const at = row instanceof HTMLElement ? rowsOf(this.text).indexOf(row) : -1;
     if (!this.close() || !this.done.length) return;
     this.say("saving");
     const segments = rowsOf(this.text).map((row) => ({
@@ -308,7 +311,7 @@ export class Editor {
       return;
     }
     this.done = [];
-    await this.onSaved().catch(() => location.reload());
+    await this.onSaved(at).catch(() => location.reload());
   }
 }
 

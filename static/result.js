@@ -35,17 +35,20 @@ function start() {
   enhanceCopyButtons();
 }
 
-/** Show the transcript as the server has it now; the recording plays on. */
-async function again() {
+/** Show the transcript as the server has it now; the recording plays on. @param {number} at the row that gets the focus */
+async function again(at) {
   const section = /** @type {HTMLElement} */ (document.querySelector("[data-transcript]"));
   const answer = await fetch(/** @type {string} */ (section.dataset.pageUrl), { headers: { Accept: "text/html" }, cache: "no-store" });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.querySelector("[data-transcript]");
   if (!answer.ok || !fresh) throw new Error(`status ${answer.status}`);
-  const at = scrollY;
+  const hadFocus = section.contains(document.activeElement);
+  const place = scrollY;
   section.replaceWith(fresh);
   start();
-  scrollTo(0, at);
+  if (at >= 0) focusRow(rowsOf(fresh)[at] ?? null);
+  else if (hadFocus) /** @type {HTMLElement} */ (fresh.querySelector("[data-edit]")).focus();
+  scrollTo(0, place);
   const state = /** @type {HTMLElement} */ (fresh.querySelector("[data-edit-state]"));
   const words = /** @type {HTMLTemplateElement} */ (fresh.querySelector("[data-words-of-state]")).content;
   state.textContent = words.querySelector("[data-state=saved]")?.textContent ?? "";

@@ -12,7 +12,21 @@ export async function showAgain() {
   const fresh = page.querySelector("main");
   if (answer.status >= 500 || !fresh) throw new Error(`status ${answer.status}`);
   document.title = page.title;
-  document.querySelector("main")?.replaceChildren(...fresh.childNodes);
+  const main = /** @type {HTMLElement} */ (document.querySelector("main"));
+  const hadFocus = main.contains(document.activeElement);
+  main.replaceChildren(...fresh.childNodes);
+  if (hadFocus) goOnFromTheTop(main);
   enhanceCopyButtons();
   document.dispatchEvent(new Event("shown"));
+}
+
+/**
+ * Who was in what is gone now goes on from its heading, instead of from the top of the page.
+ * @param {HTMLElement} main
+ */
+function goOnFromTheTop(main) {
+  const heading = main.querySelector("h1");
+  if (!heading) return;
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
 }

@@ -1,7 +1,7 @@
 /** The upload page: takes files from everywhere, sends them through every break, and leads to their jobs. */
 
 import { isMedia, watchDrops, watchPastes } from "./files.js";
-import { left, remove } from "./recordings.js";
+import { assemble, hold, left, remove } from "./recordings.js";
 import { Row } from "./tray.js";
 import { Cancelled, hasUnfinished, Refused, Upload } from "./tus.js";
 import { announce, duration, language, say, size, token } from "./words.js";
@@ -241,7 +241,6 @@ async function recover() {
   const found = await left().catch(() => []);
   if (!found.length) return;
   const { began, clock, recordingName } = await import(/** @type {string} */ (form.dataset.recorderUrl));
-  const { assemble, hold } = await import("./recordings.js");
   const place = find(form, "[data-recovered]");
   for (const recording of found) {
     const copy = /** @type {DocumentFragment} */ (/** @type {HTMLTemplateElement} */ (find(form, "[data-recovery]")).content.cloneNode(true));
@@ -289,10 +288,22 @@ nameLanguages();
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   const chosen = [...rows].filter((row) => row.state === "chosen");
-  complain(chosen.length || sending ? "" : say("choose_first"));
+  const isIdle = !chosen.length && !sending;
+  if (isIdle) fileInput.focus();
+  complain(isIdle ? say("choose_first") : "");
   for (const row of chosen) enqueue(row);
 });
 fileInput.addEventListener("change", () => take(takeFrom(fileInput)));
+// Not every browser opens the dialog of a file input with Enter: some submit the form.
+fileInput.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  event.preventDefault();
+  fileInput.click();
+});
+// The whole frame is a place to click; what is in it already has its own meaning.
+find(form, "[data-drop]").addEventListener("click", (event) => {
+  if (event.target instanceof Element && !event.target.closest("label, button, input")) fileInput.click();
+});
 find(form, "[data-choose-folder]").addEventListener("click", () => folderInput.click());
 folderInput.addEventListener("change", () => {
   const all = takeFrom(folderInput);

@@ -9,23 +9,18 @@ from playwright.sync_api import Page
 _AXE = Path(__file__).parent / "browser" / "vendor" / "axe-core@4.14.1" / "axe.min.js"
 
 
-def violations(page: Page, beside: str = "") -> list[str]:
-    """What axe-core objects to: all its rules, best practices included. Its script comes past the page's policy.
-
-    beside: a selector of what is not ours, and is left out.
-    """
+def violations(page: Page) -> list[str]:
+    """What axe-core objects to: all its rules, best practices included. Its script comes past the page's policy."""
     if page.evaluate("typeof axe") != "object":
         page.evaluate(_AXE.read_text())
-    found = page.evaluate(
-        "(beside) => axe.run(beside ? {exclude: [beside]} : document, {resultTypes: ['violations']})", beside
-    )["violations"]
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
     return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
 
 
-def violations_in_light_and_dark(page: Page, beside: str = "") -> list[str]:
+def violations_in_light_and_dark(page: Page) -> list[str]:
     """The same, with both colour schemes. Motion is reduced, so that no colour is met on its way to another."""
     found = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-        found += [f"{scheme}: {one}" for one in violations(page, beside)]
+        found += [f"{scheme}: {one}" for one in violations(page)]
     return found

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import JSHandle, Page
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (
@@ -15,6 +18,23 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+#: A drop of these files, as a script can make one.
+_TRANSFER = """(files) => {
+  const transfer = new DataTransfer();
+  for (const [name, data] of Object.entries(files)) {
+    const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+    transfer.items.add(new File([bytes], name, {type: 'audio/wav'}));
+  }
+  return transfer;
+}"""
+
+
+def transfer_of(page: Page, files: Mapping[str, bytes]) -> JSHandle:
+    """What a page is given when these files are dropped or pasted: name to bytes."""
+    return page.evaluate_handle(
+        _TRANSFER, {name: base64.b64encode(data).decode() for name, data in files.items()}
+    )
 
 
 def require_chromium() -> None:

@@ -116,6 +116,8 @@ def visit(browser: Browser, live_server_url: str) -> Iterator[Callable[..., Visi
         visits.append(visited)
         visited.page.on("console", lambda message: note(visited, message))
         visited.page.on("pageerror", lambda error: visited.complaints.append(str(error)))
+        # Chromium takes a while to hand its dialogs over: asked for here, a test that opens one does not race it.
+        visited.page.on("filechooser", lambda chooser: None)
         visited.page.goto(path)
         return visited
 

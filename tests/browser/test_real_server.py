@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from chromium import transfer_of
 from media_files import RATE, make_wave, read_pcm
 from server import Server
 from speech_clips import ENGLISH_CLIPS
@@ -111,6 +112,79 @@ def test_transcript_is_heard_corrected_found_and_taken_away(visit: VISIT) -> Non
     expect(page.locator("tbody tr")).to_have_count(1)
 
 
+def test_drop_of_three_files_anywhere_makes_three_transcripts(visit: VISIT, server: Server) -> None:
+    page: Page = visit().page
+    clips = {clip.path.name: clip for clip in ENGLISH_CLIPS if clip.path != JFK}
+    files = {name: clip.path.read_bytes() for name, clip in clips.items()}
+    transfer = transfer_of(page, files)
+    page.dispatch_event("footer", "dragenter", {"dataTransfer": transfer})
+    expect(page.get_by_text("Drop the files anywhere")).to_be_visible()
+    page.dispatch_event("footer", "drop", {"dataTransfer": transfer})
+    expect(page.get_by_text("Drop the files anywhere")).to_be_hidden()
+    listed = page.locator("[data-tray] li")
+    expect(listed).to_have_count(3)
+    page.get_by_role("button", name="Remove hello_world.wav").click()
+    late = {name: files.get(name, b"") for name in ("hello_world.wav", "empty.wav")}
+    page.dispatch_event("body", "drop", {"dataTransfer": transfer_of(page, late)})
+    expect(listed.last).to_contain_text("empty.wav is empty.")
+    page.get_by_role("button", name="Remove empty.wav").click()
+    page.get_by_role("button", name="Transcribe").click()
+
+    expect(page.get_by_role("link", name="Open")).to_have_count(3, timeout=PATIENCE_MS)
+    jobs = [link.get_attribute("href") or "" for link in page.get_by_role("link", name="Open").all()]
+    heard = {}
+    for job in jobs:
+        page.goto(job)
+        assert_facts_shown(page)
+        heard[page.get_by_role("heading", level=1).inner_text()] = page.locator("#text").inner_text().lower()
+    assert "one, two, three" in heard["counting.wav"] or "1, 2, 3" in heard["counting.wav"]
+    assert "hello" in heard["hello_world.wav"]
+    assert "brown fox" in heard["quick_brown_fox.wav"]
+
+
+def tab_to(page: Page, wanted: Locator) -> None:
+    """Press Tab until it has the focus."""
+    expect(wanted).to_be_visible()
+    for _ in range(80):
+        if wanted.evaluate("(element) => element === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    pytest.fail(f"The Tab key does not reach {wanted}.")
+
+
+def test_whole_way_by_keyboard(visit: VISIT, server: Server) -> None:
+    """Chosen, started, corrected, saved and taken away, and no other way than the keys."""
+    page: Page = visit().page
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to the content")).to_be_focused()
+    tab_to(page, page.locator("input[type=file]").first)
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(JFK)
+    expect(page.locator("[data-announce]")).to_have_text("jfk.flac added.")
+    tab_to(page, page.get_by_label("Use the GPU"))
+    page.keyboard.press("Space")
+    tab_to(page, page.get_by_role("button", name="Transcribe"))
+    page.keyboard.press("Enter")
+
+    expect(page).to_have_url(re.compile("/jobs/job_"))
+    assert_facts_shown(page)
+    expect(page.get_by_text("Ran on the CPU, as asked.")).to_be_visible()
+    tab_to(page, page.locator("a.times").first)
+    page.keyboard.press("e")
+    page.keyboard.press("Control+End")
+    page.keyboard.type(" By hand.")
+    page.keyboard.press("Control+s")
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    expect(page.locator("a.times").first).to_be_focused()
+    page.keyboard.press("Shift+Tab")  # back over what can be done with the text
+    page.keyboard.press("Shift+Tab")
+    tab_to(page, page.get_by_role("link", name="srt"))
+    with page.expect_download() as waiting:
+        page.keyboard.press("Enter")
+    assert "By hand." in Path(waiting.value.path()).read_text().replace("\n", " ")
+
+
 def test_plain_form_gives_the_transcript(visit: VISIT) -> None:
     page: Page = visit(java_script_enabled=False).page
     upload(page, JFK)
@@ -149,7 +223,8 @@ def test_cancel_in_the_middle_ends_the_work(visit: VISIT, server: Server, minute
     page: Page = visit().page
     upload(page, minutes)
     expect(rows(page).first).to_be_visible(timeout=PATIENCE_MS)
-    page.get_by_role("button", name="Cancel").click()
+    tab_to(page, page.get_by_role("button", name="Cancel"))
+    page.keyboard.press("Enter")
 
     expect(page.get_by_text("This job was cancelled.")).to_be_visible()
     job_id = page.url.rpartition("/")[2]

@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 
 from axe import violations_in_light_and_dark
 from fakes import FakeService
+from hostile_texts import ATTACKS
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.domain.transcript import Word
 from transcriber.jobs.ids import new_job_id
@@ -345,7 +346,14 @@ def test_markup_is_text_on_every_page(visit: VISIT, service: FakeService) -> Non
     job_id = finished(service, answer, name=f"{MARKUP}.flac")
     service.rename(job_id, MARKUP)
     other = finished(service, ANSWER)
-    page: Page = visit(f"/jobs/{job_id}").page
+    running = service.add_job(new_job_id(), REQUEST, file_name=f"{MARKUP}.flac")
+    service.start(running.id)
+    page: Page = visit(f"/jobs/{running.id}").page
+    for text in ATTACKS:
+        service.say(running.id, f" {text}")
+    expect(page.locator("[data-segments] li")).to_have_count(len(ATTACKS))
+    assert page.evaluate("document.querySelectorAll('main img, main script, main svg, main b').length") == 0
+    page.goto(f"/jobs/{job_id}")
 
     expect(page.locator(".said")).to_have_text(MARKUP)
     expect(page.locator(".said .unsure")).to_have_text(MARKUP)

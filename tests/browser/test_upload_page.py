@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from chromium import transfer_of
 from cut_line import CutLine
 from fakes import FakeService
 from transcriber.domain.errors import ModelNotFoundError, UndecodableMediaError
@@ -19,13 +20,6 @@ pytestmark = pytest.mark.browser
 
 FACTS = {"gpu_used": "false", "device": "cpu", "compute_type": "int8_float32", "model": "base"}
 VISIT = Callable[..., Any]
-
-#: A drop of these files, as a script can make one.
-TRANSFER = """(names) => {
-  const transfer = new DataTransfer();
-  for (const name of names) transfer.items.add(new File([`bytes of ${name}`], name, {type: 'audio/wav'}));
-  return transfer;
-}"""
 
 
 @pytest.fixture
@@ -94,32 +88,9 @@ def test_progress_speed_and_time_left_are_shown(line: CutLine, visit: VISIT, tmp
     assert re.search(r"[1-9][0-9]? % of 12\.0 MB · [0-9.]+ (kB|MB)/s, about [1-9] s left", seen), seen
 
 
-def test_drop_of_three_files_anywhere_makes_three_jobs(visit: VISIT, service: FakeService) -> None:
-    page: Page = visit().page
-    names = ["one.wav", "two.wav", "three.wav"]
-    transfer = page.evaluate_handle(TRANSFER, names)
-    page.dispatch_event("footer", "dragenter", {"dataTransfer": transfer})
-    expect(page.get_by_text("Drop the files anywhere")).to_be_visible()
-    page.dispatch_event("footer", "drop", {"dataTransfer": transfer})
-    expect(page.get_by_text("Drop the files anywhere")).to_be_hidden()
-    expect(rows(page)).to_have_count(3)
-    page.get_by_role("button", name="Remove two.wav").click()
-    page.dispatch_event(
-        "body", "drop", {"dataTransfer": page.evaluate_handle(TRANSFER, ["two.wav", "empty.wav"])}
-    )
-    page.get_by_role("button", name="Remove empty.wav").click()
-    start(page)
-
-    expect(page.get_by_role("link", name="Open")).to_have_count(3)
-    assert sorted(job.file_name for job in service.jobs.values()) == sorted(names)
-    assert {bytes_ for bytes_ in service.received.values()} == {f"bytes of {n}".encode() for n in names}
-    page.get_by_role("link", name="Open").first.click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("one.wav")
-
-
 def test_pasted_file_is_taken(visit: VISIT, service: FakeService) -> None:
     page: Page = visit().page
-    transfer = page.evaluate_handle(TRANSFER, ["pasted.wav"])
+    transfer = transfer_of(page, {"pasted.wav": b"bytes of pasted.wav"})
     page.evaluate(
         "(t) => document.body.dispatchEvent(new ClipboardEvent('paste', {clipboardData: t, bubbles: true}))",
         transfer,
@@ -128,6 +99,23 @@ def test_pasted_file_is_taken(visit: VISIT, service: FakeService) -> None:
 
     expect(page.get_by_role("heading", level=1)).to_have_text("pasted.wav")
     assert list(service.received.values()) == [b"bytes of pasted.wav"]
+
+
+def test_whole_frame_opens_the_dialog(visit: VISIT) -> None:
+    """A click anywhere in it, and both keys on the input; what else is in it has its own meaning."""
+    page: Page = visit().page
+    with page.expect_file_chooser():
+        page.locator("[data-drop]").click(position={"x": 6, "y": 6})
+    with page.expect_file_chooser() as chooser:
+        page.get_by_text("Choose files").click()
+    assert chooser.value.is_multiple()
+    for key in ("Enter", "Space"):
+        page.locator("input[type=file]").first.focus()
+        with page.expect_file_chooser():
+            page.keyboard.press(key)
+    page.get_by_role("button", name="Transcribe").press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("Choose a file first.")
+    expect(page.locator("input[type=file]").first).to_be_focused()
 
 
 def test_folder_gives_its_audio_and_says_what_it_left_out(
@@ -300,33 +288,6 @@ def test_submission_is_waited_for(visit: VISIT, service: FakeService, audio: Pat
     expect(rows(page)).to_contain_text(["Submitting"])
     held.set()
     expect(page).to_have_url(re.compile("/jobs/"))
-
-
-def test_whole_way_by_keyboard(visit: VISIT, service: FakeService, audio: Path) -> None:
-    page: Page = visit().page
-    page.keyboard.press("Tab")
-    expect(page.get_by_text("Skip to the content")).to_be_focused()
-    for _ in range(12):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.type") == "file":
-            break
-    expect(page.locator("input[type=file]").first).to_be_focused()
-    with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Space")
-    chooser.value.set_files(audio)
-    expect(page.locator("[data-announce]")).to_have_text("speech.wav added.")
-    page.get_by_label("Use the GPU").focus()
-    page.keyboard.press("Space")
-    expect(page.get_by_label("Use the GPU")).not_to_be_checked()
-    for _ in range(12):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.type") == "submit":
-            break
-    page.keyboard.press("Enter")
-
-    expect(page).to_have_url(re.compile("/jobs/"))
-    [job] = service.jobs.values()
-    assert job.request.use_gpu is False
 
 
 def test_removal_leaves_the_focus_near(visit: VISIT, audio: Path) -> None:

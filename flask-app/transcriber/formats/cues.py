@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from unicodedata import category
 
 from ..domain.transcript import Transcription
+
+#: Embeddings, overrides and isolates of the direction. The marks LRM and RLM stay: they turn nothing around.
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +49,15 @@ def clock_time(milliseconds: int, decimal_mark: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text on one line, trimmed, without control characters: nothing can end a cue or a row early."""
-    line = " ".join(part for part in text.replace("\t", " ").splitlines() if part.strip())
-    return "".join(c for c in line if unicodedata.category(c) not in ("Cc", "Cs")).strip()
+    """The text on one line, trimmed, and plain: nothing can end a cue or a row early."""
+    return plain(" ".join(part for part in text.replace("\t", " ").splitlines() if part.strip())).strip()
+
+
+def plain(line: str) -> str:
+    """A line without control characters, which terminals obey, and without what makes the words after it stand
+    backwards."""
+    if line.isascii() and line.isprintable():
+        return line
+    return "".join(
+        c for c in line.replace("\t", " ") if c not in _TURNING and category(c) not in ("Cc", "Cs")
+    )

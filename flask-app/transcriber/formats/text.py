@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..domain.transcript import Transcription
+from .cues import plain
 
 
 def render_text(transcription: Transcription) -> str:
-    """The transcript's text alone."""
-    return f"{transcription.text.strip()}\n"
+    """The transcript's text alone; it goes to terminals as it is, so each of its lines is plain."""
+    return "\n".join(map(plain, transcription.text.strip().splitlines())) + "\n"
