@@ -11,6 +11,8 @@ from .facts import GpuStatus
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
 _SECRET_NAME = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)$", re.IGNORECASE)
 
 
@@ -34,8 +36,9 @@ def engine_environment(
 ) -> dict[str, str]:
     """Variables for an engine on 'cuda' (the selected GPU and no other) or on 'cpu' (no GPU at all)."""
     environ = without_secrets(base_environ)
-    # Each arena of the C library keeps what was freed in it; a child with many threads would hold on to a lot.
-    environ.setdefault("MALLOC_ARENA_MAX", "2")
+    for name, value in allocator_variables(huge_pages=_offers_huge_pages(_HUGE_PAGES)).items():
+        environ.setdefault(name, value)
+    environ.setdefault("TMPDIR", str(cache_dir))  # weights that are loaded again; /tmp may lie in memory
     environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would report to its maker over the network
     if device != "cuda":
@@ -45,6 +48,26 @@ def engine_environment(
     environ["LD_LIBRARY_PATH"] = _library_path(base_environ, status)
     environ.setdefault("CUDA_CACHE_PATH", str(cache_dir / "cuda"))
     return environ
+
+
+def allocator_variables(*, huge_pages: bool) -> dict[str, str]:
+    """How the C library keeps the memory of an engine, whose lanes take and free tensors of up to 100 MB.
+
+    huge_pages: the kernel gives them to who asks. Each arena keeps what was freed in it, so there is one. Tensors from
+    8 MB on go back to the system at once, which is worth its page faults where a page has 2 MB, and only there.
+    """
+    found = {"MALLOC_ARENA_MAX": "1"}
+    if huge_pages:
+        found |= {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "MALLOC_MMAP_THRESHOLD_": str(8 << 20)}
+    return found
+
+
+def _offers_huge_pages(path: Path) -> bool:
+    """Whether the kernel's setting lets a process ask for them."""
+    try:
+        return "[never]" not in path.read_text()
+    except OSError:
+        return False
 
 
 def _library_path(environ: Mapping[str, str], status: GpuStatus) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fake_gpu import make_device, make_driver, make_status
-from transcriber.gpu.environment import engine_environment, without_secrets
+from transcriber.gpu.environment import allocator_variables, engine_environment, without_secrets
 
 CACHE = Path("/var/cache/transcriber")
 
@@ -69,3 +69,20 @@ def test_secret_names_in_any_case_are_dropped() -> None:
     assert without_secrets({"my_token": "1", "Secret": "2", "TOKENS_PER_SECOND": "3"}) == {
         "TOKENS_PER_SECOND": "3"
     }
+
+
+def test_engine_keeps_one_arena_and_the_operators_own_choice() -> None:
+    status = make_status()
+
+    usual = engine_environment({}, device="cpu", status=status, cache_dir=CACHE)
+    chosen = engine_environment(
+        {"MALLOC_ARENA_MAX": "8", "TMPDIR": "/fast"}, device="cpu", status=status, cache_dir=CACHE
+    )
+
+    assert (usual["MALLOC_ARENA_MAX"], usual["TMPDIR"]) == ("1", str(CACHE))
+    assert (chosen["MALLOC_ARENA_MAX"], chosen["TMPDIR"]) == ("8", "/fast")
+
+
+def test_tensors_go_back_at_once_only_where_pages_are_huge() -> None:
+    assert "MALLOC_MMAP_THRESHOLD_" not in allocator_variables(huge_pages=False)
+    assert allocator_variables(huge_pages=True)["MALLOC_MMAP_THRESHOLD_"] == "8388608"
