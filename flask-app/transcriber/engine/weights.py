@@ -27,7 +27,7 @@ _VERSION = 6
 
 #: How the file numbers its types, of those that matter here.
 _FLOAT32, _INT8, _FLOAT16 = 0, 1, 4
-_FLOATS = {_FLOAT32: np.dtype("<f4"), _FLOAT16: np.dtype("<f2")}
+_FLOATS: dict[int, np.dtype[np.floating]] = {_FLOAT32: np.dtype("<f4"), _FLOAT16: np.dtype("<f2")}
 
 #: So many numbers are turned at once.
 _CHUNK = 1 << 20
