@@ -193,6 +193,8 @@ class EngineParts:
         """Start a child as this rung of the ladder says, and admit it."""
         settings = self._settings
         selected = status.selected if device == "cuda" else None
+        cache = self._home / "cache"
+        cache.mkdir(parents=True, exist_ok=True)
         engine = ChildEngine.start(
             EngineConfig(
                 model=model.name,
@@ -209,7 +211,7 @@ class EngineParts:
                 reference_path=self.proofs.references.find(model),
                 knows_clip=find_model(model.name) is not None,
             ),
-            engine_environment(self._environ, device=device, status=status, cache_dir=self._home / "cache"),
+            engine_environment(self._environ, device=device, status=status, cache_dir=cache),
             clock=self._clock,
             start_timeout=settings.engine_start_timeout_seconds,
             command=settings.engine_command,

@@ -144,6 +144,7 @@ class Lane:
             most = self._room.most(len(batch))
             outcomes += self._decode(batch[:most])
             batch = batch[most:]
+        give_back()  # what is free between tensors that are not would pile up until the lane is idle
         return BatchEnded(lane=self, outcomes=tuple(outcomes), sizes=tuple(self._sizes), shrunk=self._shrunk)
 
     def _tested(self) -> SelfTestEnded:

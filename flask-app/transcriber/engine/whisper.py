@@ -28,8 +28,10 @@ from .fallback import Attempt, compression_ratio
 from .faults import Fault, FaultError, not_finite
 from .log_mel import choose_log_mel
 from .memory import give_back
+from .permits import Permits
 from .prompts import MAX_LENGTH
 from .vad import VadSession
+from .weights import QuantizedWeights
 from .words import TokenTimes, token_times
 
 #: The length of a frame of log-mel in samples.
@@ -43,6 +45,10 @@ _BEST_OF = 5
 
 #: On a CPU they come in turns: all at once would take the encoder's output, and all made from it, once for each.
 _CPU_CANDIDATES = (2, 2, 1)
+
+#: On a CPU so many of its workers at once encode a window, or sample afresh: one fewer than there are, as the last one
+#: is there for clips and would only share the cores with them, and not fewer than this.
+_LEAST_HEAVY = 2
 _PATIENCE = 1.0
 _LENGTH_PENALTY = 1.0
 _REPETITION_PENALTY = 1.0
@@ -104,6 +110,8 @@ class WhisperModel:
         self._vocabulary = tokenizers.Tokenizer.from_file(str(spec.path / "tokenizer.json"))
         self._log_mel = choose_log_mel(int(self._model.n_mels))
         self._fresh_lock = threading.Lock()
+        self._quantized = QuantizedWeights(spec.path)
+        self._heavy = Permits(max(_LEAST_HEAVY, spec.num_workers - 1))
         self.compute_type: str = self._model.compute_type
         self.is_multilingual: bool = self._model.is_multilingual
         self._tokenizer = lru_cache(maxsize=256)(self._build_tokenizer)
@@ -122,15 +130,23 @@ class WhisperModel:
     @contextmanager
     def afresh(self) -> Iterator[WhisperModel]:
         """The same weights on a new thread, whose random numbers start from the seed; one such copy at a time."""
-        with self._fresh_lock:
+        with self._fresh_lock, self._heavy.one():
             other = copy.copy(self)
-            other._model = _load(replace(self._spec, num_workers=1))
-            give_back()  # loading takes the weights twice, as they are in the file and as they are used
+            other._model = self._load_again()
+            give_back()
             try:
                 yield other
             finally:
                 del other._model
                 give_back()
+
+    def _load_again(self) -> ctranslate2.models.Whisper:
+        """A second copy, without the room that loading takes where the weights are turned into int8."""
+        spec = replace(self._spec, num_workers=1)
+        if not self.alone_is_alike:
+            return _load(spec)
+        with self._quantized.as_folder() as folder:
+            return _load(replace(spec, path=folder))
 
     @property
     def _is_on_cpu(self) -> bool:
@@ -178,8 +194,12 @@ class WhisperModel:
         takes eight times the room: 900 MB of attention with base. The numbers are the same.
         """
         if self._is_on_cpu:
-            return Encoded.joined([self._encode([one]) for one in features])
+            return Encoded.joined([self._encode_alone(one) for one in features])
         return Encoded(self._encode(features))
+
+    def _encode_alone(self, features: Features) -> ctranslate2.StorageView:
+        with self._heavy.one():
+            return self._encode([features])
 
     def _encode(self, features: Sequence[Features]) -> ctranslate2.StorageView:
         stacked = np.ascontiguousarray(np.stack(features))

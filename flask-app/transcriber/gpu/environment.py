@@ -11,14 +11,7 @@ from .facts import GpuStatus
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
-#: How glibc keeps the memory of an engine, whose lanes take and free tensors of 50 to 100 MB for every layer: what is
-#: freed stays for the next one, in one arena, until a lane is idle (engine/memory.py). Given back each time, as glibc
-#: does by itself, its pages are made and cleared anew, which is a third of the encoder's time on a CPU.
-_ALLOCATOR = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
-}
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 _SECRET_NAME = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)$", re.IGNORECASE)
 
@@ -43,8 +36,9 @@ def engine_environment(
 ) -> dict[str, str]:
     """Variables for an engine on 'cuda' (the selected GPU and no other) or on 'cpu' (no GPU at all)."""
     environ = without_secrets(base_environ)
-    for name, value in _ALLOCATOR.items():
+    for name, value in allocator_variables(huge_pages=_offers_huge_pages(_HUGE_PAGES)).items():
         environ.setdefault(name, value)
+    environ.setdefault("TMPDIR", str(cache_dir))  # weights that are loaded again; /tmp may lie in memory
     environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would report to its maker over the network
     if device != "cuda":
@@ -54,6 +48,29 @@ def engine_environment(
     environ["LD_LIBRARY_PATH"] = _library_path(base_environ, status)
     environ.setdefault("CUDA_CACHE_PATH", str(cache_dir / "cuda"))
     return environ
+
+
+def allocator_variables(*, huge_pages: bool) -> dict[str, str]:
+    """How the C library keeps the memory of an engine, whose lanes take and free tensors of up to 100 MB for every layer.
+
+    What is freed stays for the next layer, in one arena, until the batch is over (engine/memory.py). Given back each
+    time, as glibc does by itself, its pages are made and cleared anew, which is a third of the encoder's time on a CPU.
+    huge_pages: the kernel gives them to who asks.
+    """
+    found = {
+        "MALLOC_ARENA_MAX": "1",
+        "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+        "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
+    }
+    return found | ({"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} if huge_pages else {})
+
+
+def _offers_huge_pages(path: Path) -> bool:
+    """Whether the kernel's setting lets a process ask for them."""
+    try:
+        return "[never]" not in path.read_text()
+    except OSError:
+        return False
 
 
 def _library_path(environ: Mapping[str, str], status: GpuStatus) -> str:

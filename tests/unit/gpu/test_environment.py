@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fake_gpu import make_device, make_driver, make_status
-from transcriber.gpu.environment import engine_environment, without_secrets
+from transcriber.gpu.environment import allocator_variables, engine_environment, without_secrets
 
 CACHE = Path("/var/cache/transcriber")
 
@@ -69,3 +69,23 @@ def test_secret_names_in_any_case_are_dropped() -> None:
     assert without_secrets({"my_token": "1", "Secret": "2", "TOKENS_PER_SECOND": "3"}) == {
         "TOKENS_PER_SECOND": "3"
     }
+
+
+def test_engine_keeps_one_arena_and_the_operators_own_choice() -> None:
+    status = make_status()
+
+    usual = engine_environment({}, device="cpu", status=status, cache_dir=CACHE)
+    chosen = engine_environment(
+        {"MALLOC_ARENA_MAX": "8", "TMPDIR": "/fast"}, device="cpu", status=status, cache_dir=CACHE
+    )
+
+    assert (usual["MALLOC_ARENA_MAX"], usual["TMPDIR"]) == ("1", str(CACHE))
+    assert (chosen["MALLOC_ARENA_MAX"], chosen["TMPDIR"]) == ("8", "/fast")
+
+
+def test_freed_tensors_are_kept_and_huge_pages_asked_for_where_there_are_any() -> None:
+    usual = allocator_variables(huge_pages=False)
+    huge = allocator_variables(huge_pages=True)
+
+    assert int(usual["MALLOC_MMAP_THRESHOLD_"]) > 100 << 20
+    assert huge == usual | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
