@@ -80,6 +80,24 @@ class CrowdRun:
         }
 
 
+def joined(runs: Sequence[CrowdRun]) -> CrowdRun:
+    """Several runs of one way as one long run."""
+    percents = [run.usage.gpu_percent for run in runs if run.usage.gpu_percent is not None]
+    return CrowdRun(
+        way=runs[0].way,
+        clients=runs[0].clients,
+        seconds=sum(run.seconds for run in runs),
+        latencies=[latency for run in runs for latency in run.latencies],
+        errors=sum((run.errors for run in runs), Errors()),
+        audio_seconds=sum(run.audio_seconds for run in runs),
+        usage=Usage(
+            cpu_seconds=sum(run.usage.cpu_seconds for run in runs),
+            peak_bytes=max(run.usage.peak_bytes for run in runs),
+            gpu_percent=statistics.mean(percents) if percents else None,
+        ),
+    )
+
+
 def percentile(values: Sequence[float], share: int) -> float:
     """The smallest value that at least `share` percent of the values do not exceed."""
     ordered = sorted(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 
 from transcriber.engine.permits import Permits
 
@@ -29,8 +30,9 @@ def test_who_comes_again_waits_behind_who_waited() -> None:
     with permits.one():
         other = threading.Thread(target=wait)
         other.start()
-        while not permits.waiting:
-            threading.Event().wait(0.001)
+        deadline = time.monotonic() + 10
+        while not permits.waiting and time.monotonic() < deadline:
+            pass
     # The permit was handed over on leaving; whoever asks now finds none.
     assert second_in.wait(10)
     first_out.set()

@@ -83,9 +83,11 @@ def test_engine_keeps_one_arena_and_the_operators_own_choice() -> None:
     assert (chosen["MALLOC_ARENA_MAX"], chosen["TMPDIR"]) == ("8", "/fast")
 
 
-def test_freed_tensors_are_kept_and_huge_pages_asked_for_where_there_are_any() -> None:
-    usual = allocator_variables(huge_pages=False)
+def test_freed_tensors_go_back_at_once_only_where_pages_are_huge() -> None:
     huge = allocator_variables(huge_pages=True)
+    small = allocator_variables(huge_pages=False)
 
-    assert int(usual["MALLOC_MMAP_THRESHOLD_"]) > 100 << 20
-    assert huge == usual | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    assert (huge["GLIBC_TUNABLES"], huge["MALLOC_MMAP_THRESHOLD_"]) == ("glibc.malloc.hugetlb=1", "8388608")
+    assert "GLIBC_TUNABLES" not in small
+    assert int(small["MALLOC_MMAP_THRESHOLD_"]) > 100 << 20
+    assert int(small["MALLOC_TRIM_THRESHOLD_"]) > 100 << 20
