@@ -230,7 +230,10 @@ class FakeService:
         """The service is back."""
         self._is_stopped = False
 
-    def wait(self, job_id: str, timeout: float | None = None) -> Transcription:
+    def outcome(self, job_id: str) -> FakeOutcome:
+        return FakeOutcome(self, job_id)
+
+    def wait(self, job_id: str, timeout: float | None) -> Transcription:
         with self._changed:
             if not self._changed.wait_for(lambda: self.jobs[job_id].status.is_final, timeout or 30):
                 raise TimeoutError
@@ -380,6 +383,17 @@ class FakeService:
         with self._changed:
             self.feeds[job_id].append(event)
             self._changed.notify_all()
+
+
+@dataclass(frozen=True)
+class FakeOutcome:
+    """A job's end, as the service's futures tell it."""
+
+    service: FakeService
+    job_id: str
+
+    def result(self, timeout: float | None = None) -> Transcription:
+        return self.service.wait(self.job_id, timeout)
 
 
 @dataclass(frozen=True)

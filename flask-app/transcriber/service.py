@@ -28,7 +28,7 @@ from .jobs.leash import StopReason
 from .jobs.resumable import ResumableUploads
 from .jobs.retention import purge_job
 from .jobs.speeds import Speeds
-from .outcomes import Outcomes
+from .outcomes import Outcome, Outcomes
 from .running import Limits, Running
 from .submission import Checks, Submission, Upload, refuse_unfit
 from .transcribing import Transcriber
@@ -171,8 +171,8 @@ class Service:
 
     # Looking at jobs
 
-    def wait(self, job_id: str, timeout: float | None = None) -> Transcription:
-        """The transcription once the job has ended. Raises the job's error; TimeoutError."""
+    def outcome(self, job_id: str) -> Outcome:
+        """What becomes of the job: its transcription, or its error, once it has ended. Raises JobNotFoundError."""
         self.get(job_id)
         outcome = self._outcomes.expect(job_id)
         if self._stopped.is_set():
@@ -180,7 +180,7 @@ class Service:
         elif self.get(job_id).status.is_final:
             # It had ended before anybody waited, or its end is just being told.
             self._outcomes.tell(job_id, self._stored_outcome(job_id))
-        return outcome.result(timeout)
+        return outcome
 
     def get(self, job_id: str) -> Job:
         """The job. Raises JobNotFoundError."""

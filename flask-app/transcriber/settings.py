@@ -192,7 +192,7 @@ class Settings:
         "Audio up to this length is a short job: it gets a slot of its own kind and does not wait behind long files. 0: no job is short.",
     )
     short_slots: int = setting(
-        2,
+        4,
         "WHISPER_SHORT_SLOTS",
         integer(0, 64),
         "Slots for short jobs, besides WHISPER_MAX_RUNNING. More answer more clips at once while long files run, and slow those down. 0: short jobs wait with the others.",

@@ -71,19 +71,19 @@ def test_submitted_job_ends_with_its_transcription(bench: Bench) -> None:
     bench.service.start()
     job = bench.send()
 
-    answer = bench.service.wait(job.id, timeout=DEADLINE)
+    answer = bench.service.outcome(job.id).result(DEADLINE)
 
     assert answer.device == "cpu"
     assert bench.service.get(job.id).status is JobStatus.SUCCEEDED
     assert bench.service.get(job.id).duration == 10.0
-    assert bench.service.wait(job.id).text == answer.text
+    assert bench.service.outcome(job.id).result().text == answer.text
     assert bench.service.last_receipt == (job.id, answer.receipt)
 
 
 def test_finished_job_leaves_its_upload_in_the_spool_and_both_files_in_the_output(bench: Bench) -> None:
     bench.service.start()
     job = bench.send()
-    bench.service.wait(job.id, timeout=DEADLINE)
+    bench.service.outcome(job.id).result(DEADLINE)
     bench.service.close(DEADLINE)
 
     assert bench.files(job.id) == {"upload"}
@@ -96,7 +96,7 @@ def test_failed_job_tells_everyone_the_same_error(bench: Bench) -> None:
     job = bench.send()
 
     with pytest.raises(TranscriberError) as live:
-        bench.service.wait(job.id, timeout=DEADLINE)
+        bench.service.outcome(job.id).result(DEADLINE)
     with pytest.raises(TranscriberError) as stored:
         bench.service.transcription(job.id)
 
@@ -108,7 +108,7 @@ def test_all_who_wait_for_a_job_are_told(bench: Bench) -> None:
     bench.service.start()
     job = bench.send_and_hold(1)
     with concurrent.futures.ThreadPoolExecutor(5) as pool:
-        futures = [pool.submit(bench.service.wait, job.id, DEADLINE) for _ in range(5)]
+        futures = [pool.submit(bench.service.outcome(job.id).result, DEADLINE) for _ in range(5)]
         bench.let_go()
 
         texts = {future.result(DEADLINE).text for future in futures}
@@ -127,7 +127,7 @@ def test_observer_is_told_how_every_job_ended(bench: Bench) -> None:
     bench.service.cancel(cancelled.id)
     bench.service.start()
     succeeded = bench.send()
-    bench.service.wait(succeeded.id, timeout=DEADLINE)
+    bench.service.outcome(succeeded.id).result(DEADLINE)
     bench.decoder.error = UndecodableMediaError()
     failed = bench.send()
 
@@ -142,7 +142,7 @@ def test_waiting_may_take_too_long(bench: Bench) -> None:
     job = bench.send()
 
     with pytest.raises(TimeoutError):
-        bench.service.wait(job.id, timeout=0.01)
+        bench.service.outcome(job.id).result(0.01)
 
 
 def test_unfinished_job_has_no_transcript_yet(bench: Bench) -> None:
@@ -153,7 +153,7 @@ def test_unfinished_job_has_no_transcript_yet(bench: Bench) -> None:
 
 
 def test_unknown_job_is_not_found(bench: Bench) -> None:
-    for ask in (bench.service.get, bench.service.view, bench.service.follow, bench.service.wait):
+    for ask in (bench.service.get, bench.service.view, bench.service.follow, bench.service.outcome):
         with pytest.raises(JobNotFoundError):
             ask(new_job_id())
 
@@ -189,7 +189,7 @@ def test_short_job_goes_past_long_ones_in_its_own_lane(
     bench.engine.hold_at = None
     short = bench.send(seconds=20.0)
 
-    bench.service.wait(short.id, timeout=DEADLINE)
+    bench.service.outcome(short.id).result(DEADLINE)
 
     assert bench.service.get(waiting.id).status is JobStatus.QUEUED
     assert bench.engine.lanes == ["long", "short"]
@@ -292,7 +292,7 @@ def test_waiting_job_is_cancelled_with_its_files(bench: Bench) -> None:
     assert (bench.decoder.decoded, bench.pool.lent, bench.files(job.id)) == ([], [], set())
     assert [delivery.payload.split()[0] for delivery in bench.service.deliveries(job.id)] == ["cancelled"]
     with pytest.raises(JobCancelledError):
-        bench.service.wait(job.id)
+        bench.service.outcome(job.id).result()
 
 
 def test_cancelled_job_that_waited_is_not_run_later(bench: Bench) -> None:
@@ -301,7 +301,7 @@ def test_cancelled_job_that_waited_is_not_run_later(bench: Bench) -> None:
     other = bench.send()
     bench.service.start()
 
-    bench.service.wait(other.id, timeout=DEADLINE)
+    bench.service.outcome(other.id).result(DEADLINE)
 
     assert bench.service.get(job.id).attempts == 0
 
@@ -353,7 +353,7 @@ def test_those_who_wait_for_a_cancelled_job_are_told_at_once(bench: Bench) -> No
     bench.service.start()
     job = bench.send_and_hold(1)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        future = pool.submit(bench.service.wait, job.id, DEADLINE)
+        future = pool.submit(bench.service.outcome(job.id).result, DEADLINE)
         bench.service.cancel(job.id)
 
         with pytest.raises(TranscriberError) as caught:
@@ -370,13 +370,13 @@ def test_next_job_runs_after_a_cancelled_one(bench: Bench) -> None:
 
     bench.service.cancel(job.id)
 
-    assert bench.service.wait(other.id, timeout=DEADLINE).device == "cpu"
+    assert bench.service.outcome(other.id).result(DEADLINE).device == "cpu"
 
 
 def test_job_that_has_ended_cannot_be_cancelled(bench: Bench) -> None:
     bench.service.start()
     job = bench.send()
-    bench.service.wait(job.id, timeout=DEADLINE)
+    bench.service.outcome(job.id).result(DEADLINE)
 
     with pytest.raises(JobFinishedError):
         bench.service.cancel(job.id)
@@ -394,7 +394,7 @@ def test_failed_job_is_retried_with_its_upload(bench: Bench) -> None:
     retried = bench.service.retry(job.id)
 
     assert (retried.id, retried.status, retried.error) == (job.id, JobStatus.QUEUED, None)
-    assert bench.service.wait(job.id, timeout=DEADLINE).device == "cpu"
+    assert bench.service.outcome(job.id).result(DEADLINE).device == "cpu"
     assert bench.service.get(job.id).attempts == 2
 
 
@@ -419,7 +419,7 @@ def test_purged_job_is_gone_with_all_its_files(bench: Bench) -> None:
         bench.engine.hold_at = 0
         bench.service.purge(bench.send_and_hold(0).id)
     bench.let_go()
-    bench.service.wait(job.id, timeout=DEADLINE)
+    bench.service.outcome(job.id).result(DEADLINE)
 
     bench.service.purge(job.id)
 
@@ -435,7 +435,7 @@ def test_purged_job_is_gone_with_all_its_files(bench: Bench) -> None:
 def test_end_of_a_job_and_its_message_are_one(bench: Bench) -> None:
     bench.service.start()
     job = bench.send(webhook=WEBHOOK)
-    answer = bench.service.wait(job.id, timeout=DEADLINE)
+    answer = bench.service.outcome(job.id).result(DEADLINE)
 
     [delivery] = bench.service.deliveries(job.id)
 
@@ -454,7 +454,7 @@ def test_running_job_goes_on_after_a_restart_where_it_was(bench: Bench) -> None:
     bench.engine.hold_at = None
 
     bench.restart()
-    answer = bench.service.wait(job.id, timeout=DEADLINE)
+    answer = bench.service.outcome(job.id).result(DEADLINE)
 
     # Window 2 was told, and not yet known to be whole.
     assert [index for _, index in bench.engine.done] == [0, 1, 2, 2, 3]
@@ -470,7 +470,7 @@ def test_killed_service_s_jobs_all_end_once(bench: Bench) -> None:
     before = read(bench.spool.journal_path(jobs[0].id))
 
     bury = bench.kill()
-    answers = [bench.service.wait(job.id, timeout=DEADLINE) for job in jobs]
+    answers = [bench.service.outcome(job.id).result(DEADLINE) for job in jobs]
     bury()
 
     assert len(before.windows) >= 1
@@ -483,7 +483,7 @@ def test_late_attempt_of_a_killed_service_changes_nothing(bench: Bench) -> None:
     bench.service.start()
     job = bench.send_and_hold(2, webhook=WEBHOOK)
     bury = bench.kill()
-    answer = bench.service.wait(job.id, timeout=DEADLINE)
+    answer = bench.service.outcome(job.id).result(DEADLINE)
 
     bury()
 
@@ -494,14 +494,14 @@ def test_late_attempt_of_a_killed_service_changes_nothing(bench: Bench) -> None:
 
 def test_resumed_job_s_text_is_that_of_an_untouched_one(bench: Bench) -> None:
     bench.service.start()
-    untouched = bench.service.wait(bench.send().id, timeout=DEADLINE)
+    untouched = bench.service.outcome(bench.send().id).result(DEADLINE)
     for at in range(4):
         bench.engine.go.clear()
         job = bench.send_and_hold(at)
         bench.engine.hold_at = None
         bench.restart()
 
-        assert bench.service.wait(job.id, timeout=DEADLINE).segments == untouched.segments
+        assert bench.service.outcome(job.id).result(DEADLINE).segments == untouched.segments
 
 
 def test_queued_jobs_run_in_order_after_a_restart(bench: Bench) -> None:
@@ -509,7 +509,7 @@ def test_queued_jobs_run_in_order_after_a_restart(bench: Bench) -> None:
 
     bench.restart()
     for job in jobs:
-        bench.service.wait(job.id, timeout=DEADLINE)
+        bench.service.outcome(job.id).result(DEADLINE)
 
     order = list(dict.fromkeys(job_id for job_id, _ in bench.engine.done))
     assert order == [jobs[3].id, jobs[0].id, jobs[2].id, jobs[1].id]
@@ -519,7 +519,7 @@ def test_awaited_jobs_are_cancelled_by_a_restart(bench: Bench) -> None:
     bench.service.start()
     jobs = [bench.send_and_hold(1, is_awaited=True), bench.send(is_awaited=True)]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        waits = [pool.submit(bench.service.wait, job.id, DEADLINE) for job in jobs]
+        waits = [pool.submit(bench.service.outcome(job.id).result, DEADLINE) for job in jobs]
         bench.restart()
         errors = [future.exception(DEADLINE) for future in waits]
 
@@ -549,7 +549,7 @@ def test_folders_without_a_row_are_swept_at_start(bench: Bench) -> None:
     job = bench.send()
 
     bench.restart()
-    bench.service.wait(job.id, timeout=DEADLINE)
+    bench.service.outcome(job.id).result(DEADLINE)
 
     assert bench.spool.ids() == {job.id}
 
@@ -593,7 +593,7 @@ def test_stopping_service_takes_nothing_and_hands_back_what_runs(bench: Bench) -
     with pytest.raises(ShuttingDownError):
         bench.service.begin_upload()
     with pytest.raises(ShuttingDownError):
-        bench.service.wait(job.id, DEADLINE)
+        bench.service.outcome(job.id).result(DEADLINE)
 
 
 # Faults of engines, disks and time
@@ -629,7 +629,7 @@ def test_killed_engines_do_not_fail_the_job(bench: Bench) -> None:
     bench.service.start()
     job = bench.send()
 
-    assert bench.service.wait(job.id, timeout=DEADLINE).receipt.attempts == 11
+    assert bench.service.outcome(job.id).result(DEADLINE).receipt.attempts == 11
     assert bench.service.get(job.id).engine_kills == 10
 
 
@@ -638,7 +638,7 @@ def test_engines_that_the_service_ends_are_not_counted_against_the_job(bench: Be
     bench.service.start()
     job = bench.send()
 
-    assert bench.service.wait(job.id, timeout=DEADLINE).receipt.attempts == 26
+    assert bench.service.outcome(job.id).result(DEADLINE).receipt.attempts == 26
     ended = bench.service.get(job.id)
     assert (ended.engine_faults, ended.engine_kills) == (0, 0)
 
@@ -672,7 +672,7 @@ def test_awaited_job_is_told_of_a_broken_disk_at_once(bench: Bench) -> None:
     job = bench.send(is_awaited=True)
 
     with pytest.raises(TranscriberError) as caught:
-        bench.service.wait(job.id, timeout=DEADLINE)
+        bench.service.outcome(job.id).result(DEADLINE)
 
     assert caught.value.code == "storage_failed"
     assert bench.until_ended(job.id).status is JobStatus.FAILED
@@ -742,7 +742,7 @@ def test_follower_of_a_finished_job_hears_the_same(bench: Bench) -> None:
     bench.service.start()
     job = bench.send()
     live = [event for event in bench.service.follow(job.id) if event and event.number]
-    bench.service.wait(job.id, timeout=DEADLINE)
+    bench.service.outcome(job.id).result(DEADLINE)
 
     assert list(bench.service.follow(job.id)) == live
     assert [event.number for event in bench.service.follow(job.id, after=3) if event] == [4, 5]
@@ -834,12 +834,12 @@ def test_unforeseen_failure_is_an_error_with_an_answer(bench: Bench) -> None:
 def test_job_is_tried_again_with_another_model_over_the_same_upload(bench: Bench) -> None:
     bench.service.start()
     job = bench.send()
-    bench.service.wait(job.id, timeout=DEADLINE)
+    bench.service.outcome(job.id).result(DEADLINE)
     bench.service.rename(job.id, "Interview")
 
     again = bench.service.retry_with(job.id, replace(REQUEST, model="large-v3-turbo"), request_id="r-2")
 
-    assert bench.service.wait(again.id, timeout=DEADLINE).model == "large-v3-turbo"
+    assert bench.service.outcome(again.id).result(DEADLINE).model == "large-v3-turbo"
     stored = bench.service.get(again.id)
     assert (stored.retry_of, stored.title, stored.file_name) == (job.id, "Interview", job.file_name)
     bench.service.purge(job.id)
@@ -850,7 +850,7 @@ def test_job_is_tried_again_with_another_model_over_the_same_upload(bench: Bench
 def test_what_can_not_be_tried_again_leaves_no_folder(bench: Bench) -> None:
     bench.service.start()
     job = bench.send()
-    bench.service.wait(job.id, timeout=DEADLINE)
+    bench.service.outcome(job.id).result(DEADLINE)
     folders = bench.spool.ids()
 
     with pytest.raises(ModelNotFoundError):
@@ -874,7 +874,7 @@ def test_running_job_is_not_tried_again(bench: Bench) -> None:
 def test_transcript_is_found_edited_and_restored(bench: Bench) -> None:
     bench.service.start()
     job = bench.send()
-    original = bench.service.wait(job.id, timeout=DEADLINE)
+    original = bench.service.outcome(job.id).result(DEADLINE)
     word = original.text.split()[0]
 
     assert [one.id for one in bench.service.page(search=word).jobs] == [job.id]
@@ -895,7 +895,7 @@ def test_transcript_is_found_edited_and_restored(bench: Bench) -> None:
 def test_transcripts_of_earlier_versions_are_indexed_once(bench: Bench) -> None:
     bench.service.start()
     job = bench.send()
-    original = bench.service.wait(job.id, timeout=DEADLINE)
+    original = bench.service.outcome(job.id).result(DEADLINE)
     bench.store.transcripts.drop(job.id)
 
     assert bench.service.transcripts.index_old(lambda: False) == 1
@@ -906,7 +906,7 @@ def test_transcripts_of_earlier_versions_are_indexed_once(bench: Bench) -> None:
 def test_damaged_result_is_not_tried_for_ever(bench: Bench) -> None:
     bench.service.start()
     job = bench.send()
-    bench.service.wait(job.id, timeout=DEADLINE)
+    bench.service.outcome(job.id).result(DEADLINE)
     bench.store.transcripts.drop(job.id)
     (path,) = (bench.folder / "results").glob("*.json")
     path.write_text("{")

@@ -38,7 +38,7 @@ def test_job_whose_row_is_written_after_all_is_accepted_and_runs(bench: Bench) -
 
     job = bench.send()
 
-    bench.service.wait(job.id, timeout=DEADLINE)
+    bench.service.outcome(job.id).result(DEADLINE)
     assert bench.service.get(job.id).status is JobStatus.SUCCEEDED
 
 

@@ -23,6 +23,8 @@ def find_mapped(pid: int, proc: Path = Path("/proc")) -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     for line in lines:
+        if "/lib" not in line:
+            continue
         path = (line.split(maxsplit=_FIELDS_BEFORE_PATH)[_FIELDS_BEFORE_PATH:] or [""])[0]
         match = _NAME.match(path.rpartition("/")[2])
         if match is not None:

@@ -52,9 +52,10 @@ class Presence:
 
 def wait_for(service: Service, job_id: str, presence: Presence) -> Transcription:
     """The job's transcription. Raises the job's error, or ClientGoneError when nobody waits any more."""
+    outcome = service.outcome(job_id)
     while True:
         try:
-            return service.wait(job_id, timeout=LOOK_SECONDS)
+            return outcome.result(LOOK_SECONDS)
         except TimeoutError:
             if presence.is_gone():
                 raise ClientGoneError from None
