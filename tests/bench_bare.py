@@ -66,9 +66,14 @@ def main(folder: str, device: str, compute_type: str) -> None:
             return batched.transcribe(io.BytesIO(wav), batch_size=batch_size, **_OPTIONS)[0]
         return model.transcribe(io.BytesIO(wav), **_OPTIONS)[0]
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(run))
+    server = _Server(("127.0.0.1", 0), _handler(run))
     print(server.server_port, flush=True)
     server.serve_forever()
+
+
+class _Server(ThreadingHTTPServer):
+    #: Of the socket: with the library's 5, some of many clients that come at once are turned away.
+    request_queue_size = 128
 
 
 def _handler(run: Callable[[bytes, str, int], Iterable[Any]]) -> type[BaseHTTPRequestHandler]:
