@@ -11,6 +11,7 @@ function isBusy() {
 // The server's own words for it: the section is taken from a fresh page, unless somebody is in it.
 async function refresh() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (answer.redirected) return location.reload(); // signed out meanwhile
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.querySelector("[data-models]");

@@ -302,6 +302,7 @@ fileInput.addEventListener("keydown", (event) => {
 });
 // The whole frame is a place to click; what is in it already has its own meaning.
 find(form, "[data-drop]").addEventListener("click", (event) => {
+  if (!getSelection()?.isCollapsed) return; // the end of a selection, not a click
   if (event.target instanceof Element && !event.target.closest("label, button, input")) fileInput.click();
 });
 find(form, "[data-choose-folder]").addEventListener("click", () => folderInput.click());

@@ -14,7 +14,7 @@ import structlog
 from .canary import Canary, Finding
 from .config import Settings
 from .diagnostics import Diagnostics
-from .domain.errors import DecoderUnavailableError, EngineError, TranscriberError
+from .domain.errors import DecoderUnavailableError, EngineError, InvalidParameterError, TranscriberError
 from .domain.jobs import Job
 from .domain.ports import Clock, EngineInfo
 from .domain.transcript import FallbackReason, Transcription
@@ -232,7 +232,12 @@ class Application:
         return self._parts.canary.test_now(device)
 
     def device_for(self, asked: str | None) -> str:
-        """Where a model is loaded: there where it is asked to, else where requests without wishes run."""
+        """Where a model is loaded: there where it is asked to, else where requests without wishes run.
+
+        Raises InvalidParameterError for a GPU that the server is set never to use.
+        """
+        if asked == "cuda" and not self._wants_gpu:
+            raise InvalidParameterError("device", asked, "cpu, as WHISPER_GPU_POLICY=off uses no GPU")
         if asked is not None:
             return asked
         return "cuda" if self._wants_gpu and self.situation().cause is None else "cpu"

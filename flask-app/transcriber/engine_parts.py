@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -194,7 +195,8 @@ class EngineParts:
         settings = self._settings
         selected = status.selected if device == "cuda" else None
         cache = self._home / "cache"
-        cache.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # whoever writes there says what is wrong, or takes another folder
+            cache.mkdir(parents=True, exist_ok=True)
         engine = ChildEngine.start(
             EngineConfig(
                 model=model.name,

@@ -82,7 +82,9 @@ class ModelMemory:
 
         A GPU refuses nothing here: what does not fit goes down the ladder, and then to the CPU.
         """
-        limit, need = self.limit(device), self.need(device, model)
+        self.need(device, model)
+        # What was seen does not count: an engine that needs a little more than was computed has worked before.
+        limit, need = self.limit(device), self._computed.get((device, model), 0)
         if device != "cpu" or limit is None or need <= limit:
             return
         raise EngineStartError(

@@ -29,7 +29,7 @@ class SignedOut:
             return {str(session_id): int(until) for session_id, until in found.items()}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             logger.warning("signed_out_not_read", error=str(error))
             return {}
 

@@ -15,7 +15,7 @@ from .cutting import DraftText, build_segments
 from .encoded import Encoded
 from .fallback import Attempt, best_of_failed, is_silence, needs_fallback
 from .log_mel import WINDOW_FRAMES
-from .prompts import PromptParts, max_new_tokens, previous_tokens, remember
+from .prompts import MAX_LENGTH, PromptParts, max_new_tokens, previous_tokens, remember
 from .segments import is_too_long
 from .timestamps import Draft, parse_window
 from .whisper import FRAME_SAMPLES, MAX_FIRST_TIMESTAMP, WINDOW_SECONDS, WhisperModel
@@ -24,6 +24,9 @@ from .words import TimedWord, TokenTimes, tidy, time_words, usual_duration
 
 #: How often a window is decoded, for what the model left out of it, before that is given up.
 _MAX_PARTS = 8
+
+#: Tokens that are aligned at once, with a few places left for what goes before and after the text.
+_MAX_ALIGNED_TOKENS = MAX_LENGTH - 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -229,35 +232,37 @@ class Decoder:
 
     def _align(self, encoded: Encoded, works: Sequence[_Work]) -> None:
         """Word times for the windows that need them: asked for, or a segment is too long."""
-        groups: dict[tuple[str, str], list[_Work]] = {}
+        groups: dict[tuple[str, str], list[tuple[_Work, list[DraftText]]]] = {}
         for work in works:
             if work.row.options.word_timestamps or any(
                 is_too_long(draft.text, draft.end - draft.start) for draft in work.drafts
             ):
-                groups.setdefault((work.language, work.row.options.task), []).append(work)
+                runs = groups.setdefault((work.language, work.row.options.task), [])
+                runs += [(work, run) for run in _runs(work.drafts)]
+                work.drafts = []
         for (language, task), group in groups.items():
             times = self._model.align(
                 encoded,
-                [work.position for work in group],
+                [work.position for work, _ in group],
                 language,
                 task,
-                [[token for draft in work.drafts for token in draft.text_tokens] for work in group],
-                [_frames(work.row.window) for work in group],
+                [[token for draft in run for token in draft.text_tokens] for _, run in group],
+                [_frames(work.row.window) for work, _ in group],
             )
-            for work, found in zip(group, times, strict=True):
-                work.drafts = self._with_words(work, found)
+            for (work, run), found in zip(group, times, strict=True):
+                work.drafts += self._with_words(work, run, found)
 
-    def _with_words(self, work: _Work, times: TokenTimes) -> list[DraftText]:
+    def _with_words(self, work: _Work, run: Sequence[DraftText], times: TokenTimes) -> list[DraftText]:
         timed: list[list[TimedWord]] = []
         offset = 0
-        for draft in work.drafts:
+        for draft in run:
             texts, word_tokens = self._model.split_to_words(draft.text_tokens, work.language)
             timed.append(time_words(texts, word_tokens, times, offset))
             offset += len(draft.text_tokens)
         usual = usual_duration(word for words in timed for word in words)
         return [
             replace(draft, words=tuple(tidy(words, usual, draft.start, draft.end)))
-            for draft, words in zip(work.drafts, timed, strict=True)
+            for draft, words in zip(run, timed, strict=True)
         ]
 
     def _finish(self, work: _Work, device: str) -> DecodedWindow:
@@ -271,6 +276,19 @@ class Decoder:
             ),
             history=work.history if work.is_conditioned else None,
         )
+
+
+def _runs(drafts: Sequence[DraftText]) -> list[list[DraftText]]:
+    """The drafts, in as few runs as the model has places for: the parts of a window may hold more text than one."""
+    runs: list[list[DraftText]] = []
+    left = 0
+    for draft in drafts:
+        if len(draft.text_tokens) > left:
+            runs.append([])
+            left = _MAX_ALIGNED_TOKENS
+        runs[-1].append(draft)
+        left -= len(draft.text_tokens)
+    return runs
 
 
 def _frames(window: Window) -> int:

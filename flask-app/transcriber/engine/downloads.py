@@ -15,7 +15,7 @@ import structlog
 from ..domain.errors import EngineStartError, TranscriberError
 from ..domain.ports import Clock
 from .catalogue import CatalogueModel
-from .hub import Progress, cache_folder
+from .hub import Progress, bytes_here, cache_folder
 from .verification import Verifier
 
 _log = structlog.get_logger()
@@ -136,10 +136,11 @@ class Downloads:
 
     def _check_room(self, row: CatalogueModel, hub_cache: Path) -> None:
         free = self._free_bytes(hub_cache)
-        if free is not None and free < row.model_bytes:
+        missing = row.model_bytes - bytes_here(row, hub_cache)
+        if free is not None and free < missing:
             raise _failed(
                 row,
-                f"it has {row.model_bytes} bytes, and {free} may be used of the disk under {hub_cache}",
+                f"{missing} bytes of it are missing, and {free} may be used of the disk under {hub_cache}",
                 fix=f"Free space on the disk under {hub_cache}, or set HF_HUB_CACHE to a larger one.",
             )
 

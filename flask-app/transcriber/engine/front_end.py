@@ -11,6 +11,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +56,15 @@ _PLANNER_NICENESS = 10
 FrontEndMessage = Planned | Offered | FrontEndFailed
 
 
+def _step_back() -> None:
+    """Lower this thread's priority, unless it is that low already; a sandbox may refuse it."""
+    thread = threading.get_native_id()
+    with suppress(OSError):
+        os.setpriority(
+            os.PRIO_PROCESS, thread, max(_PLANNER_NICENESS, os.getpriority(os.PRIO_PROCESS, thread))
+        )
+
+
 class FrontEnd:
     """Prepares one job, on threads of its own."""
 
@@ -90,7 +100,7 @@ class FrontEnd:
 
     def _plan(self, pcm: Pcm) -> None:
         """Find the windows. Each is told once the next is known, so that the last one is told as such."""
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PLANNER_NICENESS)
+        _step_back()
         known = self._job.known_plan
         if known is not None:
             for window in known[self._job.first_index :]:

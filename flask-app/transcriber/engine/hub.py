@@ -124,12 +124,13 @@ def _wait(
         try:
             process.wait(timeout=interval)
         except subprocess.TimeoutExpired:
-            progress(row.name, _bytes_here(row, hub_cache), row.model_bytes)
+            progress(row.name, bytes_here(row, hub_cache), row.model_bytes)
         else:
             return process.stdout.read() if process.stdout else b""
 
 
-def _bytes_here(row: CatalogueModel, hub_cache: Path) -> int:
+def bytes_here(row: CatalogueModel, hub_cache: Path) -> int:
+    """How much of a model the cache holds, whole files and parts."""
     total = 0
     for path in _blobs(row.repository, hub_cache).glob("*"):
         try:
@@ -174,6 +175,11 @@ def _fetch_weights(repository: str, revision: str, cache: Path) -> None:
         if blob.exists():
             part.unlink(missing_ok=True)
             return
+        # Another process may have written while this one waited; more than there is of it was never right.
+        file.seek(0, os.SEEK_END)
+        if found.size is not None and file.tell() > found.size:
+            file.truncate(0)
+            file.seek(0)
         http_get(
             found.location,
             file,

@@ -202,8 +202,11 @@ class SlotTable:
             return  # the caller was ended, not the engine: the next one who waits starts it
         slot.error = error if isinstance(error, TranscriberError) else EngineStartError(repr(error))
         slot.put_off(self._clock.monotonic())
-        self.start_errors[key[0]] = slot.error
-        self.rested.pop(key[0], None)
+        if slot.keep or not slot.error.code.startswith(
+            "model_"
+        ):  # some other model says nothing about the device
+            self.start_errors[key[0]] = slot.error
+            self.rested.pop(key[0], None)
         if isinstance(error, ModelNotFoundError) and not slot.keep:
             # Names come from requests: they must not pile up here.
             del self._slots[key]

@@ -11,7 +11,7 @@ import os
 import struct
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -33,6 +33,8 @@ _FLOATS: dict[int, np.dtype[np.floating]] = {_FLOAT32: np.dtype("<f4"), _FLOAT16
 _CHUNK = 1 << 20
 
 _WEIGHTS = "model.bin"
+
+_PREFIX = "transcriber-weights-"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +71,7 @@ class QuantizedWeights:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file: BinaryIO | None = None
+        self._is_given_up = False
 
     @contextmanager
     def as_folder(self) -> Iterator[Path]:
@@ -76,38 +79,43 @@ class QuantizedWeights:
 
         Raises OSError when the weights are not there.
         """
-        written = self._written()
-        if written is None:
-            yield self._folder
-            return
-        with TemporaryDirectory(prefix="transcriber-weights-") as name:
-            for path in self._folder.iterdir():
-                if path.name != _WEIGHTS:
-                    (Path(name) / path.name).symlink_to(path.resolve())
-            (Path(name) / _WEIGHTS).symlink_to(f"/proc/self/fd/{written.fileno()}")
-            yield Path(name)
+        with ExitStack() as stack:
+            folder = self._folder
+            written = self._written()
+            if written is not None:
+                try:
+                    folder = self._linked(stack.enter_context(TemporaryDirectory(prefix=_PREFIX)), written)
+                except OSError as error:
+                    _LOGGER.warning("weights_not_linked error=%s", error)
+            yield folder
+
+    def _linked(self, name: str, written: BinaryIO) -> Path:
+        """The given folder with other weights."""
+        for path in self._folder.iterdir():
+            if path.name != _WEIGHTS:
+                (Path(name) / path.name).symlink_to(path.resolve())
+        (Path(name) / _WEIGHTS).symlink_to(f"/proc/self/fd/{written.fileno()}")
+        return Path(name)
 
     def _written(self) -> BinaryIO | None:
-        if self._file is not None:
+        if self._file is not None or self._is_given_up:
             return self._file
-        with (self._folder / _WEIGHTS).open("rb") as source:
-            try:
+        try:
+            with (self._folder / _WEIGHTS).open("rb") as source:
                 contents = _read_contents(source)
-            except struct.error:
-                return None  # cut short: CTranslate2 says so itself
-            if contents is None or not any(one.is_turned for one in contents.variables):
-                return None
-            try:
-                self._file = _write_file(source, contents)
-                weakref.finalize(self, self._file.close)
-            except OSError as error:
-                _LOGGER.warning("weights_not_written error=%s", error)
+                if contents is not None and any(one.is_turned for one in contents.variables):
+                    self._file = _write_file(source, contents)
+                    weakref.finalize(self, self._file.close)
+        except (OSError, ValueError, IndexError, ZeroDivisionError, struct.error) as error:
+            # No room, or not what it seemed: CTranslate2 reads the file itself, and says what is wrong with it.
+            _LOGGER.warning("weights_not_written error=%s", error)
+        self._is_given_up = self._file is None
         return self._file
 
 
 def _write_file(source: BinaryIO, contents: _Contents) -> BinaryIO:
     """Raises OSError when there is no room."""
-    target = TemporaryFile(prefix="transcriber-weights-")
+    target = TemporaryFile(prefix=_PREFIX)
     try:
         _write(source, contents, target)
         target.flush()

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: How often a waiting client's socket is looked at, in seconds.
 LOOK_SECONDS = 0.5
 
+#: After so many looks at the socket, one at the store.
+_LOOKS = 20
+
 
 class ClientGoneError(Exception):
     """The client closed its connection before the answer."""
@@ -52,13 +55,15 @@ class Presence:
 
 def wait_for(service: Service, job_id: str, presence: Presence) -> Transcription:
     """The job's transcription. Raises the job's error, or ClientGoneError when nobody waits any more."""
-    outcome = service.outcome(job_id)
     while True:
-        try:
-            return outcome.result(LOOK_SECONDS)
-        except TimeoutError:
-            if presence.is_gone():
-                raise ClientGoneError from None
+        # Asked anew now and then: the store has the last word on a job whose end nobody could tell.
+        outcome = service.outcome(job_id)
+        for _ in range(_LOOKS):
+            try:
+                return outcome.result(LOOK_SECONDS)
+            except TimeoutError:
+                if presence.is_gone():
+                    raise ClientGoneError from None
 
 
 class Waiters:

@@ -158,3 +158,10 @@ def test_what_is_not_here_is_not_fetched_where_that_is_not_allowed(server: Serve
     download = server.request("POST", "/models/large-v3/download")
     assert (download.status, download.json["error"]["code"]) == (403, "model_download_refused")
     assert "WHISPER_MODEL_DOWNLOAD=true" in download.json["error"]["fix"]
+
+
+def test_a_server_that_is_to_use_no_gpu_loads_nothing_there(server: Server) -> None:
+    refused = server.request("POST", "/models/base/load?device=cuda")
+
+    assert (refused.status, refused.json["error"]["param"]) == (422, "device")
+    assert "WHISPER_GPU_POLICY=off" in refused.json["error"]["message"]

@@ -13,8 +13,9 @@ from transcriber.domain.options import TranscriptionOptions
 from transcriber.engine.arrays import Features
 from transcriber.engine.decoding import Decoder, Row
 from transcriber.engine.fallback import Attempt
-from transcriber.engine.prompts import PromptParts
+from transcriber.engine.prompts import MAX_LENGTH, PromptParts
 from transcriber.engine.windows import SpeechChunk, Window
+from transcriber.engine.words import TokenTimes
 
 SECOND = 16_000
 BEGIN = 1000  # the first timestamp token; smaller ones are letters
@@ -35,6 +36,8 @@ class Script:
     texts: dict[int, list[list[int]]]
     asked: list[tuple[tuple[int, ...], list[list[int]], float]] = field(default_factory=list)
     encodings: int = 0
+    #: How many tokens each call of align had, for each row.
+    aligned: list[int] = field(default_factory=list)
 
     timestamp_begin = BEGIN
     eot = 900
@@ -68,6 +71,29 @@ class Script:
 
     def decode_text(self, tokens: Sequence[int]) -> str:
         return "".join(map(chr, tokens))
+
+    def align(
+        self,
+        encoded: Script,
+        rows: Sequence[int],
+        language: str,
+        task: str,
+        texts: Sequence[Sequence[int]],
+        frames: Sequence[int],
+    ) -> list[TokenTimes]:
+        self.aligned += [len(text) for text in texts]
+        if max(self.aligned) > MAX_LENGTH - 5:
+            raise RuntimeError("No position encodings are defined for positions >= 448")
+        return [
+            TokenTimes(
+                starts=tuple(16 * place / len(text) for place in range(len(text) + 1)),
+                probabilities=(1.0,) * len(text),
+            )
+            for text in texts
+        ]
+
+    def split_to_words(self, tokens: Sequence[int], language: str) -> tuple[list[str], list[list[int]]]:
+        return [chr(token) for token in tokens], [[token] for token in tokens]
 
 
 def attempt(tokens: list[int]) -> Attempt:
@@ -156,3 +182,12 @@ def test_a_text_that_depends_on_nothing_before_tells_no_history() -> None:
     (window,) = Decoder(script).decode([row(0, seconds=6, history=(65,))])  # type: ignore[arg-type]
 
     assert window.history is None
+
+
+def test_more_text_than_the_model_aligns_at_once_is_aligned_in_runs() -> None:
+    script = Script({0: [written(4 * part, " " + "x" * 150, 4 * part + 3.9) for part in range(4)]})
+
+    texts = decode(script, [row(0, seconds=16, word_timestamps=True)])
+
+    assert script.aligned == [302, 302]
+    assert "".join(text for _, _, text in texts[0]) == (" " + "x" * 150) * 4

@@ -74,6 +74,26 @@ def test_without_room_to_write_the_model_is_loaded_as_it_is(
         assert folder == tmp_path
 
 
+def test_folder_for_links_that_is_gone_costs_the_second_copy_its_thrift_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(tmp_path, {"weight": np.ones((1, 1), np.float16)})
+    weights = QuantizedWeights(tmp_path)
+    with weights.as_folder() as folder:
+        assert folder != tmp_path
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+
+    with weights.as_folder() as folder:
+        assert folder == tmp_path
+
+
+def test_what_fails_while_the_copy_is_loaded_is_raised(tmp_path: Path) -> None:
+    _write(tmp_path, {"weight": np.ones((1, 1), np.float16)})
+
+    with pytest.raises(OSError, match="of the load"), QuantizedWeights(tmp_path).as_folder():
+        raise OSError("of the load")
+
+
 @pytest.mark.model
 def test_a_real_model_computes_the_same(models_folder: Path) -> None:
     features = np.random.default_rng(0).normal(size=(1, 80, 3000)).astype(np.float32)

@@ -101,3 +101,10 @@ def test_verbose_json_segments_have_ten_fields_of_their_kind(transcription) -> N
 
     for segment in answer["segments"]:
         assert {name: type(value) for name, value in segment.items()} == SEGMENT_FIELDS
+
+
+@pytest.mark.parametrize("text", ['"=HYPERLINK(""http://x"",""a"")"', "=1+1", "+1", "@a", "-2+3(4)"])
+def test_no_row_of_the_table_begins_a_formula_or_a_quoted_field(text: str) -> None:
+    rendered = FORMATS["tsv"].render(make_transcription(segments=(make_segment(text=text),)))
+
+    assert rendered.splitlines()[1].split("\t")[2] == "\u2060" + text

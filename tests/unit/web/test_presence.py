@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -99,6 +100,28 @@ def test_waiting_goes_on_while_the_client_is_there(
 
     assert answer.job_id == job.id
     timer.join()
+
+
+def test_store_has_the_last_word_on_a_job_whose_end_nobody_told(
+    pair: tuple[socket.socket, socket.socket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = FakeService(tmp_path)
+    job = service.add_job(new_job_id(), REQUEST)
+    monkeypatch.setattr("transcriber.web.presence.LOOK_SECONDS", 0.001)
+    ended = service.outcome(job.id)
+    untold = [UntoldOutcome(), UntoldOutcome(), ended]
+    monkeypatch.setattr(service, "outcome", lambda job_id: untold.pop(0))
+    service.finish(job.id)
+
+    assert wait_for(service, job.id, presence_on(pair[0])).job_id == job.id  # type: ignore[arg-type]
+    assert not untold
+
+
+class UntoldOutcome:
+    """A future that nobody will tell."""
+
+    def result(self, timeout: float) -> NoReturn:
+        raise TimeoutError
 
 
 def test_last_of_several_waiters() -> None:
