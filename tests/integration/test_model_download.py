@@ -161,7 +161,9 @@ def test_wrong_content_is_removed_and_told(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_disk_without_room_is_told_before_a_byte_is_fetched(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(EngineStartError, match=f"{ROW.model_bytes} bytes of it are missing, and 1000") as caught:
+    with pytest.raises(
+        EngineStartError, match=f"{ROW.model_bytes} bytes of it are missing, and 1000"
+    ) as caught:
         make_downloads(tmp_path, free=1000).fetch(ROW, tmp_path / "hub")
 
     assert (caught.value.code, hub.served) == ("model_download_failed", [])
