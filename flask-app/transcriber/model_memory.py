@@ -63,11 +63,15 @@ class ModelMemory:
 
     def need(self, device: str, model: str) -> int:
         """Bytes of an engine at its peak: the computed figure, or more if more was seen."""
-        key = (device, model)
         with self._lock:
-            if key not in self._computed and (computed := self._compute(device, model)) is not None:
-                self._computed[key] = computed
-            return max(self._computed.get(key, 0), self._seen.get(key, 0))
+            return max(self._computed_need(device, model), self._seen.get((device, model), 0))
+
+    def _computed_need(self, device: str, model: str) -> int:
+        """Computed once, under the lock; 0 while the model is not known."""
+        key = (device, model)
+        if key not in self._computed and (computed := self._compute(device, model)) is not None:
+            self._computed[key] = computed
+        return self._computed.get(key, 0)
 
     def held(self, engine: EngineInfo) -> int:
         """Bytes to count for an engine that is up."""
@@ -82,9 +86,10 @@ class ModelMemory:
 
         A GPU refuses nothing here: what does not fit goes down the ladder, and then to the CPU.
         """
-        self.need(device, model)
-        # What was seen does not count: an engine that needs a little more than was computed has worked before.
-        limit, need = self.limit(device), self._computed.get((device, model), 0)
+        limit = self.limit(device)
+        with self._lock:
+            # What was seen does not count: an engine that needs a little more than was computed has worked before.
+            need = self._computed_need(device, model)
         if device != "cpu" or limit is None or need <= limit:
             return
         raise EngineStartError(

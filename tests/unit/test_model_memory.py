@@ -58,6 +58,16 @@ def test_measured_peak_counts_where_it_is_more() -> None:
     assert memory.need("cpu", "base") == 3_000_000_000  # remembered for its next start
 
 
+def test_model_that_ran_and_took_a_little_more_than_computed_may_run_again() -> None:
+    info = replace(FakeEngine("cpu", ()).info, model="base")
+    memory = make_memory(cpu=1_000_000_000, peak=1_000_000_001)
+
+    memory.held(info)
+
+    memory.check("cpu", "base")
+    assert memory.need("cpu", "base") > 1_000_000_000
+
+
 def test_too_large_a_model_is_refused_on_the_cpu_with_figures_and_ways_out() -> None:
     memory = make_memory(cpu=1_000_000_000)
     memory.check("cpu", "tiny")

@@ -75,10 +75,7 @@ class QuantizedWeights:
 
     @contextmanager
     def as_folder(self) -> Iterator[Path]:
-        """A folder to load the model from: the given one where its weights can't be turned, or nothing be written.
-
-        Raises OSError when the weights are not there.
-        """
+        """A folder to load the model from: the given one where its weights can't be turned, or nothing be written."""
         with ExitStack() as stack:
             folder = self._folder
             written = self._written()

@@ -7,8 +7,8 @@ import re
 from ..domain.transcript import Transcription
 from .cues import iter_cues
 
-#: What a spreadsheet would compute, or take for the beginning of a quoted field: an invisible character without width in front makes it text. Words after a dash,
-#: as in dialogues, are left alone.
+#: What a spreadsheet would compute, or take for the beginning of a quoted field: an invisible character without width
+#: in front makes it text. Words after a dash, as in dialogues, are left alone.
 _FORMULA = re.compile(r"[=+@\"]|-(?=.*[(|])")
 _JOINER = "\u2060"
 
