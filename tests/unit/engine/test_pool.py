@@ -210,6 +210,17 @@ def test_last_start_error_is_kept_for_its_device_until_a_start_succeeds(
     assert pool.last_start_error("cuda") is None
 
 
+def test_model_that_cannot_be_fetched_says_nothing_about_its_device(
+    pool: ChildEnginePool, launch: Launcher
+) -> None:
+    launch.fail("model_download_failed")
+
+    with pytest.raises(EngineStartError):
+        borrow(pool, "cuda")
+
+    assert pool.last_start_error("cuda") is None
+
+
 def test_missing_model_is_looked_for_again_at_once(pool: ChildEnginePool, launch: Launcher) -> None:
     launch.error = ModelNotFoundError("No such model.")
     for number in range(100):

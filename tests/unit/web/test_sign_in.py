@@ -327,8 +327,9 @@ def test_session_that_signed_out_stays_out_over_a_restart(tmp_path: Path) -> Non
     assert start().find(other) is not None
 
 
-def test_damaged_list_of_those_who_signed_out_stops_nobody(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["[", '{"x": Infinity}'])
+def test_damaged_list_of_those_who_signed_out_stops_nobody(tmp_path: Path, content: str) -> None:
     path = tmp_path / "signed-out.json"
-    path.write_text("[")
+    path.write_text(content)
 
     assert SignedOut(path, lambda work: work()).read() == {}
