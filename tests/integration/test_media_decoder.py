@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import time
 from array import array
@@ -75,6 +76,38 @@ def test_same_speech_in_any_wrapping_gives_the_same_sound(
     assert audio.notices == ()
     assert audio.sample_rate == encoding.rate
     assert audio.channels == {"mono": 1, "stereo": 2, "5.1": 6}[encoding.layout]
+
+
+def tagged_wave(content: bytes) -> bytes:
+    """The wave with a title of Latin-1's in front of its samples."""
+    title = b"Caf\xe9 \xff"
+    info = b"INFO" + b"INAM" + struct.pack("<I", len(title)) + title
+    content = content[:36] + b"LIST" + struct.pack("<I", len(info)) + info + content[36:]
+    return content[:4] + struct.pack("<I", len(content) - 8) + content[8:]
+
+
+def tagged_flac(content: bytes) -> bytes:
+    """The FLAC with a comment that breaks its format's rule to be UTF-8."""
+    title = b"TITLE=Caf\xe9 \xff"
+    comment = struct.pack("<II", 0, 1) + struct.pack("<I", len(title)) + title
+    after_stream_info = 4 + 4 + 34
+    block = b"\x04" + len(comment).to_bytes(3, "big") + comment
+    return content[:after_stream_info] + block + content[after_stream_info:]
+
+
+@pytest.mark.parametrize("kind", ["wave", "flac"])
+def test_tags_that_are_not_utf_8_do_not_refuse_the_file(
+    decoder: SandboxedDecoder, tmp_path: Path, kind: str
+) -> None:
+    plain = make_wave(make_tone(1.0)) if kind == "wave" else JFK.read_bytes()
+    (tmp_path / "plain").write_bytes(plain)
+    (tmp_path / "upload").write_bytes(tagged_wave(plain) if kind == "wave" else tagged_flac(plain))
+
+    audio = decoder.decode(tmp_path / "upload", tmp_path / "pcm", job_id="a")
+
+    assert audio.notices == ()
+    decoder.decode(tmp_path / "plain", tmp_path / "expected", job_id="b")
+    assert (tmp_path / "pcm").read_bytes() == (tmp_path / "expected").read_bytes()
 
 
 def test_more_channels_than_there_is_a_rule_for_are_averaged(

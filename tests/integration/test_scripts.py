@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import sysconfig
 import time
 import zipfile
 from dataclasses import dataclass
@@ -237,8 +238,8 @@ def test_nvidia_gpu_is_a_device_not_a_library(tmp_path: Path, path: str, content
     assert result.returncode == (0 if found else 1)
 
 
-def find_python(folder: Path, **interpreters: str) -> subprocess.CompletedProcess[str]:
-    """scripts/find-python with nothing on PATH but these programs, each printing its own description."""
+def find_python(folder: Path, chosen: str = "", **interpreters: str) -> subprocess.CompletedProcess[str]:
+    """scripts/find-python with nothing on PATH but these programs, each printing its own description; PYTHON is `chosen`."""
     folder.mkdir()
     (folder / "id").symlink_to(shutil.which("id") or "/usr/bin/id")
     for name, body in interpreters.items():
@@ -247,7 +248,7 @@ def find_python(folder: Path, **interpreters: str) -> subprocess.CompletedProces
         program.chmod(0o755)
     return subprocess.run(
         [ROOT / "scripts" / "find-python"],
-        env={"PATH": str(folder)},
+        env={"PATH": str(folder), "PYTHON": chosen},
         capture_output=True,
         text=True,
         timeout=10,
@@ -275,6 +276,71 @@ def test_no_python_names_the_package_to_install(tmp_path: Path) -> None:
 
     assert result.returncode == 1
     assert "apt-get install python3.11 python3.11-venv" in result.stderr
+
+
+def test_python_newer_than_the_tested_ones_is_left_alone_unless_named(tmp_path: Path) -> None:
+    passed_over = find_python(tmp_path / "a", python3="echo 3.14 yes", python3_12="echo 3.12 yes")
+    alone = find_python(tmp_path / "b", python3="echo 3.14 yes")
+    named = find_python(tmp_path / "c", chosen="python3", python3="echo 3.14 yes")
+
+    assert passed_over.stdout.strip() == str(tmp_path / "a" / "python3.12")
+    assert alone.returncode == 1
+    assert "python3 is 3.14" in alone.stderr
+    assert named.stdout.strip() == str(tmp_path / "c" / "python3")
+    assert "has been run with 3.11, 3.12 and 3.13 only" in named.stderr
+
+
+@pytest.mark.parametrize(
+    ("chosen", "cause"),
+    [
+        ("python3.12", "there is no such program"),
+        ("python3.9", "is Python 3.9. Transcriber needs 3.11"),
+        ("python3.10", "is Python 3.10. Transcriber needs 3.11"),
+        ("python3.11", "apt-get install python3.11-venv"),
+        ("pypy3", "is not a CPython that runs"),
+    ],
+)
+def test_chosen_python_that_can_not_be_used_is_refused_not_replaced(
+    tmp_path: Path, chosen: str, cause: str
+) -> None:
+    result = find_python(
+        tmp_path / "bin",
+        chosen=chosen,
+        python3="echo 3.13 yes",
+        python3_9="echo 3.9 yes",
+        python3_10="echo 3.10 yes",
+        python3_11="echo 3.11 no",
+        pypy3="exit 1",
+    )
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert cause in result.stderr
+
+
+def test_environment_follows_the_chosen_python_and_keeps_it(tree: Tree) -> None:
+    """The other Python is this one under another prefix: its own library, as a second installation has."""
+    other = tree.root / "other" / "bin" / "python3"
+    library = Path(sysconfig.get_path("stdlib"))
+    other.parent.mkdir(parents=True)
+    shutil.copy(Path(sys.base_exec_prefix) / "bin" / f"python3.{sys.version_info.minor}", other)
+    for folder in {library.parent.name, library.parent.parent.name} & {"lib", "lib64"}:
+        (other.parents[1] / folder).symlink_to(library.parent)
+    home = tree.root / ".venv" / "pyvenv.cfg"
+
+    tree.start("--cpu")
+    first = home.read_text()
+    tree.start("--cpu", PYTHON=str(other))
+    second = home.read_text()
+    kept = home.stat().st_ino
+    tree.start("--cpu")
+    tree.start("--cpu", PYTHON=str(other))
+    refused = tree.run("run", "--cpu", PYTHON="/nowhere/python3")
+
+    assert str(other.parent) not in first
+    assert str(other.parent) in second
+    assert home.stat().st_ino == kept
+    assert refused.returncode != 0
+    assert "PYTHON=/nowhere/python3: there is no such program" in refused.stderr
 
 
 def test_real_python_is_described_truly() -> None:

@@ -55,3 +55,32 @@ def test_sets_agree_and_only_one_has_nvidia() -> None:
     assert [name for name in everything if name not in cpu] == sorted(
         n for n in everything if n.startswith("nvidia")
     )
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_python_gets_the_same_versions(file: str) -> None:
+    """What one Python alone would get, no test on another has run. A split needs an end in scripts/test-pythons on each side."""
+    lines = re.findall(r"^([a-z0-9-]+)==[^;\n]+;([^\\\n]+)", (ROOT / file).read_text(), re.MULTILINE)
+    linux = [
+        (name, marker)
+        for name, marker in lines
+        if not re.search(r"sys_platform == '(win32|emscripten)'", marker)
+    ]
+
+    assert [name for name, versions in pins(file).items() if len(versions) > 1] == []
+    assert [
+        name for name, marker in linux if "python" in marker.replace("platform_python_implementation", "")
+    ] == []
+
+
+def test_promised_pythons_are_named_alike() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    promised = [c.rpartition(" ")[2] for c in project["classifiers"]]
+    script = (ROOT / "scripts" / "test-pythons").read_text()
+    newest = int(promised[-1].partition(".")[2])
+
+    assert project["requires-python"] == f">={promised[0]},<3.{newest + 1}"
+    assert f"promised='{' '.join(promised)}'" in script
+    for file in ("README.md", "docs/quickstart.md", "scripts/find-python"):
+        named = set(re.findall(r"(?<![\d.])3\.1\d(?!\d)", (ROOT / file).read_text()))
+        assert set(promised) <= named, file

@@ -29,6 +29,11 @@ from .timeline import Timeline
 Message = dict[str, Any]
 
 _MICROSECONDS = 1_000_000
+#: PyAV 18 refuses a file whose tags are not UTF-8, unless it is told to replace what it can't read. PyAV 19 keeps
+#: their bytes and no longer knows the argument.
+_TAG_ARGUMENTS: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
 #: FFmpeg's AVFMT_TS_DISCONT: clocks of this format may leap, so its length proves nothing.
 _LEAPING_CLOCK = 0x0200
 #: A file that ends earlier than it says by more than this many seconds, and this share, was cut off.
@@ -112,13 +117,14 @@ def _open_media(source: BinaryIO, codecs: str) -> InputContainer:
         "threads": "1",
     }
     try:
-        return av.open(
-            source, mode="r", options=options, metadata_errors="replace", io_open=_refuse_reference
+        container: InputContainer = av.open(
+            source, mode="r", options=options, io_open=_refuse_reference, **_TAG_ARGUMENTS
         )
     except av.error.MemoryError:
         raise MemoryError from None
     except (av.error.FFmpegError, ValueError):
         raise MediaRefusedError("unrecognised") from None
+    return container
 
 
 def _refuse_reference(url: str, flags: int, options: dict[str, str]) -> None:
