@@ -117,8 +117,12 @@ def _connect(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
     # mode=rw: a file that vanished is an error, not an empty store. isolation_level=None: sqlite3 begins
     # no transactions of its own.
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
-    for pragma in (f"busy_timeout={busy_timeout_ms}", "journal_mode=WAL", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {pragma}").close()
+    try:
+        for pragma in (f"busy_timeout={busy_timeout_ms}", "journal_mode=WAL", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {pragma}").close()
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

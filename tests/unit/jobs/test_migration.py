@@ -18,6 +18,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
 from job_stores import NOW, make_job, opened, refusal, stored_job, tables
 from transcriber.domain.errors import ConfigError
@@ -46,13 +47,13 @@ def test_the_migrations_make_the_schema(path: Path, executor: Executor) -> None:
     with opened(path, executor):
         pass
 
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_name": is_ours})
         assert compare_metadata(context, metadata) == []
     by_migrations = {name: " ".join(sql.split()) for name, sql in tables(path).items()}
     by_schema = path.with_name("schema.sqlite3")
-    metadata.create_all(create_engine(f"sqlite:///{by_schema}"))
+    metadata.create_all(create_engine(f"sqlite:///{by_schema}", poolclass=NullPool))
     for name, sql in tables(by_schema).items():
         assert sorted(re.findall(r"\w+", sql)) == sorted(re.findall(r"\w+", by_migrations[name]))
 
@@ -270,7 +271,7 @@ def test_what_is_asked_often_is_found_by_an_index_and_not_sorted(
         pass
     statement, index = PLANS[name]
 
-    with create_engine(f"sqlite:///{path}").connect() as connection:
+    with create_engine(f"sqlite:///{path}", poolclass=NullPool).connect() as connection:
         compiled = statement.compile(connection, compile_kwargs={"literal_binds": True})
         plan = " ".join(
             str(row) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}").all()

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,14 @@ def test_full_disk_while_writing_is_storage_full() -> None:
 
     assert isinstance(caught.value.__cause__, OSError)
     assert caught.value.__cause__.errno == errno.ENOSPC
+    with suppress(StorageFullError):  # what still lies in Python's buffer, if anything does
+        file.close()
+
+
+def test_full_disk_found_at_the_last_bytes_is_storage_full() -> None:
+    file = SpooledFile(Path("/dev/full"), 10**9, lambda: None)
+    file.write(b"in the buffer")
+
     with pytest.raises(StorageFullError):
         file.close()
 
