@@ -11,18 +11,18 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from transcriber import startup  # noqa: E402
 from transcriber.domain.errors import ConfigError, GpuRequiredError, TranscriberError  # noqa: E402
+from transcriber.server import preflight  # noqa: E402
 
 
 def serve() -> None:
     """Become gunicorn, before anything is built: children belong to the worker, not to this process."""
     try:
-        startup.check_start(os.environ)
+        preflight.check_start(os.environ)
     except ConfigError as error:
-        raise startup.refusal(error, startup.EXIT_WRONG_SETTING) from error
+        raise preflight.refusal(error, preflight.EXIT_WRONG_SETTING) from error
     except GpuRequiredError as error:
-        raise startup.refusal(error, startup.EXIT_GPU_REQUIRED) from error
+        raise preflight.refusal(error, preflight.EXIT_GPU_REQUIRED) from error
     command = [sys.executable, "-m", "gunicorn", "-c", str(HERE / "gunicorn.conf.py"), "app:app"]
     os.execv(sys.executable, command)
 
@@ -30,11 +30,11 @@ def serve() -> None:
 if __name__ == "__main__":
     serve()
 
-from transcriber.bootstrap import build  # noqa: E402
+from transcriber.server.bootstrap import build  # noqa: E402
 from transcriber.web import create_app  # noqa: E402
 
 try:
     application = build(os.environ)
 except TranscriberError as error:
-    raise startup.refusal(error, startup.EXIT_START_FAILED) from error
+    raise preflight.refusal(error, preflight.EXIT_START_FAILED) from error
 app = create_app(application)

@@ -12,12 +12,12 @@ sys.path.insert(0, str(HERE))
 
 from gunicorn.glogging import Logger  # noqa: E402
 
-from transcriber import process  # noqa: E402
-from transcriber.config import check_listening, load  # noqa: E402
+from transcriber.config.loader import check_listening, load  # noqa: E402
 from transcriber.domain.errors import ConfigError  # noqa: E402
-from transcriber.last_word import LastWord  # noqa: E402
-from transcriber.logs import configure_logging  # noqa: E402
-from transcriber.startup import EXIT_GPU_REQUIRED, say_refused  # noqa: E402
+from transcriber.server.exit_reason import LastWord  # noqa: E402
+from transcriber.server.logging import configure_logging  # noqa: E402
+from transcriber.server.preflight import EXIT_GPU_REQUIRED, say_refused  # noqa: E402
+from transcriber.system import prctl  # noqa: E402
 
 try:
     settings = load(os.environ)
@@ -35,7 +35,7 @@ bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{sett
 # One worker: it owns the job store and the engine children. gevent, because a threaded worker stops at as
 # many slow clients as it has threads (ADR 0002). Ours, so that gunicorn's own refusals look like all others.
 workers = 1
-worker_class = "transcriber.worker.TranscriberWorker"
+worker_class = "transcriber.server.gunicorn_worker.TranscriberWorker"
 preload_app = False
 
 # Room for ten thousand idle or slow connections; each is a greenlet and a file descriptor.
@@ -90,7 +90,7 @@ def when_ready(server):
 
 def post_fork(server, worker):
     """A worker whose master is killed ends too."""
-    process.die_with_parent(worker.ppid)
+    prctl.die_with_parent(worker.ppid)
 
 
 def post_worker_init(worker):

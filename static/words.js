@@ -68,7 +68,7 @@ export function size(bytes) {
 }
 
 /**
- * A length of time, no finer than an estimate is: 8 s, 12 min, 2 h 3 min. web/wording.py says it the same way.
+ * A length of time, no finer than an estimate is: 8 s, 12 min, 2 h 3 min. web/i18n/filters.py says it the same way.
  * @param {number} seconds
  * @returns {string}
  */

@@ -78,9 +78,9 @@ def _role(parent: Role, pid: int) -> Role | None:
     command = _command(pid)
     if parent is Role.MASTER and "gunicorn" in command:
         return Role.WORKER
-    if parent is Role.WORKER and "transcriber.media.server" in command:
+    if parent is Role.WORKER and "transcriber.media.child.server" in command:
         return Role.DECODE_SERVER
-    if parent is Role.WORKER and ("transcriber.engine.child" in command or "standin_engine" in command):
+    if parent is Role.WORKER and ("transcriber.engine.child.main" in command or "standin_engine" in command):
         return Role.ENGINE
     return None
 

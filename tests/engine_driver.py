@@ -66,7 +66,7 @@ class EngineDriver:
             **config,
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "transcriber.engine.child", str(theirs.fileno()), json.dumps(given)],
+            [sys.executable, "-m", "transcriber.engine.child.main", str(theirs.fileno()), json.dumps(given)],
             pass_fds=[theirs.fileno()],
             env={**os.environ, "PYTHONPATH": str(SOURCES)},
         )

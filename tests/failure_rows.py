@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cublas_faults import CUBLAS_FAULTS
 from fake_gpu import build_cublas
-from transcriber.gpu.causes import CUDA_CODES
+from transcriber.gpu.probe.fault_codes import CUDA_CODES
 
 #: cuInit's answers of gpu_truth 1.4; the driver gives some of them later on real hardware, with the same meaning.
 CUINIT_CODES = (2, 3, 34, 46, 100, 101, 209, 214, 304, 802, 803, 804, 805, 999)

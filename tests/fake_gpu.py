@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from transcriber.domain.ports import EngineInfo
-from transcriber.gpu.facts import (
+from transcriber.gpu.probe.facts import (
     CTranslate2Facts,
     DriverFacts,
     GpuDevice,
@@ -22,7 +22,7 @@ from transcriber.gpu.facts import (
     LibraryCandidate,
     ProbeReport,
 )
-from transcriber.gpu.probing import judged
+from transcriber.gpu.probe.launcher import judged
 
 DATA = Path(__file__).parent / "data"
 

@@ -22,7 +22,7 @@ from transcriber.domain.events import (
 from transcriber.domain.options import TranscriptionOptions
 from transcriber.domain.ports import SAMPLE_RATE, DecodedAudio, Engine, EngineInfo
 from transcriber.domain.transcript import FallbackReason
-from transcriber.gpu.facts import GpuStatus, HardwareFacts
+from transcriber.gpu.probe.facts import GpuStatus, HardwareFacts
 from transcriptions import make_segment
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

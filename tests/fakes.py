@@ -12,10 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from transcriber import config
-from transcriber.canary import Finding
-from transcriber.clock import SystemClock
-from transcriber.diagnostics import Diagnostics
+from transcriber.config import loader
 from transcriber.domain.answer import segment_to_dict
 from transcriber.domain.errors import (
     IdempotencyConflictError,
@@ -28,6 +25,7 @@ from transcriber.domain.errors import (
     TranscriberError,
     UploadGoneError,
 )
+from transcriber.domain.errors.stored import kept, restored
 from transcriber.domain.feed import FeedEvent
 from transcriber.domain.jobs import (
     Delivery,
@@ -38,22 +36,24 @@ from transcriber.domain.jobs import (
     QueuePlace,
     SubmissionTerms,
 )
-from transcriber.domain.kept_errors import kept, restored
 from transcriber.domain.options import TranscriptionRequest
 from transcriber.domain.ports import JobPage
 from transcriber.domain.selftest import SelfTestReport, Step
 from transcriber.domain.transcript import Notice, Segment, Transcription
-from transcriber.engine.models import LocalModel
-from transcriber.jobs.full_text import find_in, parse_query
+from transcriber.engine.selftest.health_check import Finding
+from transcriber.jobs.files.resumable import ResumableUploads
+from transcriber.jobs.files.spool import Spool
 from transcriber.jobs.ids import new_job_id
-from transcriber.jobs.memory_transcripts import MemoryTranscripts
-from transcriber.jobs.resumable import ResumableUploads
-from transcriber.jobs.spool import Spool
-from transcriber.metrics import Metrics
-from transcriber.progress import progress_data
-from transcriber.service import JobView, Upload
-from transcriber.stages import stages
-from transcriber.transcripts import Transcripts
+from transcriber.jobs.progress import progress_data
+from transcriber.jobs.store.full_text import find_in, parse_query
+from transcriber.jobs.store.memory_transcripts import MemoryTranscripts
+from transcriber.models.finder import LocalModel
+from transcriber.observability.diagnostics import Diagnostics
+from transcriber.observability.metrics import Metrics
+from transcriber.observability.stages import stages
+from transcriber.service.facade import JobView, Upload
+from transcriber.service.transcript_editing import Transcripts
+from transcriber.system.clock import SystemClock
 from transcriptions import make_segment, make_transcription
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -521,7 +521,7 @@ class FakeApplication:
     """What bootstrap's Application offers the web, with facts that a test can change."""
 
     service: FakeService
-    settings: config.Settings
+    settings: loader.Settings
     is_ready: bool = True
     is_gpu_proven: bool = False
     session_secret: bytes = b"s" * 32
@@ -557,7 +557,7 @@ class FakeApplication:
 def make_application(spool: Path, **environ: str) -> FakeApplication:
     """An application over a fake service, with settings from these variables."""
     spool.mkdir(exist_ok=True)
-    return FakeApplication(service=FakeService(spool), settings=config.load(environ))
+    return FakeApplication(service=FakeService(spool), settings=loader.load(environ))
 
 
 def make_finding(**changes: Any) -> Finding:
@@ -585,7 +585,7 @@ def make_finding(**changes: Any) -> Finding:
     return Finding(**(values | changes))
 
 
-def make_diagnostics(settings: config.Settings, findings: Sequence[Finding] = ()) -> Diagnostics:
+def make_diagnostics(settings: loader.Settings, findings: Sequence[Finding] = ()) -> Diagnostics:
     """A machine without a GPU, as the probe describes it."""
     reason = {
         "code": "no_nvidia_gpu",

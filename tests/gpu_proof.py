@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from transcriber.clock import SystemClock
 from transcriber.gpu.environment import engine_environment
-from transcriber.gpu.facts import GpuStatus
-from transcriber.gpu.probing import ProbeRequest, probe
+from transcriber.gpu.probe.facts import GpuStatus
+from transcriber.gpu.probe.launcher import ProbeRequest, probe
+from transcriber.system.clock import SystemClock
 
 ROOT = Path(__file__).resolve().parents[1]
 CHILD = Path(__file__).with_name("gpu_proof_child.py")

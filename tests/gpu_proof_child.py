@@ -18,8 +18,8 @@ from faster_whisper.audio import decode_audio
 
 from cuda_questions import Cuda
 from cupti_count import counting, find_cupti
-from transcriber.engine.encoded import Encoded
-from transcriber.engine.whisper import ModelSpec, WhisperModel
+from transcriber.engine.child.model.encoded import Encoded
+from transcriber.engine.child.model.whisper import ModelSpec, WhisperModel
 
 JFK = Path(__file__).parent / "data" / "jfk.flac"
 

@@ -22,10 +22,10 @@ from werkzeug.serving import make_server
 from failure_rows import FailureRow
 from fake_gpu import build_driver
 from server import ROOT, Server
-from transcriber import config
-from transcriber.bootstrap import Composition
-from transcriber.clock import SystemClock
-from transcriber.gpu.probing import GpuProbe, ProbeRequest, probe
+from transcriber.config import loader
+from transcriber.gpu.probe.launcher import GpuProbe, ProbeRequest, probe
+from transcriber.server.bootstrap import Composition
+from transcriber.system.clock import SystemClock
 from transcriber.web import create_app
 
 #: Variables of this machine that would change what the probe sees.
@@ -80,7 +80,7 @@ class Host:
             "WHISPER_ENGINE_STALL_SECONDS": str(self._patience[1]),
             "STANDIN_FILE": str(self._options),
         }
-        composition = Composition(config.load(environ), environ)
+        composition = Composition(loader.load(environ), environ)
         composition.parts.probe = GpuProbe(
             self._request, SystemClock(), look=lambda _, clock: probe(self._request, clock)
         )

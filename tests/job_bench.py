@@ -11,13 +11,13 @@ from transcriber.domain.jobs import Job, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.domain.ports import DecodedAudio
 from transcriber.domain.transcript import Transcription
-from transcriber.gpu.facts import GpuStatus
-from transcriber.gpu.relief import Relief
-from transcriber.gpu.witness import EngineFacts
-from transcriber.jobs.journal import Journal, JournalState
-from transcriber.jobs.leash import Leash
-from transcriber.patience import Patience
-from transcriber.transcribing import DevicePlan, Transcriber, Work
+from transcriber.gpu.memory_fallback import Relief
+from transcriber.gpu.probe.facts import GpuStatus
+from transcriber.gpu.receipt.engine_facts import EngineFacts
+from transcriber.jobs.cancellation import Leash
+from transcriber.jobs.files.journal import Journal, JournalState
+from transcriber.service.retry_policy import Patience
+from transcriber.service.transcription import DevicePlan, Transcriber, Work
 
 
 def make_job(*, use_gpu: bool = True, require_gpu: bool = False, ignored: tuple[str, ...] = ()) -> Job:

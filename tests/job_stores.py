@@ -16,8 +16,8 @@ import pytest
 from transcriber.domain.errors import ConfigError
 from transcriber.domain.jobs import Delivery, DeliveryStatus, Job, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
-from transcriber.jobs.migration import MIGRATIONS
-from transcriber.jobs.sqlite_store import SqliteJobStore
+from transcriber.jobs.store.migration import MIGRATIONS
+from transcriber.jobs.store.sqlite import SqliteJobStore
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

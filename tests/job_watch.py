@@ -11,7 +11,7 @@ from typing import Any
 
 from server import Answer, Server
 from transcriber.cli.http import Http, raise_for
-from transcriber.cli.order import Order
+from transcriber.cli.request import Order
 from transcriber.cli.server import ServerBackend
 from transcriber.cli.sse import iter_events
 from transcriber.domain.feed import FeedEvent

@@ -14,9 +14,9 @@ from transcriber.domain.jobs import Job, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.domain.transcript import Receipt, Requested, Timings, Transcription
 from transcriber.engine.slots import SlotView
-from transcriber.gauges import ServiceState
 from transcriber.gpu.readings import GpuReadings
-from transcriber.metrics import Metrics
+from transcriber.observability.gauges import ServiceState
+from transcriber.observability.metrics import Metrics
 from transcriptions import make_transcription
 
 READINGS = GpuReadings(

@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from fake_ports import FakeDecoder, FakeEngine, FakeEnginePool, gpu_status
-from transcriber.clock import SystemClock
 from transcriber.domain.errors import InvalidParameterError, ModelNotFoundError, StorageFailedError
 from transcriber.domain.jobs import Delivery, DeliveryStatus, Job, JobStatus, SubmissionTerms, Webhook
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.domain.transcript import FallbackReason, Transcription
-from transcriber.engine.models import LocalModel
-from transcriber.jobs.memory_store import MemoryJobStore
-from transcriber.jobs.output import OutputFolder
-from transcriber.jobs.results import FileResultStore
+from transcriber.jobs.files.output import OutputFolder
+from transcriber.jobs.files.results import FileResultStore
+from transcriber.jobs.files.spool import Spool
+from transcriber.jobs.queue import Slots
 from transcriber.jobs.retention import Retention
-from transcriber.jobs.runner import Slots
 from transcriber.jobs.speeds import Speeds
-from transcriber.jobs.spool import Spool
-from transcriber.service import Checks, Limits, Service, Storage, Webhooks
-from transcriber.transcribing import DevicePlan, Transcriber
+from transcriber.jobs.store.memory import MemoryJobStore
+from transcriber.models.finder import LocalModel
+from transcriber.service.facade import Checks, Limits, Service, Storage, Webhooks
+from transcriber.service.transcription import DevicePlan, Transcriber
+from transcriber.system.clock import SystemClock
 
 DEADLINE = 10.0
 

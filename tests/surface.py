@@ -23,12 +23,12 @@ from fakes import make_application  # noqa: E402
 from job_stores import tables  # noqa: E402
 from metrics_example import families, make_full_metrics  # noqa: E402
 from service_bench import Bench  # noqa: E402
-from transcriber import startup  # noqa: E402
-from transcriber.bootstrap import build  # noqa: E402
 from transcriber.cli import _parser  # noqa: E402
-from transcriber.gpu.causes import CAUSES  # noqa: E402
-from transcriber.native import NativeExecutor  # noqa: E402
-from transcriber.settings import rows_of_settings  # noqa: E402
+from transcriber.config.schema import rows_of_settings  # noqa: E402
+from transcriber.gpu.probe.fault_codes import CAUSES  # noqa: E402
+from transcriber.server import preflight  # noqa: E402
+from transcriber.server.bootstrap import build  # noqa: E402
+from transcriber.system.threads import NativeExecutor  # noqa: E402
 from transcriber.web import create_app  # noqa: E402
 from transcriber.web.errors import classes_by_code, status_of_class  # noqa: E402
 
@@ -61,7 +61,7 @@ def collect(folder: Path) -> dict[str, Any]:
         "error_codes": {code: status_of_class(kind) for code, kind in classes_by_code().items()},
         "gpu_causes": sorted(CAUSES),
         "commands": dict(_commands(_parser())),
-        "exit_statuses": {name: value for name, value in vars(startup).items() if name.startswith("EXIT_")},
+        "exit_statuses": {name: value for name, value in vars(preflight).items() if name.startswith("EXIT_")},
         "database": {name: re.sub(r"\s+", " ", sql) for name, sql in tables(data / "jobs.sqlite3").items()},
         "data_folder": sorted({*_layout(data), *_layout_of_jobs(folder / "jobs")}),
     }

@@ -19,8 +19,8 @@ import threading
 import time
 from pathlib import Path
 
-from transcriber.clock import SystemClock
-from transcriber.jobs.sqlite_store import SqliteJobStore
+from transcriber.jobs.store.sqlite import SqliteJobStore
+from transcriber.system.clock import SystemClock
 from transcriber.webhooks.dispatcher import Dispatcher
 from transcriber.webhooks.guard import Guard
 from transcriber.webhooks.sender import HttpSender

@@ -14,7 +14,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from chromium import ARGUMENTS, CHROMIUM, require_chromium
 from fakes import FakeService, make_application
 from server import Server
-from transcriber.engine.packaged import place
+from transcriber.models.packaged import place
 from transcriber.web import create_app
 
 

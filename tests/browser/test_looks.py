@@ -16,7 +16,7 @@ from fakes import FakeService
 from transcriber.domain.jobs import JobError, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.jobs.ids import new_job_id
-from transcriber.web.language import FOLDER
+from transcriber.web.i18n.language import FOLDER
 
 pytestmark = [
     pytest.mark.browser,

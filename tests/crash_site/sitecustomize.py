@@ -15,35 +15,35 @@ import sys
 #: Module → (class or None, function, point, when). `when` before or after the call, or after it where its answer
 #: passes `_counts`.
 POINTS = {
-    "transcriber.jobs.spool": (
+    "transcriber.jobs.files.spool": (
         ("Spool", "commit", "before_file_fsync", "before"),
         ("Spool", "commit", "after_file_fsync", "after"),
         ("Spool", "drop_work", "before_work_dropped", "before"),
     ),
-    "transcriber.jobs.sqlite_store": (
+    "transcriber.jobs.store.sqlite": (
         ("SqliteJobStore", "add", "after_row_insert", "after"),
         ("SqliteJobStore", "claim", "after_claim", "after"),
         ("SqliteJobStore", "finish", "before_state_change", "before"),
         ("SqliteJobStore", "finish", "after_state_change", "after"),
     ),
-    "transcriber.jobs.queries": ((None, "insert_delivery", "inside_state_change", "before"),),
-    "transcriber.web.submissions": (("Submission", "mark", "before_202", "after"),),
+    "transcriber.jobs.store.queries": ((None, "insert_delivery", "inside_state_change", "before"),),
+    "transcriber.web.uploads.submissions": (("Submission", "mark", "before_202", "after"),),
     "gunicorn.http.wsgi": (("Response", "close", "after_202", "after"),),
-    "transcriber.jobs.journal": (
+    "transcriber.jobs.files.journal": (
         ("Journal", "add_audio", "after_audio_decode", "journalled"),
         ("Journal", "add_window", "before_window_journalled", "before"),
         ("Journal", "add_window", "after_window_journalled", "journalled"),
     ),
-    "transcriber.jobs.results": (
+    "transcriber.jobs.files.results": (
         ("FileResultStore", "save", "before_result_save", "before"),
         ("FileResultStore", "save", "after_result_save", "after"),
     ),
-    "transcriber.jobs.durable": ((None, "_write_new", "inside_result_save", "after"),),
+    "transcriber.system.durable_files": ((None, "_write_new", "inside_result_save", "after"),),
     "transcriber.webhooks.sender": (
         ("HttpSender", "send", "before_webhook_send", "before"),
         ("HttpSender", "send", "after_webhook_send", "after"),
     ),
-    "transcriber.jobs.sqlite_outbox": (("SqliteOutbox", "record", "after_webhook_record", "after"),),
+    "transcriber.jobs.store.sqlite_outbox": (("SqliteOutbox", "record", "after_webhook_record", "after"),),
 }
 
 

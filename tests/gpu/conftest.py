@@ -12,7 +12,7 @@ import pytest
 
 import gpu_proof
 from gpu_proof import Bench
-from transcriber.gpu.facts import GpuStatus
+from transcriber.gpu.probe.facts import GpuStatus
 
 _NOT_RUN: list[str] = []
 

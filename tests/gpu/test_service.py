@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from server import ROOT, Server
-from transcriber.gpu.facts import GpuStatus
+from transcriber.gpu.probe.facts import GpuStatus
 
 pytestmark = pytest.mark.gpu
 

@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 
 from job_stores import NOW, make_job, opened
-from transcriber.clock import SystemClock
 from transcriber.domain.jobs import Job, JobStatus
-from transcriber.jobs.results import FileResultStore
+from transcriber.jobs.files.results import FileResultStore
+from transcriber.jobs.files.spool import Spool
 from transcriber.jobs.retention import Orphans, Retention
-from transcriber.jobs.spool import Spool
+from transcriber.system.clock import SystemClock
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD_STORE = ROOT / "tests" / "data" / "store_0001.sql"
@@ -37,10 +37,10 @@ from datetime import timedelta
 from pathlib import Path
 from job_stores import NOW, make_job
 from transcriber.domain.jobs import JobStatus
-from transcriber.jobs.results import FileResultStore
+from transcriber.jobs.files.results import FileResultStore
 from transcriber.jobs.retention import purge_job
-from transcriber.jobs.spool import Spool
-from transcriber.jobs.sqlite_store import SqliteJobStore
+from transcriber.jobs.files.spool import Spool
+from transcriber.jobs.store.sqlite import SqliteJobStore
 from transcriptions import make_transcription
 
 data, first = Path(sys.argv[1]), int(sys.argv[2])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from transcriber.engine.packaged import place
+from transcriber.models.packaged import place
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -19,10 +19,10 @@ import pytest
 
 from cublas_faults import CUBLAS_FAULTS, CublasFault, put_text
 from fake_gpu import build_cublas, build_driver, healthy_environment
-from transcriber.gpu.causes import CUDA_CODES, find_reason_in
 from transcriber.gpu.environment import engine_environment
-from transcriber.gpu.facts import GpuStatus
-from transcriber.gpu.probing import ProbeRequest, probe
+from transcriber.gpu.probe.facts import GpuStatus
+from transcriber.gpu.probe.fault_codes import CUDA_CODES, find_reason_in
+from transcriber.gpu.probe.launcher import ProbeRequest, probe
 
 #: Variables of this machine that would change what the probe sees.
 _SCRUBBED = (
@@ -217,7 +217,7 @@ _PARENT = """
 import os, sys
 from pathlib import Path
 from typing import Any
-from transcriber.gpu.probing import ProbeRequest, probe
+from transcriber.gpu.probe.launcher import ProbeRequest, probe
 class Clock:
     def now(self): return None
     def monotonic(self): return 0.0
@@ -255,7 +255,7 @@ import os, time, gevent
 from datetime import datetime, UTC
 from pathlib import Path
 from typing import Any
-from transcriber.gpu.probing import GpuProbe, ProbeRequest
+from transcriber.gpu.probe.launcher import GpuProbe, ProbeRequest
 class Clock:
     def now(self): return datetime.now(UTC)
     def monotonic(self): return time.monotonic()
@@ -269,7 +269,7 @@ probe = GpuProbe(request, Clock())
 found = [g.value for g in gevent.joinall([gevent.spawn(probe.status) for _ in range(3)])]
 assert found[0] is found[1] is found[2]
 import sys
-assert "ctranslate2" not in sys.modules and "transcriber.gpu.driver" not in sys.modules
+assert "ctranslate2" not in sys.modules and "transcriber.gpu.probe.driver" not in sys.modules
 print(found[0].cause.code if found[0].cause else "usable", len(beats))
 """
 

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 
 from fake_gpu import build_nvml, healthy_environment, make_device, make_status
-from transcriber import config
-from transcriber.bootstrap import Composition
-from transcriber.clock import SystemClock
+from transcriber.config import loader
 from transcriber.gpu.environment import engine_environment
-from transcriber.gpu.facts import GpuStatus
-from transcriber.gpu.nvml_errors import meaning
 from transcriber.gpu.policy import GpuSituation
-from transcriber.gpu.probing import ProbeRequest, probe
-from transcriber.gpu.sharing import SharingFacts, describe
+from transcriber.gpu.probe.facts import GpuStatus
+from transcriber.gpu.probe.launcher import ProbeRequest, probe
+from transcriber.gpu.probe.nvml_errors import meaning
+from transcriber.gpu.probe.sharing import SharingFacts, describe
 from transcriber.gpu.snapshot_store import SnapshotStore
+from transcriber.server.bootstrap import Composition
+from transcriber.system.clock import SystemClock
 
 ROOT = Path(__file__).parents[2]
 UUID = "fafafafa-fafa-fafa-fafa-fafafafafa0"
@@ -257,7 +257,7 @@ def _doctor(folder: Path, data_dir: Path, status: int = 0, **variables: str) -> 
 
 def test_start_stores_a_snapshot_and_the_next_look_shows_what_changed(tmp_path: Path) -> None:
     old, new = make_status(), make_status(devices=(make_device(uuid="GPU-2222"),))
-    settings = config.load({"WHISPER_DATA_DIR": str(tmp_path)})
+    settings = loader.load({"WHISPER_DATA_DIR": str(tmp_path)})
 
     Composition(settings, {}).record_start(old)
     second = Composition(settings, {})
@@ -273,7 +273,7 @@ def test_start_stores_a_snapshot_and_the_next_look_shows_what_changed(tmp_path: 
 def test_data_folder_that_can_not_be_written_does_not_stop_the_start(tmp_path: Path) -> None:
     (tmp_path / "snapshots").write_text("in the way")
 
-    Composition(config.load({"WHISPER_DATA_DIR": str(tmp_path)}), {}).record_start(make_status())
+    Composition(loader.load({"WHISPER_DATA_DIR": str(tmp_path)}), {}).record_start(make_status())
 
     assert (tmp_path / "snapshots").read_text() == "in the way"
 

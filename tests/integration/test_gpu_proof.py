@@ -13,7 +13,7 @@ import gpu_proof
 from fake_gpu import healthy_environment
 from gpu_proof import Bench, ProofError, Run
 from server import ROOT
-from transcriber.engine.packaged import place
+from transcriber.models.packaged import place
 
 pytestmark = pytest.mark.model
 
@@ -87,7 +87,7 @@ def test_script_names_each_measurement_that_failed_and_ends_with_1(bench: Bench)
 def test_evidence_of_an_engine_is_asked_of_a_real_library(environment: dict[str, str]) -> None:
     """The same calls as in an engine child, through ctypes, with the driver's own types."""
     code = (
-        "from transcriber.engine.evidence import open_driver; d = open_driver('cuda', 0); "
+        "from transcriber.engine.child.model.evidence import open_driver; d = open_driver('cuda', 0); "
         "print(d.find_name(), d.find_uuid(), d.pool_used_bytes(), d.pool_peak_bytes(), d.locate(4096), sep='|')"
     )
     told = environment | {"FAKE_POOL_MB": "3", "FAKE_POINTER": "2", "FAKE_NAME": "NVIDIA H200 MIG 1g.18gb"}

@@ -14,12 +14,12 @@ import pytest
 from hub_server import CHUNK_BYTES, Hub
 from standin_start import SystemClock
 from transcriber.domain.errors import EngineStartError, ModelNotFoundError
-from transcriber.engine.catalogue import CatalogueModel
-from transcriber.engine.downloads import Downloads
-from transcriber.engine.hub import PART, fetch_snapshot
-from transcriber.engine.models import ModelFinder
-from transcriber.engine.packaged import KnownModels
-from transcriber.engine.verification import Verifier
+from transcriber.models.catalogue import CatalogueModel
+from transcriber.models.downloads import Downloads
+from transcriber.models.finder import ModelFinder
+from transcriber.models.hub import PART, fetch_snapshot
+from transcriber.models.packaged import KnownModels
+from transcriber.models.verification import Verifier
 
 REVISION = "d" * 40
 FILES = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine_driver import EngineDriver
-from transcriber.engine.reference_book import SHIPPED
+from transcriber.engine.selftest.references import SHIPPED
 
 pytestmark = pytest.mark.model
 

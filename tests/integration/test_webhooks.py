@@ -22,9 +22,9 @@ import pytest
 from standardwebhooks import Webhook as PublicVerifier
 
 from job_stores import make_delivery, make_job
-from transcriber.clock import SystemClock
 from transcriber.domain.jobs import Delivery, DeliveryStatus, JobStatus, Webhook
-from transcriber.jobs.sqlite_store import SqliteJobStore
+from transcriber.jobs.store.sqlite import SqliteJobStore
+from transcriber.system.clock import SystemClock
 from transcriber.webhooks import payload
 from transcriber.webhooks.addresses import Address
 from transcriber.webhooks.dispatcher import Dispatcher

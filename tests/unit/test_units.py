@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from transcriber import config
+from transcriber.config import loader
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "systemd" / "transcriber.service"
@@ -106,17 +106,17 @@ def test_unit_sets_only_settings_that_exist() -> None:
         if word.startswith("WHISPER_")
     }
 
-    config.load(dict(word.split("=", 1) for word in ours))
+    loader.load(dict(word.split("=", 1) for word in ours))
     assert ours
 
 
 def test_example_lines_are_settings_with_values_that_are_allowed() -> None:
     lines = re.findall(r"^#([A-Z][A-Z0-9_]*)=(.*)$", EXAMPLE.read_text(), re.MULTILINE)
-    known = {name for row in config.rows_of_settings() for name in row.names}
+    known = {name for row in loader.rows_of_settings() for name in row.names}
 
     assert {name for name, _ in lines} <= known
     assert len(lines) > 10
-    config.load(dict(lines))
+    loader.load(dict(lines))
 
 
 def test_example_changes_nothing_until_it_is_edited() -> None:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from .. import __version__, bootstrap
-from ..config import ROOT
-from ..diagnostics_text import render_text
+from .. import __version__
+from ..config.loader import ROOT
 from ..domain.errors import TranscriberError
+from ..observability.diagnostics_text import render_text
+from ..server import bootstrap
 from . import transcribe
 
 

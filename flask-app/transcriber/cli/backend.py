@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..domain.feed import FeedEvent
-from .order import Order
+from .request import Order
 
 #: Told how many bytes of a file have arrived, of how many.
 Told = Callable[[int, int], None]

@@ -14,8 +14,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import bootstrap
-from ..application import Application
 from ..domain.answer import transcription_to_json
 from ..domain.errors import GpuRequiredError, JobFinishedError, ShuttingDownError, TranscriberError
 from ..domain.feed import FeedEvent
@@ -23,10 +21,12 @@ from ..domain.jobs import SubmissionTerms
 from ..domain.languages import normalise_language
 from ..domain.options import TranscriptionOptions, TranscriptionRequest
 from ..formats.table import FORMATS
-from ..jobs.durable import storage_errors
+from ..server import bootstrap
+from ..server.lifecycle import Application
+from ..system.durable_files import storage_errors
 from .backend import Told
 from .multipart import file_error, iter_file
-from .order import Order
+from .request import Order
 
 
 class EmbeddedBackend:

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..domain.errors import TranscriberError
+from ..domain.errors.stored import restored
 from ..domain.jobs import JobError
-from ..domain.kept_errors import restored
 from .retries import InterruptedExchangeError
 
 #: A server that says nothing for so long is gone, in seconds. A live stream has a sign of life every ten.

@@ -13,7 +13,7 @@ from ..domain.feed import FeedEvent
 from .backend import Told
 from .http import Http, Reply, raise_for
 from .multipart import MultipartBody, file_error
-from .order import Order
+from .request import Order
 from .retries import InterruptedExchangeError, Retries, unreachable
 from .sse import iter_events
 

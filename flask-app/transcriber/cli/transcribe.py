@@ -19,8 +19,8 @@ from .display import Display, Standing, make_display, standing_of
 from .embedded import EmbeddedBackend
 from .http import Http, error_from
 from .multipart import file_error
-from .order import Order
 from .output import Output
+from .request import Order
 from .server import ServerBackend
 
 #: Files that are sent ahead of the one whose transcript is next, so that a GPU has more than one to work on.

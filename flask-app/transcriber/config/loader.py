@@ -1,6 +1,6 @@
 """Reading the settings: from the environment, checked, with those applied that speak of others.
 
-Read once, by bootstrap alone; parts get plain values. The table is in settings.py.
+Read once, by bootstrap alone; parts get plain values. The table is in config/schema.py.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from .domain.errors import ConfigError
-from .settings import ROOT, SettingRow, Settings, rows_of_settings
+from ..domain.errors import ConfigError
+from .schema import ROOT, SettingRow, Settings, rows_of_settings
 
 __all__ = [
     "ROOT",
@@ -107,7 +107,7 @@ _MARKDOWN_HEAD = """# Settings
 Environment variables, read once at start. Where a row has several names, the first that is set wins, so `WHISPER_*`
 beats the bare names that operators know. An unknown `WHISPER_*` variable, or a value that is not allowed, refuses the
 start with the name and what is allowed. `GET /diagnostics` and `python -m transcriber doctor` show the settings in
-force with their source. This page is written by `scripts/docs` from `flask-app/transcriber/settings.py`.
+force with their source. This page is written by `scripts/docs` from `flask-app/transcriber/config/schema.py`.
 
 | variable | default | meaning |
 |---|---|---|

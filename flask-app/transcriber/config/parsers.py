@@ -1,4 +1,4 @@
-"""What a setting's text may be, and what becomes of it; and the form of one row of the table in settings.py."""
+"""What a setting's text may be, and what becomes of it; and the form of one row of the table in config/schema.py."""
 
 from __future__ import annotations
 

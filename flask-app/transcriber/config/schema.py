@@ -1,6 +1,6 @@
 """The table of settings: one row each, with every name it is read from, its default and its trade-off.
 
-config.py reads and checks them; docs/settings.md is checked against this file.
+config/loader.py reads and checks them; docs/settings.md is checked against this file.
 """
 
 from __future__ import annotations
@@ -10,21 +10,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .setting_types import (
-    arguments,
-    boolean,
-    choice,
-    folders,
-    integer,
-    key,
-    networks,
-    path,
-    setting,
-    text,
-    words,
-)
+from .parsers import arguments, boolean, choice, folders, integer, key, networks, path, setting, text, words
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,20 +18,20 @@ from ..domain.events import EngineEvent, Finished, Resumption
 from ..domain.options import TranscriptionOptions
 from ..domain.ports import Clock, EngineInfo
 from ..domain.selftest import PATIENCE, SelfTestReport
-from .engine_config import EngineConfig
-from .greeting import died_early, greeting_of, never_ready, not_started
+from .config import EngineConfig
+from .messages import Order, batch_sizes, event_or_error, transcribe_message
 from .process import EngineProcess
 from .protocol import Message, ProtocolError, receive_message, send_message
-from .selftest_desk import SelfTestDesk
-from .waste import WasteWatch
-from .wire import Order, batch_sizes, event_or_error, transcribe_message
+from .selftest.client import SelfTestDesk
+from .startup import died_early, greeting_of, never_ready, not_started
+from .unwanted_work import WasteWatch
 
 __all__ = ["OWN_COMMAND", "ChildEngine", "EngineConfig", "OnBatch"]
 
 _log = structlog.get_logger()
 
 #: Our own engine child.
-OWN_COMMAND = (sys.executable, "-m", "transcriber.engine.child")
+OWN_COMMAND = (sys.executable, "-m", "transcriber.engine.child.main")
 
 #: Seconds a child that lost its socket has to end by itself, and one that ought to cancel a job, to say so.
 _DYING_SECONDS = 2.0

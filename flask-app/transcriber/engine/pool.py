@@ -11,9 +11,9 @@ import structlog
 
 from ..domain.errors import EngineStartError, ModelBusyError, ShuttingDownError, TranscriberError
 from ..domain.ports import Clock, Engine, EngineInfo
-from .catalogue import canonical_name
-from .making_room import EndlessMemory, Memory
-from .slot_table import Key, SlotTable
+from ..models.catalogue import canonical_name
+from .eviction import EndlessMemory, Memory
+from .pool_state import Key, SlotTable
 from .slots import ASKED, IDLE, Launch, PooledEngine, Running, Slot, SlotView
 
 __all__ = ["ChildEnginePool", "Launch", "PooledEngine", "SlotView"]

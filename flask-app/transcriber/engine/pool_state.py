@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..domain.errors import EngineStartError, ModelNotFoundError, TranscriberError
 from ..domain.ports import Clock, EngineInfo
-from .making_room import Memory, Place, make_room
+from .eviction import Memory, Place, make_room
 from .slots import EVICTED, LONGEST_BACKOFF_SECONDS, PooledEngine, Rest, Running, Slot, SlotView
 
 Key = tuple[str, str]

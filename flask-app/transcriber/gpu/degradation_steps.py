@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..domain.transcript import MemoryStep
-from .budget import find_need
+from .memory_needs import find_need
 
 SMALLER_BATCH, LIGHTER, CPU = "smaller_batch", "lighter_compute_type", "cpu"
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from .facts import GpuStatus
+from .probe.facts import GpuStatus
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,7 +55,7 @@ def allocator_variables(*, huge_pages: bool) -> dict[str, str]:
 
     Left alone, glibc gives each of them back and makes its pages anew, which is a third of the encoder's time on a CPU.
     Where the kernel has huge pages to give, that costs next to nothing, and saves memory; elsewhere what is freed stays
-    for the next layer until the batch is over (engine/memory.py). One arena, as each keeps what was freed in it.
+    for the next layer until the batch is over (engine/child/memory.py). One arena, as each keeps what was freed in it.
     """
     if huge_pages:
         return {

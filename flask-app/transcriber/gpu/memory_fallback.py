@@ -16,10 +16,11 @@ import structlog
 from ..domain.errors import EngineError, EngineStartError
 from ..domain.ports import Clock, EngineInfo
 from ..domain.transcript import FallbackReason, MemoryStep
-from . import causes, matrix, snapshot
-from .budget import find_need
-from .facts import GpuDevice, GpuStatus
-from .ladder import CPU, SMALLER_BATCH, Climb, Rung, next_climb, shrink_step
+from . import compatibility, snapshot
+from .degradation_steps import CPU, SMALLER_BATCH, Climb, Rung, next_climb, shrink_step
+from .memory_needs import find_need
+from .probe import fault_codes
+from .probe.facts import GpuDevice, GpuStatus
 from .readings import GpuReadings, ReadGpu
 
 logger = structlog.get_logger(__name__)
@@ -126,7 +127,7 @@ class Relief:
         """What jobs for this model are told that pass the GPU by; None while they do not."""
         if not self.has_left_gpu(model):
             return None
-        return causes.reason("cuda_out_of_memory", f"{model} did not fit a while ago")
+        return fault_codes.reason("cuda_out_of_memory", f"{model} did not fit a while ago")
 
     def is_outdated(self, engine: EngineInfo) -> bool:
         """Whether this engine was started by a lesson that holds no more: it is lighter than it need be."""
@@ -253,8 +254,10 @@ class Relief:
         if status is None or status.selected is None:
             return True
         taken = replace(snapshot.take(status, {}, {}), compute_type=compute_type)
-        verdict = matrix.judge(taken).verdict
-        return verdict == matrix.KNOWN_GOOD or (verdict == matrix.UNKNOWN and not status.strict_matrix)
+        verdict = compatibility.judge(taken).verdict
+        return verdict == compatibility.KNOWN_GOOD or (
+            verdict == compatibility.UNKNOWN and not status.strict_matrix
+        )
 
     def _first_lesson(self, first: Rung) -> _Lesson:
         return _Lesson(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .facts import GpuDevice
+from .probe.facts import GpuDevice
 
 GIGABYTE = 1_000_000_000
 

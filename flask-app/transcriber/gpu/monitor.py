@@ -16,12 +16,12 @@ import structlog
 
 from ..domain.ports import Clock, EngineInfo
 from ..domain.transcript import Corroboration
-from .corroboration import corroborate, not_asked
 from .environment import child_environment
-from .facts import GpuDevice, GpuStatus
-from .nvml import ask_sharing
+from .probe.facts import GpuDevice, GpuStatus
+from .probe.nvml import ask_sharing
+from .probe.sharing import SharingFacts
 from .readings import GpuReadings
-from .sharing import SharingFacts
+from .receipt.corroboration import corroborate, not_asked
 
 logger = structlog.get_logger(__name__)
 

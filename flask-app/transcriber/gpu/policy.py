@@ -9,8 +9,8 @@ from typing import Any
 from ..domain.errors import ConfigError, EngineError, GpuRequiredError
 from ..domain.ports import EngineInfo
 from ..domain.transcript import FallbackReason
-from . import causes
-from .facts import GpuDevice, GpuStatus
+from .probe import fault_codes
+from .probe.facts import GpuDevice, GpuStatus
 
 CPU_COMPUTE_TYPES = ("int8", "int8_float32", "float32")
 DEFAULT_CPU_COMPUTE_TYPE = "int8_float32"
@@ -58,7 +58,7 @@ def _decide_without_gpu(policy: str) -> DeviceDecision:
 
 def _cause(policy: str, status: GpuStatus, is_proven: bool) -> FallbackReason | None:
     if policy == "off":
-        return causes.reason("gpu_policy_off")
+        return fault_codes.reason("gpu_policy_off")
     return None if is_proven or status.usable else status.cause
 
 
@@ -83,11 +83,11 @@ _GENERAL = frozenset({"cuda_error", "engine_crashed", "engine_start_crashed"})
 
 def reason_of_engine_failure(error: EngineError) -> FallbackReason:
     """Why a GPU engine failed: the cause its text names, else its own code and words."""
-    is_named = error.code in causes.CAUSES
-    known = causes.find_reason_in(error.message) if error.code in _GENERAL or not is_named else None
+    is_named = error.code in fault_codes.CAUSES
+    known = fault_codes.find_reason_in(error.message) if error.code in _GENERAL or not is_named else None
     if known is None and is_named:
         return FallbackReason(
-            code=error.code, message=error.message, fix=error.fix or causes.CAUSES[error.code].fix
+            code=error.code, message=error.message, fix=error.fix or fault_codes.CAUSES[error.code].fix
         )
     fix = error.fix or "Run 'python -m transcriber doctor' and look at the log for the engine's last words."
     return known or FallbackReason(code=error.code, message=error.message, fix=fix)
@@ -173,7 +173,7 @@ class GpuSituation:
     def cause(self) -> FallbackReason | None:
         """Why the GPU does not serve; None while nothing is known to be wrong."""
         if self.policy == "off":
-            return causes.reason("gpu_policy_off")
+            return fault_codes.reason("gpu_policy_off")
         return self.left if self.proven else self.status.cause or self.failure or self.left
 
     @property
@@ -190,7 +190,7 @@ class GpuSituation:
 def readiness(situation: GpuSituation) -> tuple[bool, dict[str, Any]]:
     """For /health/ready: whether it can serve under the policy, and the body that says so."""
     health = situation.health
-    cause = None if health == "ok" else situation.cause or causes.reason("gpu_not_proven")
+    cause = None if health == "ok" else situation.cause or fault_codes.reason("gpu_not_proven")
     return health != "failed", _body(health, situation.policy, cause)
 
 
@@ -200,7 +200,7 @@ def gpu_health(situation: GpuSituation) -> tuple[bool, dict[str, Any]]:
     if situation.policy == "off":
         return True, {**_body("ok", "off", None), "gpu_proven": False}
     if proven is None:
-        cause = situation.cause or causes.reason("gpu_not_proven")
+        cause = situation.cause or fault_codes.reason("gpu_not_proven")
         return False, {**_body("failed", situation.policy, cause), "gpu_proven": False}
     proven_at = proven.proven_at or proven.started_at
     facts = {

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import structlog
 
-from .gpu.facts import GpuStatus, HardwareFacts
-from .gpu.policy import GpuSituation
-from .gpu.probing import GpuProbe
+from .policy import GpuSituation
+from .probe.facts import GpuStatus, HardwareFacts
+from .probe.launcher import GpuProbe
 
 logger = structlog.get_logger(__name__)
 

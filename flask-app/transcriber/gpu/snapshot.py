@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..domain.errors import ConfigError
-from .facts import GpuDevice, Library, ProbeReport
-from .kernels import code_for
 from .policy import choose_compute_type
+from .probe.facts import GpuDevice, Library, ProbeReport
+from .probe.kernels import code_for
 
 #: How the entry of a model begins whose weights were not hashed.
 UNVERIFIED = "not verified"

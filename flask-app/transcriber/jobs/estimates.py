@@ -8,16 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .domain.errors import GpuRequiredError, QueueFullError
-from .domain.jobs import Job, QueuePlace
-from .domain.options import TranscriptionRequest
-from .domain.ports import EngineInfo
-from .jobs.lengths import HEAD_BYTES, guess_seconds
-from .jobs.outlook import Load, foresee
-from .jobs.runner import Runner, Waiting
-from .jobs.speeds import Speeds, work_of
+from ..domain.errors import GpuRequiredError, QueueFullError
+from ..domain.jobs import Job, QueuePlace
+from ..domain.options import TranscriptionRequest
+from ..domain.ports import EngineInfo
+from ..service.execution import Limits
+from .lengths import HEAD_BYTES, guess_seconds
+from .outlook import Load, foresee
 from .progress import Progress
-from .running import Limits
+from .queue import Runner, Waiting
+from .speeds import Speeds, work_of
 
 #: What a client of a full queue is told, at least and at most.
 _SOONEST_SECONDS, _LATEST_SECONDS = 1, 600

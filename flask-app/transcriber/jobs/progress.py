@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .domain.events import EngineEvent, Finished, LanguageDetected, SegmentReady, WindowDone
-from .domain.jobs import Job, JobProgress, JobStatus, QueuePlace
-from .domain.ports import SAMPLE_RATE, Clock, DecodedAudio
-from .jobs.feed import Feed
-from .jobs.journal import JournalState
-from .jobs.speeds import Mark, Speeds, work_of
+from ..domain.events import EngineEvent, Finished, LanguageDetected, SegmentReady, WindowDone
+from ..domain.jobs import Job, JobProgress, JobStatus, QueuePlace
+from ..domain.ports import SAMPLE_RATE, Clock, DecodedAudio
+from .events import Feed
+from .files.journal import JournalState
+from .speeds import Mark, Speeds, work_of
 
 #: From this share of a job on, its own speed says more than that of others.
 _TELLING_SHARE = 0.1

@@ -16,9 +16,9 @@ import structlog
 
 from ..domain.jobs import Job, JobStatus
 from ..domain.ports import Clock, JobStore
-from .output import OutputFolder
-from .results import FileResultStore
-from .spool import Spool
+from .files.output import OutputFolder
+from .files.results import FileResultStore
+from .files.spool import Spool
 
 logger = structlog.get_logger(__name__)
 

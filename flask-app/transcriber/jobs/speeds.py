@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..domain.errors import StorageFailedError, StorageFullError
 from ..domain.ports import Clock
-from .durable import write_whole
+from ..system.durable_files import write_whole
 
 #: What a job costs beside its audio, in seconds of audio: a window is 30 s, however short the clip.
 OVERHEAD_SECONDS = 10.0

@@ -24,8 +24,8 @@ from transcriber.domain.errors import (
 from transcriber.domain.ports import DecodedAudio
 from transcriber.domain.transcript import Notice
 
+from .child.pcm import SAMPLE_BYTES
 from .messages import Message
-from .pcm import SAMPLE_BYTES
 from .peaks import MOST_PARTS
 
 #: Reason in a child's error message → the error to raise.

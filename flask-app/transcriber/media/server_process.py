@@ -83,7 +83,7 @@ def start_server(python: str) -> ServerProcess:
     with theirs:
         try:
             process = subprocess.Popen(
-                [python, "-P", "-m", "transcriber.media.server", str(theirs.fileno())],
+                [python, "-P", "-m", "transcriber.media.child.server", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 env=_environment(),
                 stdin=subprocess.DEVNULL,

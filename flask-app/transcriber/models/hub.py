@@ -61,7 +61,7 @@ def fetch_snapshot(
     not verified here.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "transcriber.engine.hub", row.repository, row.revision, str(hub_cache)],
+        [sys.executable, "-m", "transcriber.models.hub", row.repository, row.revision, str(hub_cache)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .domain.errors import EngineStartError
-from .domain.ports import EngineInfo
-from .gpu.budget import GIGABYTE, find_need, find_need_on_cpu, nearest_shape
-from .machine_memory import peak_bytes
+from ..domain.errors import EngineStartError
+from ..domain.ports import EngineInfo
+from ..gpu.memory_needs import GIGABYTE, find_need, find_need_on_cpu, nearest_shape
+from ..system.memory import peak_bytes
 
 #: Of a GPU's memory, the share that engines may take; the driver and the display have some of it, too.
 GPU_SHARE = 0.95

@@ -9,14 +9,16 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .domain.ports import EngineInfo
-from .domain.transcript import FallbackReason, Receipt
-from .gpu import budget, causes, matrix
-from .gpu.drift import Change
-from .gpu.facts import GpuDevice, GpuStatus
-from .gpu.policy import GpuSituation
-from .gpu.sharing import describe
-from .gpu.snapshot import Snapshot
+from ..domain.ports import EngineInfo
+from ..domain.transcript import FallbackReason, Receipt
+from ..gpu import compatibility as matrix
+from ..gpu import memory_needs
+from ..gpu.drift import Change
+from ..gpu.policy import GpuSituation
+from ..gpu.probe import fault_codes
+from ..gpu.probe.facts import GpuDevice, GpuStatus
+from ..gpu.probe.sharing import describe
+from ..gpu.snapshot import Snapshot
 
 #: Packages whose version matters when something goes wrong.
 PACKAGES = (
@@ -84,7 +86,7 @@ class Diagnostics:
     sharing: dict[str, Any] | None = None
     memory: dict[str, Any] | None = None
     selftests: list[dict[str, Any]] = field(default_factory=list)
-    #: Of a service that runs: the stages of a job with their devices (stages.py), and last_hour.py's facts.
+    #: Of a service that runs: the stages of a job with their devices (observability/stages.py), and observability/history.py's facts.
     stages: list[dict[str, Any]] = field(default_factory=list)
     last_hour: dict[str, Any] | None = None
     #: Engines that were ended with nothing wrong, with their last proof; by device, the memory that models may take.
@@ -147,7 +149,7 @@ def verdict(sources: Sources) -> str:
         return f"{on_cpu}: the GPU policy is off."
     cause = gpu.cause
     if gpu.policy == "required":
-        why = cause or causes.reason("gpu_not_proven")
+        why = cause or fault_codes.reason("gpu_not_proven")
         return f"This server takes no work: the GPU is required, and {_continued(why.message)}"
     if cause is not None:
         return f"{on_cpu}: {_continued(cause.message)}"
@@ -182,8 +184,8 @@ def _problems(sources: Sources) -> list[FallbackReason]:
     if gpu.policy != "off" and gpu.proven is None:
         found += [*gpu.status.problems, *([gpu.failure] if gpu.failure else [])]
         fit, device = _fit(sources), gpu.status.selected
-        advice = budget.advise_for(fit, device) if fit and device and gpu.status.usable else None
-        found += [causes.reason("gpu_memory_short", advice)] if advice else []
+        advice = memory_needs.advise_for(fit, device) if fit and device and gpu.status.usable else None
+        found += [fault_codes.reason("gpu_memory_short", advice)] if advice else []
     if gpu.policy != "off" and gpu.left is not None:
         found.append(gpu.left)
     return list({reason.code: reason for reason in found}.values())
@@ -194,7 +196,7 @@ def _notes(sources: Sources) -> list[FallbackReason]:
     if any(setting.get("name") == "CT2_USE_CUDNN" and setting.get("value") for setting in sources.settings):
         needed = sources.gpu.status.ctranslate2.needs_cudnn
         detail = "is needed by this version and always used" if needed else "is not used by this version"
-        notes.append(causes.reason("setting_without_effect", detail))
+        notes.append(fault_codes.reason("setting_without_effect", detail))
     return notes
 
 
@@ -229,13 +231,13 @@ def _memory(sources: Sources) -> dict[str, Any] | None:
     fit, device = _fit(sources), sources.gpu.status.selected
     if fit is None or device is None:
         return None
-    advice = None if sources.gpu.proven else budget.advise_for(fit, device)
-    return {**asdict(fit), "own_bytes": budget.own_bytes(device), "advice": advice}
+    advice = None if sources.gpu.proven else memory_needs.advise_for(fit, device)
+    return {**asdict(fit), "own_bytes": memory_needs.own_bytes(device), "advice": advice}
 
 
-def _fit(sources: Sources) -> budget.Fit | None:
+def _fit(sources: Sources) -> memory_needs.Fit | None:
     compute_type = sources.snapshot.compute_type if sources.snapshot else None
-    return budget.weigh_on(sources.gpu.status.selected, compute_type, sources.model, sources.batch_size)
+    return memory_needs.weigh_on(sources.gpu.status.selected, compute_type, sources.model, sources.batch_size)
 
 
 def _engine(engine: EngineInfo, now: datetime) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from .domain.ports import EngineInfo
-from .engine.slots import ASKED, EVICTED, IDLE, SlotView
-from .gpu.readings import GpuReadings
+from ..domain.ports import EngineInfo
+from ..engine.slots import ASKED, EVICTED, IDLE, SlotView
+from ..gpu.readings import GpuReadings
 
 HEALTH_STATUSES = ("ok", "degraded", "failed")
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .domain.errors import TranscriberError
-from .domain.jobs import Job
-from .domain.ports import Clock
-from .domain.transcript import Transcription
+from ..domain.errors import TranscriberError
+from ..domain.jobs import Job
+from ..domain.ports import Clock
+from ..domain.transcript import Transcription
 
 #: How far back it goes.
 MINUTES = 60

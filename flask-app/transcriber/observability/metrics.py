@@ -16,10 +16,10 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from .domain.errors import JobCancelledError, TranscriberError
-from .domain.jobs import Job
-from .domain.ports import Clock, EngineInfo
-from .domain.transcript import Transcription
+from ..domain.errors import JobCancelledError, TranscriberError
+from ..domain.jobs import Job
+from ..domain.ports import Clock, EngineInfo
+from ..domain.transcript import Transcription
 from .gauges import Reading, ServiceState, read_gauges, reading
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .domain.ports import EngineInfo
-from .domain.transcript import Transcription
+from ..domain.ports import EngineInfo
+from ..domain.transcript import Transcription
 
 #: Stage, the device where that never changes, what does it, and the field of Timings (None: a part of the last one).
 _STAGES = (

@@ -11,46 +11,47 @@ from typing import TypeVar
 
 import structlog
 
-from . import __version__, config
-from .application import Application, Parts
-from .clock import SystemClock
-from .config import Settings
-from .diagnostics import Diagnostics, Sources, collect, find_versions
-from .domain.jobs import Webhook
-from .domain.transcript import FallbackReason
-from .engine.catalogue import canonical_name, find_model
-from .engine.models import LocalModel, ModelFinder
-from .engine.packaged import KNOWN, place
-from .engine_parts import EngineParts, models_dir
-from .gpu.drift import diff
-from .gpu.facts import GpuStatus
-from .gpu.monitor import refreshed
-from .gpu.policy import GpuSituation
-from .gpu.snapshot import UNVERIFIED, Snapshot, take
-from .gpu.snapshot_store import SnapshotStore
-from .gpu.witness import look_at
-from .jobs.durable import find_folder_fault, kept_secret
-from .jobs.journal import boot_id
-from .jobs.output import OutputFolder
-from .jobs.results import FileResultStore
-from .jobs.retention import Retention
-from .jobs.runner import Slots
-from .jobs.speeds import Speeds, load_speeds, save_speeds
-from .jobs.spool import Spool
-from .jobs.sqlite_store import SqliteJobStore
-from .logs import configure_logging
-from .media.decoder import SandboxedDecoder
-from .native import NativeExecutor
-from .service import Checks, Limits, Service, Storage, Webhooks
-from .serving import find_fault, reason_of
-from .signed_out import SignedOut
-from .transcribing import DevicePlan, Transcriber
-from .webhooks.dispatcher import Dispatcher
-from .webhooks.guard import Guard
-from .webhooks.ids import new_delivery_id
-from .webhooks.payload import make_delivery
-from .webhooks.sender import HttpSender
-from .webhooks.signing import check_secret
+from .. import __version__
+from ..config import loader
+from ..config.loader import Settings
+from ..domain.jobs import Webhook
+from ..domain.transcript import FallbackReason
+from ..gpu.drift import diff
+from ..gpu.monitor import refreshed
+from ..gpu.policy import GpuSituation
+from ..gpu.probe.facts import GpuStatus
+from ..gpu.receipt.engine_facts import look_at
+from ..gpu.snapshot import UNVERIFIED, Snapshot, take
+from ..gpu.snapshot_store import SnapshotStore
+from ..jobs.files.journal import boot_id
+from ..jobs.files.output import OutputFolder
+from ..jobs.files.results import FileResultStore
+from ..jobs.files.spool import Spool
+from ..jobs.queue import Slots
+from ..jobs.retention import Retention
+from ..jobs.speeds import Speeds, load_speeds, save_speeds
+from ..jobs.store.sqlite import SqliteJobStore
+from ..media.decoder import SandboxedDecoder
+from ..models.catalogue import canonical_name, find_model
+from ..models.finder import LocalModel, ModelFinder
+from ..models.packaged import KNOWN, place
+from ..observability.diagnostics import Diagnostics, Sources, collect, find_versions
+from ..service.facade import Checks, Limits, Service, Storage, Webhooks
+from ..service.readiness import find_fault, reason_of
+from ..service.transcription import DevicePlan, Transcriber
+from ..system.clock import SystemClock
+from ..system.durable_files import find_folder_fault, kept_secret
+from ..system.threads import NativeExecutor
+from ..webhooks.dispatcher import Dispatcher
+from ..webhooks.guard import Guard
+from ..webhooks.ids import new_delivery_id
+from ..webhooks.payload import make_delivery
+from ..webhooks.sender import HttpSender
+from ..webhooks.signing import check_secret
+from .bootstrap_engine import EngineParts, models_dir
+from .lifecycle import Application, Parts
+from .logging import configure_logging
+from .revoked_sessions import SignedOut
 
 __all__ = ["Application", "Embedded", "build", "build_embedded", "examine", "models_of", "place_models"]
 
@@ -64,8 +65,8 @@ EMBEDDED_QUEUE = 100
 
 def build(environ: Mapping[str, str]) -> Application:
     """The service, assembled but not started. Raises ConfigError."""
-    settings = config.load(environ)
-    config.check_listening(settings)
+    settings = loader.load(environ)
+    loader.check_listening(settings)
     configure_logging(settings.log_level)
     return Composition(settings, environ).application()
 
@@ -84,7 +85,7 @@ def build_embedded(environ: Mapping[str, str], folder: Path) -> Embedded:
     A required GPU is left to each job, so that one that is missing is an error and not the end of the process.
     Raises ConfigError.
     """
-    settings = config.load(environ)
+    settings = loader.load(environ)
     configure_logging(settings.log_level if "log_level" in settings.sources else "error")
     requires_gpu = settings.gpu_policy == "required"
     own = replace(
@@ -101,7 +102,7 @@ def build_embedded(environ: Mapping[str, str], folder: Path) -> Embedded:
 
 def examine(environ: Mapping[str, str]) -> Diagnostics:
     """Diagnostics of this installation without starting or locking anything. Raises ConfigError."""
-    settings = config.load(environ)
+    settings = loader.load(environ)
     configure_logging("error")
     composition = Composition(settings, environ, only_looks=True)
     situation = GpuSituation(
@@ -114,12 +115,12 @@ def examine(environ: Mapping[str, str]) -> Diagnostics:
 
 def models_of(environ: Mapping[str, str]) -> ModelFinder:
     """The models of this installation."""
-    return Composition(config.load(environ), environ).parts.models
+    return Composition(loader.load(environ), environ).parts.models
 
 
 def place_models(environ: Mapping[str, str], names: Sequence[str]) -> list[str]:
     """Put packaged models (all that are installed, if no names are given) into the models folder."""
-    settings = config.load(environ)
+    settings = loader.load(environ)
     wanted = list(names) or list(KNOWN.carried())
     place(wanted, models_dir(settings.data_dir))
     return wanted

@@ -11,32 +11,32 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from . import __version__
-from .clock import SystemClock
-from .domain.errors import ConfigError
-from .engine.catalogue import find_model
-from .engine.client import ChildEngine, EngineConfig
-from .engine.downloads import Downloads
-from .engine.hub import fetch_snapshot, hub_cache
-from .engine.models import LocalModel, ModelFinder
-from .engine.packaged import MEMORY_NAME
-from .engine.pool import ChildEnginePool
-from .engine.verification import Verifier
-from .gpu.environment import engine_environment
-from .gpu.facts import GpuDevice, GpuStatus
-from .gpu.ladder import Rung
-from .gpu.monitor import GpuMonitor, ask_nvml
-from .gpu.policy import choose_compute_type
-from .gpu.relief import Relief
-from .jobs.durable import write_small
-from .machine_memory import automatic_budget, memory_limit, resident_bytes
-from .metrics import Metrics
-from .model_desk import Hub, ModelDesk
-from .model_memory import Budget, ModelMemory
-from .proofs import Proofs, SelfTestLimits
-from .serving import DefaultModel, Starts
-from .settings import Settings
-from .startup import make_probe
+from .. import __version__
+from ..config.schema import Settings
+from ..domain.errors import ConfigError
+from ..engine.client import ChildEngine, EngineConfig
+from ..engine.pool import ChildEnginePool
+from ..gpu.degradation_steps import Rung
+from ..gpu.environment import engine_environment
+from ..gpu.memory_fallback import Relief
+from ..gpu.monitor import GpuMonitor, ask_nvml
+from ..gpu.policy import choose_compute_type
+from ..gpu.probe.facts import GpuDevice, GpuStatus
+from ..models.catalogue import find_model
+from ..models.downloads import Downloads
+from ..models.finder import LocalModel, ModelFinder
+from ..models.hub import fetch_snapshot, hub_cache
+from ..models.memory_budget import Budget, ModelMemory
+from ..models.packaged import MEMORY_NAME
+from ..models.verification import Verifier
+from ..observability.metrics import Metrics
+from ..service.model_manager import Hub, ModelDesk
+from ..service.readiness import DefaultModel, Starts
+from ..system.clock import SystemClock
+from ..system.durable_files import write_small
+from ..system.memory import automatic_budget, memory_limit, resident_bytes
+from .bootstrap_selftest import Proofs, SelfTestLimits
+from .preflight import make_probe
 
 T = TypeVar("T")
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import structlog
 
-from .canary import Canary, Engines, Finding, Listeners
-from .domain.errors import EngineStartError, TranscriberError
-from .domain.ports import Clock, EngineInfo
-from .domain.selftest import SelfTestReport
-from .engine.admission import Admission
-from .engine.models import LocalModel
-from .engine.reference_book import ReferenceBook
-from .engine.speed_book import SpeedBook, Write
-from .metrics import Metrics
-from .serving import Starts
+from ..domain.errors import EngineStartError, TranscriberError
+from ..domain.ports import Clock, EngineInfo
+from ..domain.selftest import SelfTestReport
+from ..engine.selftest.admission_policy import Admission
+from ..engine.selftest.baseline import SpeedBook, Write
+from ..engine.selftest.health_check import Canary, Engines, Finding, Listeners
+from ..engine.selftest.references import ReferenceBook
+from ..models.finder import LocalModel
+from ..observability.metrics import Metrics
+from ..service.readiness import Starts
 
 logger = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 
-from .domain.transcript import FallbackReason
+from ..domain.transcript import FallbackReason
 
 _BYTES = 16 * 1024
 

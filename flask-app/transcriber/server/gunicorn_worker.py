@@ -20,7 +20,7 @@ from gunicorn.http.errors import (
 )
 from gunicorn.workers.ggevent import GeventWorker
 
-from .domain.errors import BadRequestError, HeaderTooLargeError, TranscriberError, UriTooLongError
+from ..domain.errors import BadRequestError, HeaderTooLargeError, TranscriberError, UriTooLongError
 
 logger = structlog.get_logger(__name__)
 
@@ -67,8 +67,8 @@ def refusal_of(exc: BaseException) -> TranscriberError:
 def answer_bytes(error: TranscriberError, request_id: str) -> bytes:
     """The whole answer, as it goes over the wire."""
     # Here and not above: the master imports this module, and the worker patches the standard library after that.
-    from .web.errors import error_body, status_of
-    from .web.security import FIXED_HEADERS
+    from ..web.auth.security import FIXED_HEADERS
+    from ..web.errors import error_body, status_of
 
     body = json.dumps(error_body(error), ensure_ascii=False).encode()
     status = HTTPStatus(status_of(error))

@@ -11,33 +11,33 @@ from typing import Any, Protocol
 
 import structlog
 
-from .canary import Canary, Finding
-from .config import Settings
-from .diagnostics import Diagnostics
-from .domain.errors import DecoderUnavailableError, EngineError, InvalidParameterError, TranscriberError
-from .domain.jobs import Job
-from .domain.ports import Clock, EngineInfo
-from .domain.transcript import FallbackReason, Transcription
-from .engine.catalogue import canonical_name
-from .engine.pool import ChildEnginePool
-from .gauges import ServiceState
-from .gpu.facts import GpuStatus
-from .gpu.hardware import find_hardware
-from .gpu.monitor import STALE_SECONDS, GpuMonitor
-from .gpu.policy import GpuSituation, gpu_health, readiness, reason_of_engine_failure
-from .gpu.probing import GpuProbe
-from .gpu.relief import Relief
-from .gpu_watch import GpuWatch
-from .jobs.retention import Retention
-from .last_hour import SAMPLE_SECONDS, LastHour
-from .media.decoder import SandboxedDecoder
-from .metrics import Metrics
-from .model_desk import ModelDesk
-from .service import Service
-from .signed_out import SignedOut
-from .stages import stages
-from .startup import EXIT_GPU_REQUIRED
-from .webhooks.dispatcher import Dispatcher
+from ..config.loader import Settings
+from ..domain.errors import DecoderUnavailableError, EngineError, InvalidParameterError, TranscriberError
+from ..domain.jobs import Job
+from ..domain.ports import Clock, EngineInfo
+from ..domain.transcript import FallbackReason, Transcription
+from ..engine.pool import ChildEnginePool
+from ..engine.selftest.health_check import Canary, Finding
+from ..gpu.memory_fallback import Relief
+from ..gpu.monitor import STALE_SECONDS, GpuMonitor
+from ..gpu.policy import GpuSituation, gpu_health, readiness, reason_of_engine_failure
+from ..gpu.probe.facts import GpuStatus
+from ..gpu.probe.hardware import find_hardware
+from ..gpu.probe.launcher import GpuProbe
+from ..gpu.recovery import GpuWatch
+from ..jobs.retention import Retention
+from ..media.decoder import SandboxedDecoder
+from ..models.catalogue import canonical_name
+from ..observability.diagnostics import Diagnostics
+from ..observability.gauges import ServiceState
+from ..observability.history import SAMPLE_SECONDS, LastHour
+from ..observability.metrics import Metrics
+from ..observability.stages import stages
+from ..service.facade import Service
+from ..service.model_manager import ModelDesk
+from ..webhooks.dispatcher import Dispatcher
+from .preflight import EXIT_GPU_REQUIRED
+from .revoked_sessions import SignedOut
 
 logger = structlog.get_logger(__name__)
 

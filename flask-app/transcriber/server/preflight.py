@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import structlog
 
-from . import config
-from .clock import SystemClock
-from .domain.errors import TranscriberError
-from .domain.ports import Clock
-from .gpu.policy import gpu_required
-from .gpu.probing import GpuProbe, ProbeRequest
-from .logs import configure_logging
+from ..config import loader
+from ..domain.errors import TranscriberError
+from ..domain.ports import Clock
+from ..gpu.policy import gpu_required
+from ..gpu.probe.launcher import GpuProbe, ProbeRequest
+from ..system.clock import SystemClock
+from .logging import configure_logging
 
 logger = structlog.get_logger(__name__)
 
@@ -44,15 +44,15 @@ def check_start(environ: Mapping[str, str]) -> None:
     Raises ConfigError, and GpuRequiredError where the policy requires a GPU that the probe finds unusable.
     """
     configure_logging("info")
-    settings = config.load(environ)
-    config.check_listening(settings)
+    settings = loader.load(environ)
+    loader.check_listening(settings)
     if settings.gpu_policy == "required":
         cause = make_probe(settings, environ, SystemClock()).status().cause
         if cause is not None:
             raise gpu_required(cause)
 
 
-def make_probe(settings: config.Settings, environ: Mapping[str, str], clock: Clock) -> GpuProbe:
+def make_probe(settings: loader.Settings, environ: Mapping[str, str], clock: Clock) -> GpuProbe:
     """The look at this machine's GPUs."""
     request = ProbeRequest(
         environ=dict(environ),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import structlog
 
-from .domain.errors import CapacityError
-from .jobs.durable import write_small
+from ..domain.errors import CapacityError
+from ..system.durable_files import write_small
 
 logger = structlog.get_logger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import structlog
 
-from .domain.answer import fallback_to_dict, rounded
-from .domain.errors import (
+from ..domain.answer import fallback_to_dict, rounded
+from ..domain.errors import (
     InterruptedJobError,
     JobCancelledError,
     JobNotFoundError,
@@ -21,16 +21,16 @@ from .domain.errors import (
     StorageFullError,
     TranscriberError,
 )
-from .domain.jobs import Delivery, Job, JobError, JobStatus
-from .domain.kept_errors import kept
-from .domain.ports import Clock, JobStore, Outbox, TranscriptStore
-from .domain.transcript import Receipt, Transcription
-from .jobs.feed import Feeds
-from .jobs.output import OutputFolder
-from .jobs.results import FileResultStore
-from .jobs.retention import Retention
-from .jobs.spool import Spool
-from .outcomes import Outcomes
+from ..domain.errors.stored import kept
+from ..domain.jobs import Delivery, Job, JobError, JobStatus
+from ..domain.ports import Clock, JobStore, Outbox, TranscriptStore
+from ..domain.transcript import Receipt, Transcription
+from ..jobs.events import Feeds
+from ..jobs.files.output import OutputFolder
+from ..jobs.files.results import FileResultStore
+from ..jobs.files.spool import Spool
+from ..jobs.retention import Retention
+from .job_waiters import Outcomes
 
 logger = structlog.get_logger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .domain.events import (
+from ..domain.events import (
     BatchShrunk,
     EngineEvent,
     Finished,
@@ -14,14 +14,14 @@ from .domain.events import (
     SegmentReady,
     WindowDone,
 )
-from .domain.ports import Clock, EngineInfo
-from .domain.transcript import MemoryStep, Receipt, Segment
-from .gpu.ladder import CPU, shrink_step
-from .gpu.policy import DeviceDecision
-from .gpu.receipts import NO_DEVICE, Evidence, Verdict, is_cuda, verdict
-from .gpu.shares import divide, merged
-from .gpu.witness import EngineFacts
-from .jobs.journal import Journal
+from ..domain.ports import Clock, EngineInfo
+from ..domain.transcript import MemoryStep, Receipt, Segment
+from ..gpu.degradation_steps import CPU, shrink_step
+from ..gpu.policy import DeviceDecision
+from ..gpu.receipt.engine_facts import EngineFacts
+from ..gpu.receipt.engine_shares import divide, merged
+from ..gpu.receipt.evidence import NO_DEVICE, Evidence, Verdict, is_cuda, verdict
+from ..jobs.files.journal import Journal
 
 
 class Hearing:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from .domain.errors import (
+from ..domain.errors import (
     CapacityError,
     DecoderCrashedError,
     JobCancelledError,
@@ -20,19 +20,19 @@ from .domain.errors import (
     TranscriberError,
     UploadGoneError,
 )
-from .domain.jobs import Job, JobStatus
-from .domain.ports import Clock, DecodedAudio
-from .domain.transcript import Transcription
-from .endings import STORAGE_ERRORS, Endings, Storage
-from .jobs.durable import storage_errors
-from .jobs.feed import HEARTBEAT_SECONDS, PACE_SECONDS, Feeds
-from .jobs.journal import Journal
-from .jobs.leash import Leash, StopReason
-from .jobs.runner import Runner, Slots, Waiting
-from .jobs.speeds import Speeds
-from .patience import Patience
-from .progress import Progress
-from .transcribing import Transcriber, Work
+from ..domain.jobs import Job, JobStatus
+from ..domain.ports import Clock, DecodedAudio
+from ..domain.transcript import Transcription
+from ..jobs.cancellation import Leash, StopReason
+from ..jobs.events import HEARTBEAT_SECONDS, PACE_SECONDS, Feeds
+from ..jobs.files.journal import Journal
+from ..jobs.progress import Progress
+from ..jobs.queue import Runner, Slots, Waiting
+from ..jobs.speeds import Speeds
+from ..system.durable_files import storage_errors
+from .completion import STORAGE_ERRORS, Endings, Storage
+from .retry_policy import Patience
+from .transcription import Transcriber, Work
 
 logger = structlog.get_logger(__name__)
 

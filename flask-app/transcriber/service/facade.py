@@ -8,31 +8,26 @@ from pathlib import Path
 
 import structlog
 
-from .domain.errors import (
-    JobFinishedError,
-    JobNotFinishedError,
-    ShuttingDownError,
-    TranscriberError,
-)
-from .domain.feed import FeedEvent
-from .domain.jobs import Delivery, Job, JobStatus, SubmissionTerms
-from .domain.options import TranscriptionRequest
-from .domain.ports import Clock, JobPage
-from .domain.transcript import Receipt, Transcription
-from .endings import Endings, JobEnded, Storage, Webhooks
-from .engine.models import LocalModel
-from .estimates import Estimates
-from .following import Following, JobView
-from .jobs.feed import Feeds
-from .jobs.leash import StopReason
-from .jobs.resumable import ResumableUploads
-from .jobs.retention import purge_job
-from .jobs.speeds import Speeds
-from .outcomes import Outcome, Outcomes
-from .running import Limits, Running
+from ..domain.errors import JobFinishedError, JobNotFinishedError, ShuttingDownError, TranscriberError
+from ..domain.feed import FeedEvent
+from ..domain.jobs import Delivery, Job, JobStatus, SubmissionTerms
+from ..domain.options import TranscriptionRequest
+from ..domain.ports import Clock, JobPage
+from ..domain.transcript import Receipt, Transcription
+from ..jobs.cancellation import StopReason
+from ..jobs.estimates import Estimates
+from ..jobs.events import Feeds
+from ..jobs.files.resumable import ResumableUploads
+from ..jobs.retention import purge_job
+from ..jobs.speeds import Speeds
+from ..models.finder import LocalModel
+from .completion import Endings, JobEnded, Storage, Webhooks
+from .execution import Limits, Running
+from .job_queries import Following, JobView
+from .job_waiters import Outcome, Outcomes
 from .submission import Checks, Submission, Upload, refuse_unfit
-from .transcribing import Transcriber
-from .transcripts import Transcripts
+from .transcript_editing import Transcripts
+from .transcription import Transcriber
 
 __all__ = ["Checks", "JobView", "Limits", "Service", "Storage", "Upload", "Webhooks", "refuse_unfit"]
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .domain.errors import JobCancelledError, JobNotFinishedError
-from .domain.feed import FeedEvent
-from .domain.jobs import Delivery, Job, JobProgress, JobStatus, QueuePlace
-from .domain.kept_errors import restored
-from .domain.transcript import Segment, Transcription
-from .endings import Storage, done_data, failure_data
-from .estimates import Estimates
-from .jobs import journal
-from .jobs.feed import Feed, Feeds, replayed
-from .progress import progress_data
-from .running import Running
+from ..domain.errors import JobCancelledError, JobNotFinishedError
+from ..domain.errors.stored import restored
+from ..domain.feed import FeedEvent
+from ..domain.jobs import Delivery, Job, JobProgress, JobStatus, QueuePlace
+from ..domain.transcript import Segment, Transcription
+from ..jobs.estimates import Estimates
+from ..jobs.events import Feed, Feeds, replayed
+from ..jobs.files import journal
+from ..jobs.progress import progress_data
+from .completion import Storage, done_data, failure_data
+from .execution import Running
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

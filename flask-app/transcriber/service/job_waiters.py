@@ -5,8 +5,8 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 
-from .domain.errors import TranscriberError
-from .domain.transcript import Transcription
+from ..domain.errors import TranscriberError
+from ..domain.transcript import Transcription
 
 Outcome = concurrent.futures.Future[Transcription]
 

@@ -1,19 +1,19 @@
-"""A job on a GPU that has too little memory for it: the ladder of gpu/ladder.py, step by step, with nothing lost."""
+"""A job on a GPU that has too little memory for it: the ladder of gpu/degradation_steps.py, step by step, with nothing lost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .domain.errors import EngineError, EngineFailedError, EngineStartError
-from .domain.events import BatchShrunk, EngineEvent
-from .domain.jobs import Job
-from .domain.ports import Engine, EngineInfo, EnginePool
-from .engine.catalogue import canonical_name
-from .gpu.ladder import LIGHTER
-from .gpu.policy import DeviceDecision
-from .gpu.relief import Relief, is_out_of_memory
-from .jobs.journal import Journal
+from ..domain.errors import EngineError, EngineFailedError, EngineStartError
+from ..domain.events import BatchShrunk, EngineEvent
+from ..domain.jobs import Job
+from ..domain.ports import Engine, EngineInfo, EnginePool
+from ..gpu.degradation_steps import LIGHTER
+from ..gpu.memory_fallback import Relief, is_out_of_memory
+from ..gpu.policy import DeviceDecision
+from ..jobs.files.journal import Journal
+from ..models.catalogue import canonical_name
 
 #: A job goes on with a lighter compute type at most so often.
 MAX_LIGHTER_STEPS = 3

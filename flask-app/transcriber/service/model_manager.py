@@ -11,13 +11,13 @@ from typing import Any
 
 import structlog
 
-from .domain.errors import DownloadRefusedError, ModelNotFoundError, TranscriberError
-from .domain.ports import EngineInfo
-from .engine.catalogue import CatalogueModel, canonical_name
-from .engine.downloads import Download, Downloads
-from .engine.making_room import Memory
-from .engine.models import LocalModel, ModelFinder
-from .engine.pool import ChildEnginePool, SlotView
+from ..domain.errors import DownloadRefusedError, ModelNotFoundError, TranscriberError
+from ..domain.ports import EngineInfo
+from ..engine.eviction import Memory
+from ..engine.pool import ChildEnginePool, SlotView
+from ..models.catalogue import CatalogueModel, canonical_name
+from ..models.downloads import Download, Downloads
+from ..models.finder import LocalModel, ModelFinder
 
 logger = structlog.get_logger(__name__)
 

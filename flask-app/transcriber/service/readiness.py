@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from .domain.errors import ConfigError, EngineError, EngineStartError, ModelNotFoundError, TranscriberError
-from .domain.ports import EngineInfo
-from .domain.transcript import FallbackReason
-from .engine.catalogue import canonical_name, find_model
-from .engine.models import ModelFinder
-from .engine.pool import Launch, PooledEngine
-from .gpu.policy import GpuSituation, find_proven, reason_of_engine_failure
+from ..domain.errors import ConfigError, EngineError, EngineStartError, ModelNotFoundError, TranscriberError
+from ..domain.ports import EngineInfo
+from ..domain.transcript import FallbackReason
+from ..engine.pool import Launch, PooledEngine
+from ..gpu.policy import GpuSituation, find_proven, reason_of_engine_failure
+from ..models.catalogue import canonical_name, find_model
+from ..models.finder import ModelFinder
 
 _FIX = "Look at the log for the engine's last words, mend what they say and restart."
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .domain.errors import (
+from ..domain.errors import (
     DecoderCrashedError,
     DecoderUnavailableError,
     EngineCrashedError,
     EngineStartError,
     TranscriberError,
 )
-from .domain.jobs import Job
-from .domain.selftest import UNFIT
-from .jobs.leash import Leash
+from ..domain.jobs import Job
+from ..domain.selftest import UNFIT
+from ..jobs.cancellation import Leash
 
 #: A job fails with this many engines that died by a fault of their own: most likely its file is the cause.
 MAX_FAULTS = 2

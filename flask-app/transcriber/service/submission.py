@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from .domain.errors import (
+from ..domain.errors import (
     IdempotencyConflictError,
     InvalidParameterError,
     JobNotFailedError,
@@ -18,14 +18,14 @@ from .domain.errors import (
     TranscriberError,
     UploadGoneError,
 )
-from .domain.jobs import Job, JobStatus, SubmissionTerms, Webhook
-from .domain.options import TranscriptionRequest
-from .domain.ports import Clock
-from .endings import STORAGE_ERRORS, Storage
-from .engine.models import LocalModel, ModelFinder
-from .estimates import Estimates, read_head
-from .jobs.runner import Runner, Waiting
-from .jobs.spool import new_job_id
+from ..domain.jobs import Job, JobStatus, SubmissionTerms, Webhook
+from ..domain.options import TranscriptionRequest
+from ..domain.ports import Clock
+from ..jobs.estimates import Estimates, read_head
+from ..jobs.files.spool import new_job_id
+from ..jobs.queue import Runner, Waiting
+from ..models.finder import LocalModel, ModelFinder
+from .completion import STORAGE_ERRORS, Storage
 
 logger = structlog.get_logger(__name__)
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from .domain.difference import Comparison, compare
-from .domain.edits import Edit, EditedSegment, Transcript, apply_edit, with_edit
-from .domain.errors import TranscriberError, TranscriptChangedError
-from .domain.ports import Clock
-from .domain.transcript import Segment, Transcription
-from .endings import STORAGE_ERRORS, Storage
+from ..domain.comparison import Comparison, compare
+from ..domain.edits import Edit, EditedSegment, Transcript, apply_edit, with_edit
+from ..domain.errors import TranscriberError, TranscriptChangedError
+from ..domain.ports import Clock
+from ..domain.transcript import Segment, Transcription
+from .completion import STORAGE_ERRORS, Storage
 
 logger = structlog.get_logger(__name__)
 

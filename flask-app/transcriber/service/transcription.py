@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from .domain.errors import (
+from ..domain.errors import (
     DecoderCrashedError,
     DecoderUnavailableError,
     EngineCrashedError,
@@ -20,24 +20,24 @@ from .domain.errors import (
     GpuRequiredError,
     UploadGoneError,
 )
-from .domain.events import EngineEvent
-from .domain.jobs import Job
-from .domain.options import TranscriptionRequest
-from .domain.ports import Clock, DecodedAudio, EngineInfo, EnginePool, MediaDecoder
-from .domain.transcript import Notice, Requested, Timings, Transcription
-from .gpu import causes
-from .gpu.facts import GpuStatus
-from .gpu.policy import DeviceDecision, after_engine_failure, decide, find_proven
-from .gpu.receipts import Verdict
-from .gpu.relief import Relief
-from .gpu.shares import share_of
-from .gpu.witness import Witness, see_nothing
-from .hearing import Hearing
-from .jobs.durable import storage_errors
-from .jobs.journal import Journal, JournalState
-from .jobs.leash import Leash
-from .lightening import Lightening
-from .patience import Patience
+from ..domain.events import EngineEvent
+from ..domain.jobs import Job
+from ..domain.options import TranscriptionRequest
+from ..domain.ports import Clock, DecodedAudio, EngineInfo, EnginePool, MediaDecoder
+from ..domain.transcript import Notice, Requested, Timings, Transcription
+from ..gpu.memory_fallback import Relief
+from ..gpu.policy import DeviceDecision, after_engine_failure, decide, find_proven
+from ..gpu.probe import fault_codes
+from ..gpu.probe.facts import GpuStatus
+from ..gpu.receipt.engine_facts import Witness, see_nothing
+from ..gpu.receipt.engine_shares import share_of
+from ..gpu.receipt.evidence import Verdict
+from ..jobs.cancellation import Leash
+from ..jobs.files.journal import Journal, JournalState
+from ..system.durable_files import storage_errors
+from .event_recorder import Hearing
+from .memory_fallback import Lightening
+from .retry_policy import Patience
 
 logger = structlog.get_logger(__name__)
 
@@ -335,7 +335,7 @@ def _lie(engine: EngineInfo) -> EngineStartError:
     """What is wrong with an engine whose windows belie it."""
     code = "engine_device_mismatch"
     message = f"The engine claimed {engine.device}, and its windows ran elsewhere."
-    return EngineStartError(message, code=code, fix=causes.CAUSES[code].fix)
+    return EngineStartError(message, code=code, fix=fault_codes.CAUSES[code].fix)
 
 
 def _ignored(request: TranscriptionRequest) -> tuple[Notice, ...]:

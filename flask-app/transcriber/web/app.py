@@ -7,38 +7,23 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from . import (
-    api,
-    comparison,
-    csrf,
-    diagnostics_page,
-    docs,
-    editing,
-    errors,
-    health,
-    job_actions,
-    jobs,
-    language,
-    media,
-    metrics_page,
-    models,
-    pages,
-    request_log,
-    resumable,
-    security,
-    sign_in,
-    stream,
-    wording,
-)
-from .current import EXTENSION, MEMORY, Memory
+from . import errors, pages, request_log
+from .admin import diagnostics, health, metrics, models
+from .auth import csrf, security, sign_in
+from .auth.sessions import Sessions
+from .extensions import EXTENSION, MEMORY, Memory
+from .i18n import filters, language
+from .jobs import actions, listing, media, stream, transcribe
 from .method_override import MethodOverride
-from .operations import FILE_ANSWERS, FILE_ERRORS, Operation
-from .sessions import Sessions
-from .unread_bodies import UnreadBodies
-from .uploads import FORM_ROOM_BYTES, UploadRequest
+from .openapi import docs
+from .openapi.operations import FILE_ANSWERS, FILE_ERRORS, Operation
+from .transcripts import comparison, editing
+from .uploads import resumable
+from .uploads.body_drain import UnreadBodies
+from .uploads.receiver import FORM_ROOM_BYTES, UploadRequest
 
 if TYPE_CHECKING:
-    from ..application import Application
+    from ..server.lifecycle import Application
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -73,11 +58,22 @@ def create_app(application: Application) -> Flask:
         )
     )
     # The log comes first: it gives the request its id, and sees every answer last.
-    for part in (request_log, security, csrf, errors, language, wording, metrics_page):
+    for part in (request_log, security, csrf, errors, language, filters, metrics):
         part.init_app(app)
-    for part in (pages, sign_in, language, api, resumable, jobs, job_actions, editing, media, comparison):
+    for part in (
+        pages,
+        sign_in,
+        language,
+        transcribe,
+        resumable,
+        listing,
+        actions,
+        editing,
+        media,
+        comparison,
+    ):
         app.register_blueprint(part.bp)
-    for part in (stream, models, diagnostics_page, health, docs, metrics_page):
+    for part in (stream, models, diagnostics, health, docs, metrics):
         app.register_blueprint(part.bp)
     describe_static_files(app)
     app.wsgi_app = UnreadBodies(MethodOverride(app.wsgi_app))  # type: ignore[method-assign]

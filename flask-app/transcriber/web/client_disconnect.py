@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..domain.transcript import Transcription
 
 if TYPE_CHECKING:
-    from ..service import Service
+    from ..service.facade import Service
 
 #: How often a waiting client's socket is looked at, in seconds.
 LOOK_SECONDS = 0.5

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .current import application
+from .extensions import application
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,9 +56,9 @@ from ..domain.errors import (
     UploadTooLargeError,
     UriTooLongError,
 )
-from ..domain.kept_errors import iter_classes
+from ..domain.errors.stored import iter_classes
+from .auth.sign_in import to_sign_in
 from .negotiation import wants_html
-from .sign_in import to_sign_in
 
 logger = structlog.get_logger(__name__)
 

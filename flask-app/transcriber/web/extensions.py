@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 
-from .presence import Waiters
-from .ran_on import RanOn
-from .sessions import Sessions
-from .tries import Tries
+from .auth.sessions import Sessions
+from .auth.throttle import Tries
+from .client_disconnect import Waiters
+from .device_cache import RanOn
 
 if TYPE_CHECKING:
-    from ..application import Application
+    from ..server.lifecycle import Application
 
 #: Where create_app keeps it.
 EXTENSION = "transcriber"

@@ -6,11 +6,11 @@ from flask import Blueprint, Response, current_app, render_template
 
 from ..domain.languages import LANGUAGES
 from ..domain.options import TASKS
-from .current import application
 from .device_state import device_state
-from .operations import FILE_ANSWERS, FILE_ERRORS, Operation, page
-from .uploads import FILE_FIELDS
-from .wording import decimal
+from .extensions import application
+from .i18n.filters import decimal
+from .openapi.operations import FILE_ANSWERS, FILE_ERRORS, Operation, page
+from .uploads.receiver import FILE_FIELDS
 
 bp = Blueprint("pages", __name__)
 

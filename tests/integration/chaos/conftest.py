@@ -10,7 +10,7 @@ import pytest
 
 from chaos_audio import Audio, short_files
 from disk_faults import can_mount, missing_tool
-from transcriber.engine.packaged import place
+from transcriber.models.packaged import place
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from server import Server
-from transcriber.engine.packaged import place
+from transcriber.models.packaged import place
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -69,7 +69,7 @@ def folder_of(server: Server, job_id: str) -> Path:
 
 def cancel_and_check(server: Server, job_id: str) -> None:
     """Cancelled within a second, the engine at rest and the files gone soon."""
-    engine = pid_of(server, "transcriber.engine.child")
+    engine = pid_of(server, "transcriber.engine.child.main")
     begun = time.monotonic()
 
     answer = delete(server, job_id)
@@ -104,7 +104,7 @@ def test_job_cancelled_while_it_waits_never_starts(server: Server, talk: Path, s
 
 
 def test_job_cancelled_while_it_is_decoded_ends_its_media_child(server: Server, silence: bytes) -> None:
-    media = pid_of(server, "transcriber.media.server")
+    media = pid_of(server, "transcriber.media.child.server")
     job_id = submit(server, silence)["job_id"]
     wait_until(lambda: bool(descendants(media)), "a media child decodes", 20)
     assert get_job(server, job_id)["progress"]["stage"] == "decoding"
@@ -115,7 +115,7 @@ def test_job_cancelled_while_it_is_decoded_ends_its_media_child(server: Server, 
 
 
 def test_job_cancelled_during_voice_detection_stops_the_engine(server: Server, silence: bytes) -> None:
-    engine = pid_of(server, "transcriber.engine.child")
+    engine = pid_of(server, "transcriber.engine.child.main")
     idle = cpu_seconds(engine)
     job_id = submit(server, silence)["job_id"]
     wait_for_job(server, job_id, is_transcribing, "the engine has it", 120)
@@ -184,7 +184,7 @@ def abandoned(server: Server, payload: bytes, **fields: str) -> Iterator[str]:
 
 
 def test_job_of_a_client_that_went_away_is_cancelled(server: Server, talk: Path) -> None:
-    engine = pid_of(server, "transcriber.engine.child")
+    engine = pid_of(server, "transcriber.engine.child.main")
 
     with abandoned(server, talk.read_bytes()) as job_id:
         wait_for_job(server, job_id, lambda job: len(job["segments"]) > 0, "it has a segment", 120)

@@ -11,8 +11,8 @@ import pytest
 
 from hub_server import Hub
 from server import Server
-from transcriber.engine.catalogue import find_model
-from transcriber.engine.packaged import KNOWN
+from transcriber.models.catalogue import find_model
+from transcriber.models.packaged import KNOWN
 
 pytestmark = pytest.mark.model
 

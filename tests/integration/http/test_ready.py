@@ -15,10 +15,10 @@ import pytest
 from fake_gpu import make_device, make_status
 from media_files import make_tone, make_wave
 from server import ROOT, Server
-from transcriber.bootstrap import Composition
-from transcriber.config import load
+from transcriber.config.loader import load
 from transcriber.domain.errors import EngineStartError
-from transcriber.gpu.facts import GpuStatus
+from transcriber.gpu.probe.facts import GpuStatus
+from transcriber.server.bootstrap import Composition
 
 STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'standin_engine.py'}"
 SPEECH = make_wave(make_tone(2.0))

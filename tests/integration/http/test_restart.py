@@ -159,7 +159,7 @@ def test_engine_killed_in_mid_work_is_replaced_and_the_job_goes_on(
         job_id = submit(server, long_speech)
         until_windows(server, job_id, 1)
         victim = next(
-            pid for pid, command in server.children().items() if "transcriber.engine.child" in command
+            pid for pid, command in server.children().items() if "transcriber.engine.child.main" in command
         )
         os.kill(victim, signal.SIGKILL)
         job = until(server, job_id, has_ended)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from server import Answer, Server
-from transcriber.jobs.spool import Spool
+from transcriber.jobs.files.spool import Spool
 
 pytestmark = pytest.mark.model
 

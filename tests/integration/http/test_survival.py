@@ -41,7 +41,7 @@ def test_engine_killed_in_the_middle_of_a_request_is_replaced_and_the_request_en
     serve: Callable[..., Server], speech: Path
 ) -> None:
     server = serve(WHISPER_MODEL="base")
-    victim = pid_of(server, "transcriber.engine.child")
+    victim = pid_of(server, "transcriber.engine.child.main")
     idle = _cpu_seconds(victim)
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -62,7 +62,7 @@ def test_media_process_killed_is_a_clear_error_or_unnoticed_and_the_next_request
 ) -> None:
     server = serve()
     slow = make_silent_flac(3.0)
-    decode_server = pid_of(server, "transcriber.media.server")
+    decode_server = pid_of(server, "transcriber.media.child.server")
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         future = pool.submit(server.transcribe, slow)

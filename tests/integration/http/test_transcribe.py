@@ -204,7 +204,7 @@ def test_diagnostics_show_engines_and_the_last_receipt(shared: Server, speech: P
     assert body["last_receipt"]["job_id"] == job_id
     engine = next(each for each in body["engines"] if each["model"] == "base")
     assert {"pid", "device", "compute_type", "model", "uptime"} <= set(engine)
-    assert "transcriber.engine.child" in shared.children()[engine["pid"]]
+    assert "transcriber.engine.child.main" in shared.children()[engine["pid"]]
     assert "no NVIDIA driver on this machine" in body["verdict"]
     assert {row["name"]: row["source"] for row in body["settings"]}[
         "WHISPER_MODEL_PATH"

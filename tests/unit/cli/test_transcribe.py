@@ -11,8 +11,8 @@ import pytest
 from transcriber.cli import main
 from transcriber.cli.backend import Told
 from transcriber.cli.display import Standing
-from transcriber.cli.order import Order
 from transcriber.cli.output import Output
+from transcriber.cli.request import Order
 from transcriber.cli.retries import unreachable
 from transcriber.cli.transcribe import AHEAD, Transcribe
 from transcriber.domain.errors import (

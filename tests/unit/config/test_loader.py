@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from transcriber import config
+from transcriber.config import loader
 from transcriber.domain.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_defaults_want_the_gpu_and_allow_the_cpu() -> None:
-    settings = config.load({})
+    settings = loader.load({})
 
     assert (settings.gpu_policy, settings.default_use_gpu, settings.host, settings.port) == (
         "preferred",
@@ -24,7 +24,7 @@ def test_defaults_want_the_gpu_and_allow_the_cpu() -> None:
 
 
 def test_prefixed_name_beats_the_bare_one() -> None:
-    settings = config.load({"PORT": "80", "WHISPER_PORT": "8080"})
+    settings = loader.load({"PORT": "80", "WHISPER_PORT": "8080"})
 
     assert settings.port == 8080
     assert settings.sources["port"] == "WHISPER_PORT"
@@ -47,7 +47,7 @@ def test_prefixed_name_beats_the_bare_one() -> None:
 )
 def test_wrong_value_names_the_variable_and_what_is_allowed(name: str, value: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        config.load({name: value})
+        loader.load({name: value})
 
     assert name in caught.value.message
     assert repr(value) in caught.value.message
@@ -55,14 +55,14 @@ def test_wrong_value_names_the_variable_and_what_is_allowed(name: str, value: st
 
 
 def test_networks_are_a_list() -> None:
-    settings = config.load({"WHISPER_WEBHOOK_ALLOW_CIDR": "10.0.0.0/8, fd00::/8"})
+    settings = loader.load({"WHISPER_WEBHOOK_ALLOW_CIDR": "10.0.0.0/8, fd00::/8"})
 
     assert settings.webhook_allow_cidr == ("10.0.0.0/8", "fd00::/8")
 
 
 def test_unknown_setting_is_refused_by_name() -> None:
     with pytest.raises(ConfigError) as caught:
-        config.load({"WHISPER_MODLE": "base"})
+        loader.load({"WHISPER_MODLE": "base"})
 
     assert caught.value.code == "unknown_setting"
     assert "WHISPER_MODLE" in caught.value.message
@@ -70,40 +70,40 @@ def test_unknown_setting_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize("name", ["WHISPER_DEVICE", "DEVICE"])
 def test_device_cpu_turns_the_policy_off(name: str) -> None:
-    settings = config.load({name: "cpu"})
+    settings = loader.load({name: "cpu"})
 
     assert settings.gpu_policy == "off"
     assert settings.sources["gpu_policy"] == f"{name}=cpu"
 
 
 def test_device_cuda_leaves_the_policy_as_it_is() -> None:
-    settings = config.load({"WHISPER_DEVICE": "cuda", "WHISPER_GPU_POLICY": "required"})
+    settings = loader.load({"WHISPER_DEVICE": "cuda", "WHISPER_GPU_POLICY": "required"})
 
     assert (settings.gpu_policy, settings.default_use_gpu) == ("required", True)
 
 
 def test_bare_compute_type_goes_where_it_is_possible() -> None:
-    settings = config.load({"COMPUTE_TYPE": "float16"})
+    settings = loader.load({"COMPUTE_TYPE": "float16"})
 
     assert (settings.gpu_compute_type, settings.cpu_compute_type) == ("float16", "int8")
 
 
 def test_secret_is_not_shown() -> None:
-    settings = config.load({"WHISPER_API_KEY": "open sesame"})
+    settings = loader.load({"WHISPER_API_KEY": "open sesame"})
 
     assert "open sesame" not in repr(settings.public())
 
 
 def test_network_address_needs_a_key() -> None:
     with pytest.raises(ConfigError) as caught:
-        config.check_listening(config.load({"WHISPER_HOST": "0.0.0.0"}))
+        loader.check_listening(loader.load({"WHISPER_HOST": "0.0.0.0"}))
 
     assert caught.value.code == "key_required"
 
 
 @pytest.mark.parametrize("extra", [{"WHISPER_API_KEY": "k"}, {"WHISPER_ALLOW_ANONYMOUS": "true"}])
 def test_network_address_with_a_key_or_by_explicit_setting(extra: dict[str, str]) -> None:
-    config.check_listening(config.load({"WHISPER_HOST": "0.0.0.0"} | extra))
+    loader.check_listening(loader.load({"WHISPER_HOST": "0.0.0.0"} | extra))
 
 
 @pytest.mark.parametrize(
@@ -122,24 +122,24 @@ def test_network_address_with_a_key_or_by_explicit_setting(extra: dict[str, str]
     ],
 )
 def test_loopback_is_an_address_and_no_name_but_localhost(host: str, is_loopback: bool) -> None:
-    assert config.is_loopback(host) is is_loopback
+    assert loader.is_loopback(host) is is_loopback
 
 
 def test_name_that_looks_like_loopback_needs_a_key() -> None:
     with pytest.raises(ConfigError):
-        config.check_listening(config.load({"WHISPER_HOST": "127.evil.example"}))
+        loader.check_listening(loader.load({"WHISPER_HOST": "127.evil.example"}))
 
 
 @pytest.mark.parametrize("key", ["   ", "\t", "secret\n", "se\x00cret", "se\u200bcret"])
 def test_key_that_is_blank_or_has_unseen_characters_is_refused_unshown(key: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        config.load({"WHISPER_API_KEY": key})
+        loader.load({"WHISPER_API_KEY": key})
 
     assert caught.value.param == "WHISPER_API_KEY"
     assert "cret" not in caught.value.message
 
 
 def test_settings_page_is_current() -> None:
-    assert (ROOT / "docs/settings.md").read_text() == config.settings_markdown(config.rows_of_settings()), (
+    assert (ROOT / "docs/settings.md").read_text() == loader.settings_markdown(loader.rows_of_settings()), (
         "run scripts/docs"
     )

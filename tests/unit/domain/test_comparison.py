@@ -6,7 +6,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcriber.domain.difference import compare, matches
+from transcriber.domain.comparison import compare, matches
 from transcriptions import make_segment, untimed
 
 words = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=30)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from transcriber.domain.suspects import find_suspicions
+from transcriber.domain.suspicions import find_suspicions
 from transcriptions import make_segment
 
 

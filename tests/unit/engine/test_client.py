@@ -250,7 +250,7 @@ def test_missing_program_is_a_start_error() -> None:
 
 
 def test_own_command_is_the_package_s_child() -> None:
-    assert OWN_COMMAND == (sys.executable, "-m", "transcriber.engine.child")
+    assert OWN_COMMAND == (sys.executable, "-m", "transcriber.engine.child.main")
 
 
 def test_cancel_ends_the_job_and_not_the_child(start: Start) -> None:

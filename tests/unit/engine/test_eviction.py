@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from transcriber.engine.making_room import Place, make_room
+from transcriber.engine.eviction import Place, make_room
 
 WANTED = Place(device="cpu", model="new", need_bytes=50, is_idle=False)
 

@@ -17,7 +17,7 @@ from transcriber.domain.events import Finished, FinishedWindow, Planned, Resumpt
 from transcriber.domain.options import TranscriptionOptions
 from transcriber.domain.transcript import Segment
 from transcriber.engine.client import ChildEngine
-from transcriber.engine.wire import (
+from transcriber.engine.messages import (
     MALFORMED,
     Order,
     batch_sizes,

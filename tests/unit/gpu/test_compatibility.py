@@ -11,10 +11,10 @@ import pytest
 
 from fake_gpu import make_device, make_driver, make_status
 from transcriber.domain.errors import GpuRequiredError
-from transcriber.gpu.causes import CAUSES
-from transcriber.gpu.facts import CTranslate2Facts
-from transcriber.gpu.matrix import KNOWN_BAD, KNOWN_GOOD, UNKNOWN, judge, load_table, markdown, version
+from transcriber.gpu.compatibility import KNOWN_BAD, KNOWN_GOOD, UNKNOWN, judge, load_table, markdown, version
 from transcriber.gpu.policy import GpuSituation, decide, readiness
+from transcriber.gpu.probe.facts import CTranslate2Facts
+from transcriber.gpu.probe.fault_codes import CAUSES
 from transcriber.gpu.snapshot import Snapshot
 
 ROOT = Path(__file__).parents[3]

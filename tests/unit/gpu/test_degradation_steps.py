@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from transcriber.domain.transcript import MemoryStep
-from transcriber.gpu.budget import find_need
-from transcriber.gpu.ladder import CPU, LIGHTER, SMALLER_BATCH, Rung, next_climb
+from transcriber.gpu.degradation_steps import CPU, LIGHTER, SMALLER_BATCH, Rung, next_climb
+from transcriber.gpu.memory_needs import find_need
 
 ALL = ("float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16", "int8_bfloat16")
 

@@ -13,10 +13,8 @@ from fake_ports import FakeClock
 from transcriber.domain.errors import EngineStartError
 from transcriber.domain.ports import EngineInfo
 from transcriber.domain.transcript import MemoryStep
-from transcriber.gpu.facts import GpuStatus
-from transcriber.gpu.ladder import Rung
-from transcriber.gpu.readings import GpuReadings
-from transcriber.gpu.relief import (
+from transcriber.gpu.degradation_steps import Rung
+from transcriber.gpu.memory_fallback import (
     REMEMBERED_SECONDS,
     ROW_SECONDS,
     SETTLING_SECONDS,
@@ -24,6 +22,8 @@ from transcriber.gpu.relief import (
     UNTOLD_SECONDS,
     Relief,
 )
+from transcriber.gpu.probe.facts import GpuStatus
+from transcriber.gpu.readings import GpuReadings
 
 FULL = Rung(compute_type="float16", batch_size=8)
 LIGHT = Rung(compute_type="int8_float16", batch_size=8)

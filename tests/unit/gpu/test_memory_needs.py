@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from transcriber.engine.catalogue import CATALOGUE
-from transcriber.gpu import budget
-from transcriber.gpu.budget import SHAPES, advise, find_need
+from transcriber.gpu import memory_needs
+from transcriber.gpu.memory_needs import SHAPES, advise, find_need
+from transcriber.models.catalogue import CATALOGUE
 
 GB = 1_000_000_000
 DOCUMENT = Path(__file__).parents[3] / "docs/gpu.md"
@@ -119,7 +119,7 @@ def test_int8_on_a_card_without_float16_is_counted_as_that_card_computes_it() ->
     )
 
 
-@pytest.mark.parametrize("compute_type", [kind.name for kind in budget.COMPUTE_TYPES])
+@pytest.mark.parametrize("compute_type", [kind.name for kind in memory_needs.COMPUTE_TYPES])
 def test_all_that_is_recommended_fits(compute_type: str) -> None:
     for shape, free in itertools.product(SHAPES, range(0, 14 * GB, GB // 4)):
         advice = advise(shape.name, compute_type, free, batch_size=8)
@@ -137,7 +137,7 @@ def test_all_that_is_recommended_fits(compute_type: str) -> None:
 def _fits(option: str, model: str, compute_type: str, free: int) -> bool:
     """Whether an option, 'TYPE', 'MODEL' or 'MODEL TYPE', fits by the table."""
     for word in option.split():
-        if budget.find_shape(word):
+        if memory_needs.find_shape(word):
             model = word
         else:
             compute_type = word
@@ -148,6 +148,6 @@ def _fits(option: str, model: str, compute_type: str, free: int) -> bool:
 def test_docs_show_the_table_and_the_advice() -> None:
     text = DOCUMENT.read_text()
 
-    assert budget.markdown() in text
+    assert memory_needs.markdown() in text
     for free, batch_size in ((2.5, 1), (2.1, 1), (4.5, 8)):
         assert f"\n{advise('large-v3', 'float16', int(free * GB), batch_size=batch_size)}\n" in text

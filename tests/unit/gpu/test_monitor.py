@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from fake_gpu import make_device, make_engine, make_status
 from fake_ports import FakeClock
-from transcriber.gpu.facts import GpuDevice
 from transcriber.gpu.monitor import FRESH_SECONDS, STALE_SECONDS, GpuMonitor, refreshed
-from transcriber.gpu.sharing import SharingFacts
+from transcriber.gpu.probe.facts import GpuDevice
+from transcriber.gpu.probe.sharing import SharingFacts
 
 FACTS = SharingFacts(
     free_bytes=5_000,

@@ -7,9 +7,9 @@ from typing import Any
 
 from fake_gpu import make_driver, make_engine, make_status, make_status_without_driver
 from transcriber.domain.transcript import FallbackReason
-from transcriber.gpu.facts import GpuStatus, HardwareFacts
 from transcriber.gpu.policy import GpuSituation
-from transcriber.gpu_watch import LONGEST_WAIT, GpuWatch
+from transcriber.gpu.probe.facts import GpuStatus, HardwareFacts
+from transcriber.gpu.recovery import LONGEST_WAIT, GpuWatch
 
 GOOD, NOTHING = make_status(), make_status_without_driver()
 NOT_READY = make_status(driver=make_driver(init_code=802), devices=())

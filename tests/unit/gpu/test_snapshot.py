@@ -11,9 +11,9 @@ import pytest
 
 from fake_gpu import NOW, make_device, make_report, make_status, make_status_without_driver
 from transcriber.gpu.drift import EFFECTS, diff
-from transcriber.gpu.facts import CTranslate2Facts
-from transcriber.gpu.kernels import Kernels
-from transcriber.gpu.sharing import SharingFacts
+from transcriber.gpu.probe.facts import CTranslate2Facts
+from transcriber.gpu.probe.kernels import Kernels
+from transcriber.gpu.probe.sharing import SharingFacts
 from transcriber.gpu.snapshot import Snapshot, parse, take
 from transcriber.gpu.snapshot_store import SnapshotStore
 

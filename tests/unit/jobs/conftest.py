@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from transcriber.jobs.memory_store import MemoryJobStore
-from transcriber.jobs.sqlite_store import SqliteJobStore
+from transcriber.jobs.store.memory import MemoryJobStore
+from transcriber.jobs.store.sqlite import SqliteJobStore
 
 
 @pytest.fixture(params=["memory", "sqlite"])

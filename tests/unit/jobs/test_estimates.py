@@ -14,13 +14,13 @@ from transcriber.domain.errors import QueueFullError
 from transcriber.domain.events import Finished, Planned, WindowDone
 from transcriber.domain.jobs import Job, JobStatus
 from transcriber.domain.ports import SAMPLE_RATE, DecodedAudio
-from transcriber.estimates import Estimates
-from transcriber.jobs.feed import Feed
-from transcriber.jobs.journal import JournalState
-from transcriber.jobs.runner import Runner, Slots, Waiting
+from transcriber.jobs.estimates import Estimates
+from transcriber.jobs.events import Feed
+from transcriber.jobs.files.journal import JournalState
+from transcriber.jobs.progress import Progress
+from transcriber.jobs.queue import Runner, Slots, Waiting
 from transcriber.jobs.speeds import OVERHEAD_SECONDS, Speeds
-from transcriber.progress import Progress
-from transcriber.running import Limits
+from transcriber.service.execution import Limits
 
 WINDOW_SECONDS = 30.0
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 from transcriber.domain.feed import FeedEvent
-from transcriber.jobs.feed import Feed, Feeds, replayed
+from transcriber.jobs.events import Feed, Feeds, replayed
 from transcriptions import make_segment
 
 DEADLINE = 5.0

@@ -11,7 +11,7 @@ import pytest
 from fake_ports import FakeClock
 from standin_start import eventually
 from transcriber.domain.errors import QueueFullError, ShuttingDownError
-from transcriber.jobs.runner import Runner, Slots, Waiting
+from transcriber.jobs.queue import Runner, Slots, Waiting
 
 DEADLINE = 5.0
 

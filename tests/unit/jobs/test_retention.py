@@ -15,12 +15,12 @@ import pytest
 from job_stores import NOW, make_delivery, make_job
 from transcriber.domain.errors import JobNotFoundError, StorageFailedError
 from transcriber.domain.jobs import Job, JobStatus
-from transcriber.jobs.memory_store import MemoryJobStore
-from transcriber.jobs.output import OutputFolder
-from transcriber.jobs.results import FileResultStore
+from transcriber.jobs.files.output import OutputFolder
+from transcriber.jobs.files.results import FileResultStore
+from transcriber.jobs.files.spool import Spool
 from transcriber.jobs.retention import RESULT_GRACE, Orphans, Retention, Swept, purge_job
-from transcriber.jobs.spool import Spool
-from transcriber.jobs.sqlite_store import SqliteJobStore
+from transcriber.jobs.store.memory import MemoryJobStore
+from transcriber.jobs.store.sqlite import SqliteJobStore
 from transcriptions import make_transcription
 
 Store = MemoryJobStore | SqliteJobStore

@@ -14,10 +14,10 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[3] / "flask-app"
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
-        ("transcriber.media.decoder", {"av", "numpy", "transcriber.media.decoding"}),
+        ("transcriber.media.decoder", {"av", "numpy", "transcriber.media.child.decoding"}),
         (
-            "transcriber.media.server",
-            {"flask", "gevent", "sqlalchemy", "structlog", "numpy", "transcriber.config"},
+            "transcriber.media.child.server",
+            {"flask", "gevent", "sqlalchemy", "structlog", "numpy", "transcriber.config.loader"},
         ),
     ],
 )

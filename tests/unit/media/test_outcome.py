@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from transcriber.domain.errors import DecoderCrashedError, DecodeTimeoutError, TranscriberError
-from transcriber.media import child, decoding, pcm
+from transcriber.media.child import decode_process, decoding, pcm
 from transcriber.media.messages import MessageError, encode_message, parse_message
 from transcriber.media.outcome import ERRORS, NOTICES, build_audio, build_error, error_of_exit
 
@@ -85,7 +85,7 @@ def test_unknown_reason_is_a_crashed_decoder(reason: object) -> None:
 
 
 def test_every_reason_that_a_child_gives_has_an_error() -> None:
-    sources = "".join(Path(str(module.__file__)).read_text() for module in (child, decoding, pcm))
+    sources = "".join(Path(str(module.__file__)).read_text() for module in (decode_process, decoding, pcm))
     given = set(re.findall(r'MediaRefusedError\("(\w+)"', sources)) | set(
         re.findall(r'"reason": "(\w+)"', sources)
     )

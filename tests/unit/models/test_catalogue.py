@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from transcriber.engine.catalogue import ALIASES, CATALOGUE, canonical_name, find_model
+from transcriber.models.catalogue import ALIASES, CATALOGUE, canonical_name, find_model
 
 DOCS = Path(__file__).parents[3] / "docs" / "models.md"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from transcriber.domain.errors import ConfigError, EngineStartError, ModelNotFoundError
-from transcriber.engine.catalogue import CatalogueModel
-from transcriber.engine.models import LocalModel, ModelFinder
-from transcriber.engine.packaged import KnownModels, PackagedModel, place
+from transcriber.models.catalogue import CatalogueModel
+from transcriber.models.finder import LocalModel, ModelFinder
+from transcriber.models.packaged import KnownModels, PackagedModel, place
 
 REVISION = "a" * 40
 MULTILINGUAL = b"token\n" * 51_865

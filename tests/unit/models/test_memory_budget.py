@@ -6,8 +6,8 @@ import pytest
 
 from fake_ports import FakeEngine
 from transcriber.domain.errors import EngineStartError
-from transcriber.gpu.budget import SHAPES, find_need, find_need_on_cpu, nearest_shape
-from transcriber.model_memory import GPU_SHARE, Budget, ModelMemory
+from transcriber.gpu.memory_needs import SHAPES, find_need, find_need_on_cpu, nearest_shape
+from transcriber.models.memory_budget import GPU_SHARE, Budget, ModelMemory
 
 SIZES = {shape.name: shape.weights_bytes for shape in SHAPES}
 

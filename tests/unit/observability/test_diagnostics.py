@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from fake_gpu import NOW, make_engine, make_status, make_status_without_driver
-from transcriber.diagnostics import Sources, collect, find_versions
-from transcriber.diagnostics_text import render_text
 from transcriber.domain.transcript import FallbackReason
-from transcriber.gpu import causes
 from transcriber.gpu.policy import GpuSituation
-from transcriber.gpu.receipts import build_receipt
+from transcriber.gpu.probe import fault_codes
+from transcriber.gpu.receipt.evidence import build_receipt
+from transcriber.observability.diagnostics import Sources, collect, find_versions
+from transcriber.observability.diagnostics_text import render_text
 
 GOOD = make_status()
 BAD = make_status_without_driver()
@@ -65,7 +65,7 @@ def _sources(situation: dict[str, Any], **changes: Any) -> Sources:
             "This server transcribes on the CPU (int8_float32) unless a request asks",
         ),
         (
-            {"failure": causes.reason("cuda_devices_hidden", "''")},
+            {"failure": fault_codes.reason("cuda_devices_hidden", "''")},
             "degraded",
             "This server transcribes on the CPU (int8_float32): CUDA_VISIBLE_DEVICES hides every GPU",
         ),

@@ -10,12 +10,12 @@ import pytest
 
 from fake_gpu import NOW, make_device, make_engine, make_status, make_status_without_driver
 from fakes import FakeApplication, make_application
-from transcriber.diagnostics import Diagnostics, Sources, collect
-from transcriber.diagnostics_text import render_text
 from transcriber.gpu.drift import diff
 from transcriber.gpu.policy import GpuSituation
-from transcriber.gpu.sharing import SharingFacts
+from transcriber.gpu.probe.sharing import SharingFacts
 from transcriber.gpu.snapshot import take
+from transcriber.observability.diagnostics import Diagnostics, Sources, collect
+from transcriber.observability.diagnostics_text import render_text
 from transcriber.web import create_app
 from uploading import BROWSER
 

@@ -9,8 +9,8 @@ from fakes import NOW
 from transcriber.domain.errors import NoAudioStreamError
 from transcriber.domain.jobs import Job, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
-from transcriber.last_hour import MINUTES, LastHour
-from transcriber.stages import stages
+from transcriber.observability.history import MINUTES, LastHour
+from transcriber.observability.stages import stages
 from transcriptions import make_transcription
 
 REQUEST = TranscriptionRequest(model="base", use_gpu=True, require_gpu=False, options=TranscriptionOptions())

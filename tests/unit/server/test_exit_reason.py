@@ -7,7 +7,7 @@ import os
 import pytest
 
 from transcriber.domain.transcript import FallbackReason
-from transcriber.last_word import LastWord
+from transcriber.server.exit_reason import LastWord
 
 
 @pytest.mark.parametrize("text", ["Short.", "“Ümlaut” " * 2000, ""])

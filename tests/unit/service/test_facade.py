@@ -34,10 +34,10 @@ from transcriber.domain.errors import (
 )
 from transcriber.domain.jobs import DeliveryStatus, Job, JobStatus, SubmissionTerms, Webhook
 from transcriber.domain.options import TranscriptionOptions
+from transcriber.jobs.files.journal import read
 from transcriber.jobs.ids import new_job_id
-from transcriber.jobs.journal import read
-from transcriber.jobs.runner import Slots
-from transcriber.running import MAX_FRUITLESS
+from transcriber.jobs.queue import Slots
+from transcriber.service.execution import MAX_FRUITLESS
 
 
 @pytest.fixture

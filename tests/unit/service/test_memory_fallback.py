@@ -16,10 +16,10 @@ from transcriber.domain.errors import EngineFailedError, EngineStartError, GpuRe
 from transcriber.domain.events import BatchShrunk, EngineEvent
 from transcriber.domain.ports import Engine, EngineInfo
 from transcriber.domain.transcript import Corroboration, MemoryStep
-from transcriber.gpu.facts import GpuStatus
-from transcriber.gpu.ladder import Rung
-from transcriber.gpu.relief import REMEMBERED_SECONDS, Relief
-from transcriber.gpu.witness import EngineFacts
+from transcriber.gpu.degradation_steps import Rung
+from transcriber.gpu.memory_fallback import REMEMBERED_SECONDS, Relief
+from transcriber.gpu.probe.facts import GpuStatus
+from transcriber.gpu.receipt.engine_facts import EngineFacts
 
 FULL = Rung(compute_type="float16", batch_size=4)
 TO_INT8 = MemoryStep(code="lighter_compute_type", before="float16", after="int8_float16")

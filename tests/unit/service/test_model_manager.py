@@ -18,15 +18,15 @@ from transcriber.domain.errors import (
     ModelBusyError,
     ModelNotFoundError,
 )
-from transcriber.engine.catalogue import CatalogueModel
-from transcriber.engine.downloads import Downloads
-from transcriber.engine.hub import Progress
-from transcriber.engine.models import ModelFinder
-from transcriber.engine.packaged import KnownModels
 from transcriber.engine.pool import ChildEnginePool
-from transcriber.engine.verification import Verifier
-from transcriber.model_desk import Hub, ModelDesk
-from transcriber.model_memory import Budget, ModelMemory
+from transcriber.models.catalogue import CatalogueModel
+from transcriber.models.downloads import Downloads
+from transcriber.models.finder import ModelFinder
+from transcriber.models.hub import Progress
+from transcriber.models.memory_budget import Budget, ModelMemory
+from transcriber.models.packaged import KnownModels
+from transcriber.models.verification import Verifier
+from transcriber.service.model_manager import Hub, ModelDesk
 
 ROW = CatalogueModel(
     name="small",

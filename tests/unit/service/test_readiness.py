@@ -9,11 +9,11 @@ import pytest
 
 from fake_gpu import make_engine, make_status, make_status_without_driver
 from transcriber.domain.errors import ConfigError, EngineStartError, ModelNotFoundError, TranscriberError
-from transcriber.engine.models import ModelFinder
-from transcriber.engine.packaged import KnownModels
 from transcriber.engine.pool import PooledEngine
 from transcriber.gpu.policy import GpuSituation
-from transcriber.serving import DefaultModel, Starts, find_fault
+from transcriber.models.finder import ModelFinder
+from transcriber.models.packaged import KnownModels
+from transcriber.service.readiness import DefaultModel, Starts, find_fault
 
 GOOD, BAD = make_status(), make_status_without_driver()
 ON_GPU = make_engine()

@@ -8,8 +8,8 @@ import pytest
 
 from job_bench import make_job
 from transcriber.domain.errors import EngineStartError
-from transcriber.jobs.leash import Leash
-from transcriber.patience import Patience
+from transcriber.jobs.cancellation import Leash
+from transcriber.service.retry_policy import Patience
 
 
 class NotedLeash(Leash):

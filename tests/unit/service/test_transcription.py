@@ -20,8 +20,8 @@ from transcriber.domain.errors import (
     UploadGoneError,
 )
 from transcriber.domain.transcript import FallbackReason
-from transcriber.jobs.leash import StopReason
-from transcriber.patience import KILLS_ON_GPU
+from transcriber.jobs.cancellation import StopReason
+from transcriber.service.retry_policy import KILLS_ON_GPU
 
 NO_DRIVER = FallbackReason(code="no_driver", message="There is no driver.", fix="Install it.")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from transcriber.machine_memory import automatic_budget, memory_limit, peak_bytes, resident_bytes
+from transcriber.system.memory import automatic_budget, memory_limit, peak_bytes, resident_bytes
 
 GIGABYTE = 1_000_000_000
 

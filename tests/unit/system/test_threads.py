@@ -11,14 +11,14 @@ from concurrent.futures import CancelledError
 import pytest
 
 from transcriber.domain.errors import StorageFullError
-from transcriber.native import NativeExecutor
+from transcriber.system.threads import NativeExecutor
 
 UNDER_GEVENT = """
 from gevent import monkey; monkey.patch_all()
 import sys; sys.path.insert(0, sys.argv[1])
 import gevent
 from transcriber.domain.errors import StorageFullError
-from transcriber.native import NativeExecutor
+from transcriber.system.threads import NativeExecutor
 
 def fail():
     raise StorageFullError()

@@ -14,7 +14,7 @@ import pytest
 from fakes import FakeService
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.jobs.ids import new_job_id
-from transcriber.web.presence import ClientGoneError, Presence, Waiters, wait_for
+from transcriber.web.client_disconnect import ClientGoneError, Presence, Waiters, wait_for
 
 REQUEST = TranscriptionRequest(model="base", use_gpu=True, require_gpu=False, options=TranscriptionOptions())
 
@@ -107,7 +107,7 @@ def test_store_has_the_last_word_on_a_job_whose_end_nobody_told(
 ) -> None:
     service = FakeService(tmp_path)
     job = service.add_job(new_job_id(), REQUEST)
-    monkeypatch.setattr("transcriber.web.presence.LOOK_SECONDS", 0.001)
+    monkeypatch.setattr("transcriber.web.client_disconnect.LOOK_SECONDS", 0.001)
     ended = service.outcome(job.id)
     untold = [UntoldOutcome(), UntoldOutcome(), ended]
     monkeypatch.setattr(service, "outcome", lambda job_id: untold.pop(0))

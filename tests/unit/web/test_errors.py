@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from fakes import FakeService, make_application
 from transcriber.domain.errors import EngineFailedError, GpuRequiredError, QueueFullError, TranscriberError
-from transcriber.domain.kept_errors import iter_classes
+from transcriber.domain.errors.stored import iter_classes
 from transcriber.web import create_app, errors
 from transcriber.web.forms import JobForm, JobsQuery, TranscriptionForm
 from uploading import BROWSER, post_file

@@ -13,10 +13,10 @@ import pytest
 
 import job_stores
 from fake_ports import FakeClock
-from transcriber.clock import SystemClock
 from transcriber.domain.errors import StorageFailedError
 from transcriber.domain.jobs import Delivery, DeliveryStatus
-from transcriber.jobs.memory_outbox import MemoryOutbox
+from transcriber.jobs.store.memory_outbox import MemoryOutbox
+from transcriber.system.clock import SystemClock
 from transcriber.webhooks import dispatcher as dispatching
 from transcriber.webhooks.dispatcher import Dispatcher
 from transcriber.webhooks.tries import ADDRESS_NOT_ALLOWED, TryResult

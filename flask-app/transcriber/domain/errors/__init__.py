@@ -62,37 +62,37 @@ TranscriberError
 
 from __future__ import annotations
 
-from .error_base import TranscriberError as TranscriberError
-from .request_errors import BadRequestError as BadRequestError
-from .request_errors import CsrfTokenError as CsrfTokenError
-from .request_errors import DownloadRefusedError as DownloadRefusedError
-from .request_errors import HeaderTooLargeError as HeaderTooLargeError
-from .request_errors import HostNotAllowedError as HostNotAllowedError
-from .request_errors import IdempotencyConflictError as IdempotencyConflictError
-from .request_errors import InvalidParameterError as InvalidParameterError
-from .request_errors import JobFinishedError as JobFinishedError
-from .request_errors import JobNotFailedError as JobNotFailedError
-from .request_errors import JobNotFinishedError as JobNotFinishedError
-from .request_errors import JobNotFoundError as JobNotFoundError
-from .request_errors import MediaTypeError as MediaTypeError
-from .request_errors import MethodNotAllowedError as MethodNotAllowedError
-from .request_errors import MissingAudioError as MissingAudioError
-from .request_errors import ModelBusyError as ModelBusyError
-from .request_errors import ModelNotFoundError as ModelNotFoundError
-from .request_errors import NotFoundError as NotFoundError
-from .request_errors import OriginNotAllowedError as OriginNotAllowedError
-from .request_errors import RangeError as RangeError
-from .request_errors import RequestError as RequestError
-from .request_errors import RevisionMissingError as RevisionMissingError
-from .request_errors import TranscriptChangedError as TranscriptChangedError
-from .request_errors import TusVersionError as TusVersionError
-from .request_errors import UnauthorizedError as UnauthorizedError
-from .request_errors import UploadGoneError as UploadGoneError
-from .request_errors import UploadIncompleteError as UploadIncompleteError
-from .request_errors import UploadNotFoundError as UploadNotFoundError
-from .request_errors import UploadOffsetError as UploadOffsetError
-from .request_errors import UriTooLongError as UriTooLongError
-from .selftest import SelfTestReport
+from ..selftest import SelfTestReport
+from .base import TranscriberError as TranscriberError
+from .request import BadRequestError as BadRequestError
+from .request import CsrfTokenError as CsrfTokenError
+from .request import DownloadRefusedError as DownloadRefusedError
+from .request import HeaderTooLargeError as HeaderTooLargeError
+from .request import HostNotAllowedError as HostNotAllowedError
+from .request import IdempotencyConflictError as IdempotencyConflictError
+from .request import InvalidParameterError as InvalidParameterError
+from .request import JobFinishedError as JobFinishedError
+from .request import JobNotFailedError as JobNotFailedError
+from .request import JobNotFinishedError as JobNotFinishedError
+from .request import JobNotFoundError as JobNotFoundError
+from .request import MediaTypeError as MediaTypeError
+from .request import MethodNotAllowedError as MethodNotAllowedError
+from .request import MissingAudioError as MissingAudioError
+from .request import ModelBusyError as ModelBusyError
+from .request import ModelNotFoundError as ModelNotFoundError
+from .request import NotFoundError as NotFoundError
+from .request import OriginNotAllowedError as OriginNotAllowedError
+from .request import RangeError as RangeError
+from .request import RequestError as RequestError
+from .request import RevisionMissingError as RevisionMissingError
+from .request import TranscriptChangedError as TranscriptChangedError
+from .request import TusVersionError as TusVersionError
+from .request import UnauthorizedError as UnauthorizedError
+from .request import UploadGoneError as UploadGoneError
+from .request import UploadIncompleteError as UploadIncompleteError
+from .request import UploadNotFoundError as UploadNotFoundError
+from .request import UploadOffsetError as UploadOffsetError
+from .request import UriTooLongError as UriTooLongError
 
 
 class ConfigError(TranscriberError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .error_base import TranscriberError
+from .base import TranscriberError
 
 
 class RequestError(TranscriberError):

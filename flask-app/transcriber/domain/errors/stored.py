@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .errors import TranscriberError
-from .jobs import JobError
+from ..jobs import JobError
+from . import TranscriberError
 
 
 def kept(error: TranscriberError) -> JobError:

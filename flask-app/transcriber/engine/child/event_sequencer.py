@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from ..domain.ports import SAMPLE_RATE
-from ..domain.transcript import Segment
-from .decoding import DecodedWindow
-from .protocol import Message
+from ...domain.ports import SAMPLE_RATE
+from ...domain.transcript import Segment
+from ..protocol import Message
+from .decoding.decoder import DecodedWindow
 from .windows import Window
 
 #: The plan is told when so many windows are new, or so many seconds after it was told last.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..domain.selftest import FIXES
+from ...domain.selftest import FIXES
 
 #: The device, or this machine, had too little memory for what was asked.
 OUT_OF_MEMORY = "out_of_memory"

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..domain.ports import SAMPLE_RATE
+from ...domain.ports import SAMPLE_RATE
 from .arrays import Features, Samples
+from .event_sequencer import PlanTotals
 from .job import Entry, Job
 from .pcm import Pcm, find_least_speech
-from .telling import PlanTotals
 from .vad import FRAME_SAMPLES, VadOptions, VadSession, iter_probabilities, iter_speech
 from .windows import SpeechChunk, Window, pack, silent_window, split_evenly
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..domain.options import TranscriptionOptions
+from ...domain.options import TranscriptionOptions
+from ..protocol import Message
 from .batching import LANES
+from .event_sequencer import PlanTotals, Told
 from .job import JobSpec, Resumed
-from .protocol import Message
-from .telling import PlanTotals, Told
 from .windows import SpeechChunk, Window
 
 

@@ -11,14 +11,14 @@ from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..domain.options import TranscriptionOptions
-from ..domain.transcript import Notice
+from ...domain.options import TranscriptionOptions
+from ...domain.transcript import Notice
+from ..protocol import Message
 from .arrays import Features
 from .batching import BatchKey, Candidate, group_of
-from .decoding import DecodedWindow, Row
-from .prompts import PromptParts, previous_tokens
-from .protocol import Message
-from .telling import PlanTotals, Teller, Told
+from .decoding.decoder import DecodedWindow, Row
+from .decoding.prompts import PromptParts, previous_tokens
+from .event_sequencer import PlanTotals, Teller, Told
 from .windows import Window, choose_telling
 
 

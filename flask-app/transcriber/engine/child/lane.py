@@ -7,13 +7,13 @@ import queue
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..domain.selftest import SelfTestReport
+from ...domain.selftest import SelfTestReport
+from .batch_limit import Room
 from .batching import SHORT
-from .decoding import DecodedWindow, Row
+from .decoding.decoder import DecodedWindow, Row
 from .faults import OUT_OF_MEMORY, Fault, FaultError, fault_of
 from .job import Job
 from .memory import give_back
-from .room import Room
 
 _LOGGER = logging.getLogger("transcriber.engine")
 

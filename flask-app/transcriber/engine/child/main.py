@@ -1,4 +1,4 @@
-"""The engine child's process: python -m transcriber.engine.child FD CONFIG_JSON.
+"""The engine child's process: python -m transcriber.engine.child.main FD CONFIG_JSON.
 
 FD is an inherited Unix stream socket that speaks protocol.py. The child ends at once when the socket
 closes, even inside the model, so that no engine outlives its service.
@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ..protocol import Message, ProtocolError, receive_message, send_message
 from .faults import FaultError, load_fault_of
-from .protocol import Message, ProtocolError, receive_message, send_message
 
 if TYPE_CHECKING:
-    from .batcher import Batcher
+    from .scheduler import Batcher
 
 _LOGGER = logging.getLogger("transcriber.engine")
 
@@ -181,12 +181,12 @@ def _set_parent_death_signal(number: int) -> None:
 def _load(config: ChildConfig, outbox: Outbox, started: float) -> tuple[Batcher, Message]:
     """The batcher on a loaded and proven model, and the message that says so."""
     # Imported here: after the guards and the environment, and so that a broken library is a start_failed.
-    from .batcher import Batcher
-    from .decoding import Decoder
+    from .decoding.decoder import Decoder
     from .lane import LaneWork
-    from .proving import prove
+    from .model.whisper import load_vad_session, supported_compute_types
+    from .scheduler import Batcher
+    from .selftest.startup_check import prove
     from .shape import choose_shape
-    from .whisper import load_vad_session, supported_compute_types
 
     cores = len(os.sched_getaffinity(0))
     shape = choose_shape(config.device, cores, threads=config.cpu_threads, lanes=config.cpu_lanes)
@@ -245,8 +245,8 @@ def _obeyed(message: Message) -> Any:
 
 def _command_of(message: Message) -> Any:
     """The batcher's command for a message. Raises KeyError, TypeError or ValueError for a wrong one."""
-    from .batcher import Cancelled, SelfTestOrdered, Submitted
     from .intake import job_spec
+    from .scheduler import Cancelled, SelfTestOrdered, Submitted
 
     if message["type"] == "selftest":
         return SelfTestOrdered(test_id=int(message["test_id"]))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..domain.ports import SAMPLE_RATE
+from ...domain.ports import SAMPLE_RATE
 from .arrays import Samples
 from .vad import BLOCK_SAMPLES
 

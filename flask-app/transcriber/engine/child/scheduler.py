@@ -12,16 +12,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from ..domain.transcript import Notice
+from ...domain.transcript import Notice
+from ..protocol import Message
 from .arrays import Features, Samples
 from .batching import SHORT, Candidate, LanePlan, select_batch
-from .evidence import CudaDriver
+from .decoding.prompts import MAX_PREVIOUS_TOKENS, PromptParts
 from .faults import Fault, fault_of
 from .front_end import FrontEnd, FrontEndFailed, FrontEndMessage, Offered, Planned
 from .job import Grouping, Job, JobSpec
 from .lane import BatchEnded, Lane, LaneBroke, LaneWork, Outcome, SelfTestEnded, Taken
-from .prompts import MAX_PREVIOUS_TOKENS, PromptParts
-from .protocol import Message
+from .model.evidence import CudaDriver
 from .vad import VadSession
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..domain.ports import SAMPLE_RATE
+from ...domain.ports import SAMPLE_RATE
 from .arrays import Samples
 from .windows import SpeechChunk
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..domain.ports import SAMPLE_RATE
+from ...domain.ports import SAMPLE_RATE
 
 #: The model's input: 30 s.
 WINDOW_SAMPLES = 30 * SAMPLE_RATE

@@ -6,13 +6,13 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from ..domain.errors import EngineError, EngineStartError, TranscriberError
-from ..domain.ports import EngineInfo
-from ..domain.selftest import SelfTestReport
-from .catalogue import canonical_name
-from .greeting import unfit
-from .slots import Launch, PooledEngine
-from .speed_book import SpeedBook
+from ...domain.errors import EngineError, EngineStartError, TranscriberError
+from ...domain.ports import EngineInfo
+from ...domain.selftest import SelfTestReport
+from ...models.catalogue import canonical_name
+from ..slots import Launch, PooledEngine
+from ..startup import unfit
+from .baseline import SpeedBook
 
 _log = structlog.get_logger()
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import structlog
 
-from ..domain.ports import EngineInfo
-from ..domain.selftest import FAILED, FIXES, NOT_APPLICABLE, SelfTestReport, Step
+from ...domain.ports import EngineInfo
+from ...domain.selftest import FAILED, FIXES, NOT_APPLICABLE, SelfTestReport, Step
 
 _log = structlog.get_logger()
 

@@ -7,10 +7,10 @@ import queue
 import threading
 from collections.abc import Callable
 
-from ..domain.errors import EngineCrashedError, EngineFailedError
-from ..domain.selftest import FIXES, SelfTestReport
-from .protocol import Message
-from .wire import MALFORMED, selftest_report
+from ...domain.errors import EngineCrashedError, EngineFailedError
+from ...domain.selftest import FIXES, SelfTestReport
+from ..messages import MALFORMED, selftest_report
+from ..protocol import Message
 
 
 class SelfTestDesk:

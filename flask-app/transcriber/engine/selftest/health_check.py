@@ -10,14 +10,14 @@ from typing import Any, Protocol
 
 import structlog
 
-from .domain.errors import EngineCrashedError, EngineError, EngineStartError, TranscriberError
-from .domain.ports import Clock, EngineInfo
-from .domain.selftest import FAILED, PASSED, SKIPPED, SelfTestReport
-from .engine.greeting import unfit
-from .engine.slots import PooledEngine
-from .engine.speed_book import SpeedBook, is_only_slow
-from .gpu.policy import reason_of_engine_failure
-from .gpu.relief import is_out_of_memory
+from ...domain.errors import EngineCrashedError, EngineError, EngineStartError, TranscriberError
+from ...domain.ports import Clock, EngineInfo
+from ...domain.selftest import FAILED, PASSED, SKIPPED, SelfTestReport
+from ...gpu.memory_fallback import is_out_of_memory
+from ...gpu.policy import reason_of_engine_failure
+from ..slots import PooledEngine
+from ..startup import unfit
+from .baseline import SpeedBook, is_only_slow
 
 logger = structlog.get_logger(__name__)
 

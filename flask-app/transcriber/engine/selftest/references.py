@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .models import LocalModel
-from .speed_book import Write
+from ...models.finder import LocalModel
+from .baseline import Write
 
 #: References that come with the program: NAME.json for weights whose hash is pinned.
-SHIPPED = Path(__file__).with_name("references")
+SHIPPED = Path(__file__).with_name("data")
 
 
 class ReferenceBook:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ..domain.transcript import FallbackReason
+from ...domain.transcript import FallbackReason
 from .kernels import Kernels
 from .sharing import SharingFacts
 

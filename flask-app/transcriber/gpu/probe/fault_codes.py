@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..domain.selftest import FIXES
-from ..domain.transcript import FallbackReason
+from ...domain.selftest import FIXES
+from ...domain.transcript import FallbackReason
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..domain.ports import Clock
-from .environment import child_environment
+from ...domain.ports import Clock
+from ..environment import child_environment
 from .facts import (
     CTranslate2Facts,
     DriverFacts,
@@ -27,9 +27,9 @@ from .facts import (
     ProbeReport,
 )
 from .hardware import find_hardware, find_kernel_module_version
-from .judging import judge
 from .kernels import Kernels
 from .sharing import SharingFacts
+from .verdict import judge
 
 #: The steps of the child, in order; the one after the last report is where it stopped.
 STEPS = ("package", "libraries", "driver", "cuda", "devices", "sharing", "compute_types")
@@ -109,7 +109,14 @@ def _run_child(request: ProbeRequest) -> _Output:
     }
     lifeline, held = os.pipe()
     try:
-        command = [sys.executable, "-P", "-m", "transcriber.gpu.probe", str(lifeline), json.dumps(arguments)]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "transcriber.gpu.probe.main",
+            str(lifeline),
+            json.dumps(arguments),
+        ]
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
 """Really loading libraries, in a process of its own: a damaged one may kill it, and loaded ones stay.
 
-`python -m transcriber.gpu.loading LIFELINE PATH…` loads the files in order and prints one JSON line.
+`python -m transcriber.gpu.probe.loading LIFELINE PATH…` loads the files in order and prints one JSON line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The probe child: `python -m transcriber.gpu.probe LIFELINE REQUEST` looks at this machine's GPUs.
+"""The probe child: `python -m transcriber.gpu.probe.main LIFELINE REQUEST` looks at this machine's GPUs.
 
 It prints one JSON line after each step, so that a driver that hangs or aborts in a later step takes
 none of the earlier facts along. Nobody imports this module; `probing` starts it.
@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import driver, libraries, nvml, package
+from . import ctranslate2_package, driver, libraries, nvml
 from .facts import CTranslate2Facts, DriverFacts, GpuDevice
 from .lifeline import end_with_parent
 from .loading import load_in_child
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     lifeline, request = int(arguments[0]), json.loads(arguments[1])
     end_with_parent(lifeline)
     report = _reporter()
-    facts = package.describe_package()
+    facts = ctranslate2_package.describe_package()
     report("package", {"ctranslate2": asdict(facts)})
     report("libraries", {"libraries": _find_libraries(request, lifeline, facts)})
     cuda, found = driver.open_driver()

@@ -1,4 +1,4 @@
-"""Questions to NVML, by ctypes on libnvidia-ml.so.1: `python -m transcriber.gpu.nvml LIFELINE REQUEST`.
+"""Questions to NVML, by ctypes on libnvidia-ml.so.1: `python -m transcriber.gpu.probe.nvml LIFELINE REQUEST`.
 
 It runs in a process of its own, so that an NVML that hangs or aborts costs its facts and nothing else. It prints
 one JSON object: from a device's UUID to its facts.

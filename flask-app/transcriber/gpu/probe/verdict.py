@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from ..domain.transcript import FallbackReason
-from . import causes, matrix, snapshot
+from ...domain.transcript import FallbackReason
+from .. import compatibility, snapshot
+from . import fault_codes
 from .facts import GpuDevice, Library, LibraryCandidate, ProbeReport
 
 #: cuDriverGetVersion below which CTranslate2's CUDA runtime refuses to start.
@@ -57,8 +58,8 @@ def _driver_library(report: ProbeReport) -> FallbackReason | None:
         return None
     if driver.libcuda_path is None and "libcuda.so.1: cannot open shared object file" in driver.load_error:
         code = "no_nvidia_driver" if report.hardware.present else "no_nvidia_gpu"
-        return causes.reason(code, ", ".join(report.hardware.found[:3]))
-    return causes.reason("libcuda_unloadable", driver.load_error)
+        return fault_codes.reason(code, ", ".join(report.hardware.found[:3]))
+    return fault_codes.reason("libcuda_unloadable", driver.load_error)
 
 
 def _stopped_probe(report: ProbeReport) -> FallbackReason | None:
@@ -66,7 +67,7 @@ def _stopped_probe(report: ProbeReport) -> FallbackReason | None:
         return None
     detail = f"in the step '{report.stopped_step}': {report.stopped_how}"
     is_timeout = report.stopped_how.startswith("no answer within")
-    return causes.reason("gpu_probe_timeout" if is_timeout else "gpu_probe_crashed", detail)
+    return fault_codes.reason("gpu_probe_timeout" if is_timeout else "gpu_probe_crashed", detail)
 
 
 def _driver_start(report: ProbeReport) -> FallbackReason | None:
@@ -76,8 +77,8 @@ def _driver_start(report: ProbeReport) -> FallbackReason | None:
     if not code:
         return None
     if code == 100 and _hides_all(report.visible_devices):
-        return causes.reason("cuda_devices_hidden", repr(report.visible_devices))
-    return causes.cuda_reason(code, driver.init_name or "", _circumstances(report, code))
+        return fault_codes.reason("cuda_devices_hidden", repr(report.visible_devices))
+    return fault_codes.cuda_reason(code, driver.init_name or "", _circumstances(report, code))
 
 
 def _hides_all(visible_devices: str | None) -> bool:
@@ -99,7 +100,7 @@ def _driver_age(report: ProbeReport) -> FallbackReason | None:
     driver = report.driver
     if driver.version_number is None or driver.version_number >= OLDEST_DRIVER:
         return None
-    return causes.reason("driver_too_old", driver.version or str(driver.version_number))
+    return fault_codes.reason("driver_too_old", driver.version or str(driver.version_number))
 
 
 def _device_count(report: ProbeReport) -> FallbackReason | None:
@@ -107,30 +108,30 @@ def _device_count(report: ProbeReport) -> FallbackReason | None:
     if driver.init_code != 0 or driver.count_code != 0 or driver.device_count:
         return None
     if _hides_all(report.visible_devices):
-        return causes.reason("cuda_devices_hidden", repr(report.visible_devices))
-    return causes.reason("no_cuda_devices")
+        return fault_codes.reason("cuda_devices_hidden", repr(report.visible_devices))
+    return fault_codes.reason("no_cuda_devices")
 
 
 def _selection(report: ProbeReport) -> FallbackReason | None:
     if not report.devices or report.selected is not None:
         return None
     there = "; ".join(f"{device.index} {device.name} {device.uuid}" for device in report.devices)
-    return causes.reason("gpu_device_not_found", f"'{report.gpu_device}', among {there}")
+    return fault_codes.reason("gpu_device_not_found", f"'{report.gpu_device}', among {there}")
 
 
 def _architecture(report: ProbeReport) -> FallbackReason | None:
     device = report.selected
     if device is None or device.capability >= OLDEST_CAPABILITY:
         return None
-    return causes.reason("cuda_no_kernel_image", f"{device.name} has {device.compute_capability}")
+    return fault_codes.reason("cuda_no_kernel_image", f"{device.name} has {device.compute_capability}")
 
 
 def _package(report: ProbeReport) -> FallbackReason | None:
     facts = report.ctranslate2
     if facts.import_error is not None:
-        return causes.reason("ctranslate2_missing", facts.import_error)
+        return fault_codes.reason("ctranslate2_missing", facts.import_error)
     if facts.cuda_compiled is False:
-        return causes.reason("ctranslate2_without_cuda", f"version {facts.version}")
+        return fault_codes.reason("ctranslate2_without_cuda", f"version {facts.version}")
     return None
 
 
@@ -142,8 +143,8 @@ def _cublas(report: ProbeReport) -> FallbackReason | None:
     for fault, code in _CUBLAS_CODES.items():
         matching = [candidate for candidate in faults if candidate.rejected_code == fault]
         if matching:
-            return causes.reason(code, "; ".join(map(_describe, matching[:3])))
-    return causes.reason("cublas_missing")
+            return fault_codes.reason(code, "; ".join(map(_describe, matching[:3])))
+    return fault_codes.reason("cublas_missing")
 
 
 def _describe(candidate: LibraryCandidate) -> str:
@@ -156,7 +157,7 @@ def _cudnn(report: ProbeReport) -> FallbackReason | None:
     library = _library(report, "libcudnn.so.")
     if library is None or not library.needed or library.chosen is not None:
         return None
-    return causes.reason("cudnn_missing", f"version {report.ctranslate2.version}")
+    return fault_codes.reason("cudnn_missing", f"version {report.ctranslate2.version}")
 
 
 def _library(report: ProbeReport, prefix: str) -> Library | None:
@@ -166,7 +167,7 @@ def _library(report: ProbeReport, prefix: str) -> Library | None:
 def _known_answer(report: ProbeReport) -> FallbackReason | None:
     """CTranslate2's own words on the selected GPU, where they name a cause."""
     text = _answer(report.selected)
-    return causes.find_reason_in(text) if text else None
+    return fault_codes.find_reason_in(text) if text else None
 
 
 def _answer(device: GpuDevice | None) -> str | None:
@@ -178,35 +179,35 @@ def _old_driver_for_gpu(report: ProbeReport) -> FallbackReason | None:
     device, number = report.selected, report.driver.version_number
     if device is None or number is None or number >= PTX_DRIVER or not device.is_compiled_at_first_use:
         return None
-    return causes.reason("driver_too_old_for_gpu", f"{report.driver.version}, {device.name}")
+    return fault_codes.reason("driver_too_old_for_gpu", f"{report.driver.version}, {device.name}")
 
 
 def _unclear_answer(report: ProbeReport) -> FallbackReason | None:
     """An error of CTranslate2's that names no known cause decides nothing: the engine's start will."""
     text = _answer(report.selected)
-    if not text or causes.find_reason_in(text) is not None:
+    if not text or fault_codes.find_reason_in(text) is not None:
         return None
-    return causes.reason("ctranslate2_refused", text)
+    return fault_codes.reason("ctranslate2_refused", text)
 
 
 def _known_bad(report: ProbeReport) -> FallbackReason | None:
     """A combination that is known to fail or to be wrong; only WHISPER_STRICT_MATRIX refuses it."""
     if report.selected is None:
         return None
-    verdict = matrix.judge(snapshot.take(report, {}, {}))
-    if verdict.verdict != matrix.KNOWN_BAD or verdict.cause is not None:
+    verdict = compatibility.judge(snapshot.take(report, {}, {}))
+    if verdict.verdict != compatibility.KNOWN_BAD or verdict.cause is not None:
         return None
-    return replace(causes.reason("combination_known_bad", verdict.why), fix=verdict.fix)
+    return replace(fault_codes.reason("combination_known_bad", verdict.why), fix=verdict.fix)
 
 
 def _strict_matrix(report: ProbeReport) -> FallbackReason | None:
     """Under WHISPER_STRICT_MATRIX, whatever the pinned table does not call known good."""
     if not report.strict_matrix or report.selected is None:
         return None
-    verdict = matrix.judge(snapshot.take(report, {}, {}))
-    if verdict.verdict == matrix.KNOWN_GOOD:
+    verdict = compatibility.judge(snapshot.take(report, {}, {}))
+    if verdict.verdict == compatibility.KNOWN_GOOD:
         return None
-    return replace(causes.reason("combination_not_known_good", verdict.why), fix=verdict.fix)
+    return replace(fault_codes.reason("combination_not_known_good", verdict.why), fix=verdict.fix)
 
 
 _CHECKS: tuple[Check, ...] = (

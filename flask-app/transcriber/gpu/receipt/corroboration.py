@@ -5,8 +5,8 @@ NVML lists other numbers in containers, its own server under MPS, and nothing un
 
 from __future__ import annotations
 
-from ..domain.transcript import Corroboration
-from .sharing import SharingFacts
+from ...domain.transcript import Corroboration
+from ..probe.sharing import SharingFacts
 
 AGREES, DISAGREES, NOT_AVAILABLE = "agrees", "disagrees", "not_available"
 

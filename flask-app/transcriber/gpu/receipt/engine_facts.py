@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ..domain.ports import EngineInfo
-from ..domain.transcript import Corroboration
-from .facts import GpuDevice, GpuStatus
-from .kernels import code_for
-from .mapped import find_mapped
+from ...domain.ports import EngineInfo
+from ...domain.transcript import Corroboration
+from ..probe.facts import GpuDevice, GpuStatus
+from ..probe.kernels import code_for
+from .mapped_libraries import find_mapped
 
 WHOLE = "whole"
 

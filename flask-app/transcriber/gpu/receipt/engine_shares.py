@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from ..domain.ports import EngineInfo
-from ..domain.transcript import Corroboration, EngineShare, Receipt
-from .witness import EngineFacts
+from ...domain.ports import EngineInfo
+from ...domain.transcript import Corroboration, EngineShare, Receipt
+from .engine_facts import EngineFacts
 
 #: In place of a name, where engines of several did the work.
 MIXED = "mixed"

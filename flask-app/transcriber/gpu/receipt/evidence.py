@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..domain.events import WindowDone
-from ..domain.ports import EngineInfo
-from ..domain.transcript import FallbackReason, Notice, Receipt
-from . import causes
-from .policy import DeviceDecision
+from ...domain.events import WindowDone
+from ...domain.ports import EngineInfo
+from ...domain.transcript import FallbackReason, Notice, Receipt
+from ..policy import DeviceDecision
+from ..probe import fault_codes
 
 #: In place of a window's device: its work is in the answer, and nothing was said of where it ran.
 NO_DEVICE = ""
@@ -132,9 +132,9 @@ def verdict(receipt: Receipt, decision: DeviceDecision) -> Verdict:
         notices.append(_notice(decision.fallback_reason))
     if receipt.steps:
         taken = ", ".join(f"{step.code} from {step.before} to {step.after}" for step in receipt.steps)
-        notices.append(_notice(causes.reason("gpu_memory_steps", taken)))
+        notices.append(_notice(fault_codes.reason("gpu_memory_steps", taken)))
     if device == "cuda" and is_lie:
-        notices.append(_notice(causes.reason("engine_device_mismatch", _counts(receipt))))
+        notices.append(_notice(fault_codes.reason("engine_device_mismatch", _counts(receipt))))
     return Verdict(
         gpu_used=gpu_used,
         device=device,
@@ -170,14 +170,14 @@ def _is_lie(receipt: Receipt, device: str) -> bool:
 def _reason(receipt: Receipt, device: str, decision: DeviceDecision, is_lie: bool) -> FallbackReason | None:
     counts = _counts(receipt)
     if device == "mixed":
-        return causes.reason("mixed_devices", counts)
+        return fault_codes.reason("mixed_devices", counts)
     if device == "cuda":
-        return causes.reason("no_gpu_evidence", counts)
+        return fault_codes.reason("no_gpu_evidence", counts)
     if is_lie:
-        return causes.reason("engine_device_mismatch", counts)
+        return fault_codes.reason("engine_device_mismatch", counts)
     if decision.device != "cuda":
         return decision.fallback_reason
-    return causes.reason("no_gpu_evidence" if device == "unknown" else "gpu_not_used", counts)
+    return fault_codes.reason("no_gpu_evidence" if device == "unknown" else "gpu_not_used", counts)
 
 
 def _counts(receipt: Receipt) -> str:

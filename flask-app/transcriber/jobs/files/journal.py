@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..domain.events import FinishedWindow, LanguageDetected, Planned, Resumption
-from ..domain.ports import DecodedAudio
-from ..domain.transcript import EngineShare, MemoryStep, Notice, Segment, Word
-from .durable import storage_errors, sync_path
+from ...domain.events import FinishedWindow, LanguageDetected, Planned, Resumption
+from ...domain.ports import DecodedAudio
+from ...domain.transcript import EngineShare, MemoryStep, Notice, Segment, Word
+from ...system.durable_files import storage_errors, sync_path
 
 #: Where the kernel says which boot this is.
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

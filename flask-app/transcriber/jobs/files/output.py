@@ -6,10 +6,10 @@ import re
 import unicodedata
 from pathlib import Path
 
-from ..domain.answer import transcription_to_json
-from ..domain.transcript import Transcription
-from .durable import SHARED_FILE, SHARED_FOLDER, make_folder, storage_errors, write_whole
-from .ids import checked_job_id
+from ...domain.answer import transcription_to_json
+from ...domain.transcript import Transcription
+from ...system.durable_files import SHARED_FILE, SHARED_FOLDER, make_folder, storage_errors, write_whole
+from ..ids import checked_job_id
 
 #: A file name has at most 255 bytes; what the job id and the extension need stays free.
 MAX_STEM_BYTES = 160

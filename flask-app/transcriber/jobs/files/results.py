@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from ..domain.answer import transcription_from_dict, transcription_to_stored
-from ..domain.errors import StorageFailedError
-from ..domain.transcript import Transcription
-from .durable import make_folder, size_of_files, storage_errors, write_whole
-from .ids import checked_job_id, is_job_id
+from ...domain.answer import transcription_from_dict, transcription_to_stored
+from ...domain.errors import StorageFailedError
+from ...domain.transcript import Transcription
+from ...system.durable_files import make_folder, size_of_files, storage_errors, write_whole
+from ..ids import checked_job_id, is_job_id
 
 
 class FileResultStore:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from ..domain.errors import (
+from ...domain.errors import (
     StorageFailedError,
     StorageFullError,
     TooManyUploadsError,
@@ -24,8 +24,8 @@ from ..domain.errors import (
     UploadNotFoundError,
     UploadOffsetError,
 )
-from .durable import PRIVATE_FILE, storage_errors, sync_path, write_whole
-from .ids import is_job_id
+from ...system.durable_files import PRIVATE_FILE, storage_errors, sync_path, write_whole
+from ..ids import is_job_id
 from .spool import Spool
 
 Answer = TypeVar("Answer")

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from ..domain.errors import StorageFullError, UploadGoneError
-from .durable import make_folder, size_of_files, storage_errors, sync_path
-from .ids import checked_job_id, is_job_id, new_job_id
+from ...domain.errors import StorageFullError, UploadGoneError
+from ...system.durable_files import make_folder, size_of_files, storage_errors, sync_path
+from ..ids import checked_job_id, is_job_id, new_job_id
 
 __all__ = ["Spool", "is_job_id", "new_job_id"]
 
@@ -47,7 +47,7 @@ class Spool:
         return self._folder(job_id) / "journal"
 
     def note_path(self, job_id: str) -> Path:
-        """What is known of an upload that arrives in parts, for as long as it is no job (jobs/resumable.py)."""
+        """What is known of an upload that arrives in parts, for as long as it is no job (jobs/files/resumable.py)."""
         return self._folder(job_id) / "resumable"
 
     def resting(self) -> dict[str, float]:

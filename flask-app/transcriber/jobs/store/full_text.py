@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..domain.edits import SPACELESS
-from ..domain.ports import Excerpt, ExcerptPart
+from ...domain.edits import SPACELESS
+from ...domain.ports import Excerpt, ExcerptPart
 
 #: Around a match in FTS5's snippets; no transcript keeps control characters.
 OPENING, CLOSING = "\x02", "\x03"

@@ -8,8 +8,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from ..domain.errors import ConfigError
-from .durable import unusable_folder
+from ...domain.errors import ConfigError
+from ...system.durable_files import unusable_folder
 
 
 class Ownership:

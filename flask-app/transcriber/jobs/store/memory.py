@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from ..domain.errors import JobNotFoundError
-from ..domain.jobs import Delivery, Job, JobError, JobStatus, require_final
-from ..domain.ports import JobPage
+from ...domain.errors import JobNotFoundError
+from ...domain.jobs import Delivery, Job, JobError, JobStatus, require_final
+from ...domain.ports import JobPage
 from .full_text import find_in, parse_query
 from .memory_outbox import MemoryOutbox
 from .memory_transcripts import MemoryTranscripts

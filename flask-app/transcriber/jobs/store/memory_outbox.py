@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import datetime
 
-from ..domain.jobs import Delivery, DeliveryStatus
+from ...domain.jobs import Delivery, DeliveryStatus
 
 
 class MemoryOutbox:

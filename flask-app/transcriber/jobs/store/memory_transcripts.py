@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from ..domain.edits import Edit
+from ...domain.edits import Edit
 
 
 class MemoryTranscripts:

@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from ..domain.errors import ConfigError
+from ...domain.errors import ConfigError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 

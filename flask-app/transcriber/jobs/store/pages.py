@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..domain.jobs import Job
-from ..domain.ports import JobPage
+from ...domain.jobs import Job
+from ...domain.ports import JobPage
 
 
 def page_of(jobs: Sequence[Job], limit: int) -> JobPage:

@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from ..domain.jobs import Delivery, DeliveryStatus, JobError, JobStatus
+from ...domain.jobs import Delivery, DeliveryStatus, JobError, JobStatus
 from .full_text import CLOSING, EXCERPT_WORDS, OPENING, Query, indexed, parse_query
 from .rows import error_column, from_delivery
 from .schema import deliveries, edits, jobs, transcript_texts

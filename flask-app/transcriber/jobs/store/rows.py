@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..domain.errors import StorageFailedError
-from ..domain.jobs import Delivery, DeliveryStatus, Job, JobError, JobStatus, Webhook
-from ..domain.options import TranscriptionRequest
+from ...domain.errors import StorageFailedError
+from ...domain.jobs import Delivery, DeliveryStatus, Job, JobError, JobStatus, Webhook
+from ...domain.options import TranscriptionRequest
 
 Value = TypeVar("Value")
 

@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, Delete, Select, Update
 from sqlalchemy.exc import IntegrityError
 
-from ..domain.errors import JobNotFoundError
-from ..domain.jobs import Delivery, Job, JobError, JobStatus, require_final
-from ..domain.ports import Excerpt, JobPage
+from ...domain.errors import JobNotFoundError
+from ...domain.jobs import Delivery, Job, JobError, JobStatus, require_final
+from ...domain.ports import Excerpt, JobPage
 from . import queries
 from .full_text import excerpt
 from .migration import MIGRATIONS

@@ -13,10 +13,10 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from ..domain.errors import ShuttingDownError
-from .durable import PRIVATE_FILE, make_folder, unusable_folder
+from ...domain.errors import ShuttingDownError
+from ...system.durable_files import PRIVATE_FILE, make_folder, unusable_folder
+from .lock import Ownership
 from .migration import migrate
-from .ownership import Ownership
 from .sqlite_errors import damaged, error_at_start, error_while_serving, is_storage_failure, no_wal
 
 Answer = TypeVar("Answer")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from ..domain.errors import ConfigError, StorageFailedError, StorageFullError, TranscriberError
-from .durable import unusable_folder
+from ...domain.errors import ConfigError, StorageFailedError, StorageFullError, TranscriberError
+from ...system.durable_files import unusable_folder
 
 #: Failures of the disk and of the file, as against mistakes in our statements.
 _OF_STORAGE = frozenset(

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Select
 
-from ..domain.jobs import Delivery
+from ...domain.jobs import Delivery
 from . import queries
 from .rows import to_delivery
 from .sqlite_database import SqliteDatabase

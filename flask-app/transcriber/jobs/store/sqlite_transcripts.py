@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ..domain.answer import segment_from_dict, segment_to_dict
-from ..domain.edits import Edit
-from ..domain.errors import StorageFailedError
-from ..domain.transcript import Segment
+from ...domain.answer import segment_from_dict, segment_to_dict
+from ...domain.edits import Edit
+from ...domain.errors import StorageFailedError
+from ...domain.transcript import Segment
 from . import queries
 from .sqlite_database import SqliteDatabase
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from ..messages import Message, encode_message
 from .confinement import (
     FIRST_FREE_FD,
     PCM_FD,
@@ -21,7 +22,6 @@ from .confinement import (
     confine,
 )
 from .decoding import decode_media
-from .messages import Message, encode_message
 from .pcm import SAMPLE_BYTES, PcmSink
 from .refusal import MediaRefusedError
 from .seccomp import SeccompUnavailableError

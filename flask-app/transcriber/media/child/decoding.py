@@ -20,7 +20,7 @@ from av.stream import Discard, Disposition
 
 from transcriber.domain.ports import SAMPLE_RATE
 
-from .formats import ACCEPTED, DECLARES_LENGTH
+from .containers import ACCEPTED, DECLARES_LENGTH
 from .headers import is_streamed_wav, missing_mp3_bytes
 from .pcm import SAMPLE_BYTES, PcmSink
 from .refusal import MediaRefusedError

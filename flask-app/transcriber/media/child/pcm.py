@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from transcriber.domain.ports import SAMPLE_RATE
 
-from .peaks import Peaks
+from ..peaks import Peaks
 from .refusal import MediaRefusedError
 
 SAMPLE_BYTES = 2

@@ -10,10 +10,10 @@ import socket
 import wave
 from collections.abc import Callable
 
-from .child import Work, run_child
+from ..messages import MAX_MESSAGE_BYTES, parse_message
 from .confinement import Limits, confine
+from .decode_process import Work, run_child
 from .decoding import decode_media
-from .messages import MAX_MESSAGE_BYTES, parse_message
 from .pcm import PcmSink
 from .seccomp import SeccompUnavailableError
 

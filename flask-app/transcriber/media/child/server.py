@@ -1,6 +1,6 @@
 """The decode server: a warm, single-threaded process that forks one confined child for each upload.
 
-Run as `python -m transcriber.media.server FD`, FD being its end of the control socket. It never reads an
+Run as `python -m transcriber.media.child.server FD`, FD being its end of the control socket. It never reads an
 upload itself. It ends when that socket closes, and its children with it.
 """
 
@@ -17,11 +17,11 @@ import socket
 import sys
 from dataclasses import dataclass, replace
 
-from .child import Work, run_child
+from ..messages import MAX_MESSAGE_BYTES, Message, MessageError, encode_message, parse_message
 from .confinement import HEADROOM_BYTES
+from .decode_process import Work, run_child
 from .decoding import audio_codecs
-from .messages import MAX_MESSAGE_BYTES, Message, MessageError, encode_message, parse_message
-from .selftest import find_problem, warm_up
+from .sandbox_check import find_problem, warm_up
 
 #: Descriptors the server itself needs at most: one socket for each running child, and a few.
 _MAX_FILES = 1024

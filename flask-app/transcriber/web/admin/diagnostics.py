@@ -10,12 +10,12 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Answered
 
-from ..domain import errors as e
-from .answers import DiagnosticsAnswer, SelfTestAnswer, SelfTestQuery
+from ...domain import errors as e
+from ..extensions import application
+from ..negotiation import wants_html
+from ..openapi.answers import DiagnosticsAnswer, SelfTestAnswer, SelfTestQuery
+from ..openapi.operations import HTML, JSON, Answer, Operation
 from .charts import charts, minutes
-from .current import application
-from .negotiation import wants_html
-from .operations import HTML, JSON, Answer, Operation
 
 bp = Blueprint("diagnostics", __name__)
 

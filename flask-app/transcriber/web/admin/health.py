@@ -6,10 +6,10 @@ from typing import Any
 
 from flask import Blueprint, Response, g, jsonify
 
-from .. import __version__
-from .answers import HealthAnswer
-from .current import application
-from .operations import JSON, Answer, Operation
+from ... import __version__
+from ..extensions import application
+from ..openapi.answers import HealthAnswer
+from ..openapi.operations import JSON, Answer, Operation
 
 bp = Blueprint("health", __name__)
 

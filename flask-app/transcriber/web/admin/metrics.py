@@ -6,9 +6,9 @@ import time
 
 from flask import Blueprint, Flask, Response, g, request
 
-from ..metrics import CONTENT_TYPE
-from .current import application
-from .operations import Answer, Operation
+from ...observability.metrics import CONTENT_TYPE
+from ..extensions import application
+from ..openapi.operations import Answer, Operation
 
 bp = Blueprint("metrics", __name__)
 

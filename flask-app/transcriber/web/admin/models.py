@@ -7,12 +7,12 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, redirect, request, url_for
 from werkzeug.wrappers import Response as Answered
 
-from ..domain import errors as e
-from .answers import ModelAnswer, ModelDeviceQuery, ModelsAnswer
-from .current import application
-from .forms import parse_query
-from .negotiation import wants_html
-from .operations import JSON, Answer, Operation
+from ...domain import errors as e
+from ..extensions import application
+from ..forms import parse_query
+from ..negotiation import wants_html
+from ..openapi.answers import ModelAnswer, ModelDeviceQuery, ModelsAnswer
+from ..openapi.operations import JSON, Answer, Operation
 
 bp = Blueprint("models", __name__)
 

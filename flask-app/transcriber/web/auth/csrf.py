@@ -11,8 +11,8 @@ from typing import cast
 from flask import Flask, g, request
 from markupsafe import Markup
 
-from ..domain.errors import CsrfTokenError
-from .uploads import UploadRequest, parse_form
+from ...domain.errors import CsrfTokenError
+from ..uploads.receiver import UploadRequest, parse_form
 
 #: The form field and the header that carry it.
 FIELD = "csrf_token"

@@ -16,14 +16,9 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
 
-from ..domain.errors import (
-    HostNotAllowedError,
-    OriginNotAllowedError,
-    TooManyTriesError,
-    UnauthorizedError,
-)
+from ...domain.errors import HostNotAllowedError, OriginNotAllowedError, TooManyTriesError, UnauthorizedError
+from ..extensions import application, sessions, tries
 from . import csrf
-from .current import application, sessions, tries
 from .sign_in import COOKIE
 
 #: Methods that change nothing, so that a page of another site may cause them.

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 
-from ..domain.errors import BadRequestError, TooManyTriesError, UnauthorizedError
-from .current import application, sessions, tries
-from .negotiation import wants_html
-from .operations import HTML, Answer, Operation
-from .uploads import UploadRequest, parse_form
+from ...domain.errors import BadRequestError, TooManyTriesError, UnauthorizedError
+from ..extensions import application, sessions, tries
+from ..negotiation import wants_html
+from ..openapi.operations import HTML, Answer, Operation
+from ..uploads.receiver import UploadRequest, parse_form
 
 bp = Blueprint("sign_in", __name__)
 

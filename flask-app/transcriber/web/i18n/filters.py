@@ -8,12 +8,12 @@ from pathlib import Path
 from flask import Flask, g, request
 from markupsafe import Markup
 
-from .. import __version__
-from ..domain.languages import language_name
-from .error_words import errors_of_page, said
-from .job_answers import shown_url
+from ... import __version__
+from ...domain.languages import language_name
+from ..jobs.answers import shown_url
+from .error_strings import errors_of_page, said
+from .js_strings import script_words
 from .language import current_language
-from .script_words import script_words
 
 _SIZES = ("bytes", "kB", "MB", "GB", "TB")
 

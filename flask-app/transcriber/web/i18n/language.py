@@ -13,10 +13,10 @@ from typing import Any, cast
 
 from flask import Blueprint, Flask, Response, g, has_request_context, make_response, redirect, request
 
-from ..domain.errors import BadRequestError, InvalidParameterError
-from .operations import Answer, Operation
-from .sign_in import is_https, next_page
-from .uploads import UploadRequest, parse_form
+from ...domain.errors import BadRequestError, InvalidParameterError
+from ..auth.sign_in import is_https, next_page
+from ..openapi.operations import Answer, Operation
+from ..uploads.receiver import UploadRequest, parse_form
 
 bp = Blueprint("language", __name__)
 

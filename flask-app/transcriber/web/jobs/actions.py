@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, g, jsonify, make_response, redirect, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..domain.errors import (
+from ...domain.errors import (
     BadRequestError,
     GpuRequiredError,
     InvalidParameterError,
@@ -19,16 +19,16 @@ from ..domain.errors import (
     StorageFullError,
     UploadGoneError,
 )
-from .answers import JobAnswer
-from .bodies import read_form, read_json
-from .current import application
-from .file_names import shown_name
-from .forms import Flag, RetryForm, fields_of, parse_fields, parse_query
-from .job_answers import job_to_dict
-from .jobs import find_transcription, get_job
-from .negotiation import wants_html
-from .operations import JSON, LOOKUP_ERRORS, Answer, Operation
-from .submissions import last_values
+from ..bodies import read_form, read_json
+from ..extensions import application
+from ..file_names import shown_name
+from ..forms import Flag, RetryForm, fields_of, parse_fields, parse_query
+from ..negotiation import wants_html
+from ..openapi.answers import JobAnswer
+from ..openapi.operations import JSON, LOOKUP_ERRORS, Answer, Operation
+from ..uploads.submissions import last_values
+from .answers import job_to_dict
+from .listing import find_transcription, get_job
 
 bp = Blueprint("job_actions", __name__, url_prefix="/jobs/<job_id>")
 

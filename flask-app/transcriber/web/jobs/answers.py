@@ -10,15 +10,15 @@ from urllib.parse import urlsplit
 
 from flask import url_for
 
-from ..domain.answer import rounded, segment_to_dict, transcription_to_dict
-from ..domain.jobs import Delivery, DeliveryStatus, Job, JobProgress, JobStatus
-from ..domain.ports import Excerpt
-from ..domain.transcript import Transcription
-from ..formats.table import DOWNLOADS
-from .ran_on import Facts
+from ...domain.answer import rounded, segment_to_dict, transcription_to_dict
+from ...domain.jobs import Delivery, DeliveryStatus, Job, JobProgress, JobStatus
+from ...domain.ports import Excerpt
+from ...domain.transcript import Transcription
+from ...formats.table import DOWNLOADS
+from ..device_cache import Facts
 
 if TYPE_CHECKING:
-    from ..service import JobView
+    from ...service.facade import JobView
 
 Json = dict[str, Any]
 

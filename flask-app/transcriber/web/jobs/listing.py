@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..domain.edits import Edit, Transcript
-from ..domain.errors import InvalidParameterError, JobNotFinishedError, JobNotFoundError, NotFoundError
-from ..domain.jobs import Job, JobStatus, SubmissionTerms
-from ..domain.transcript import Transcription
-from ..formats.table import DOWNLOADS
-from ..jobs.ids import is_job_id
-from .answers import JobAnswer, JobPageAnswer, TranscriptionAnswer
-from .current import application, ran_on
-from .device_state import device_state
-from .file_names import attachment, download_name
-from .forms import Flag, JobForm, JobsQuery, Whole, parse_jobs_query, parse_query
-from .job_answers import job_to_dict, summary_to_dict
-from .negotiation import wants_html
-from .operations import (
+from ...domain.edits import Edit, Transcript
+from ...domain.errors import InvalidParameterError, JobNotFinishedError, JobNotFoundError, NotFoundError
+from ...domain.jobs import Job, JobStatus, SubmissionTerms
+from ...domain.transcript import Transcription
+from ...formats.table import DOWNLOADS
+from ...jobs.ids import is_job_id
+from ..device_state import device_state
+from ..extensions import application, ran_on
+from ..file_names import attachment, download_name
+from ..forms import Flag, JobForm, JobsQuery, Whole, parse_jobs_query, parse_query
+from ..negotiation import wants_html
+from ..openapi.answers import JobAnswer, JobPageAnswer, TranscriptionAnswer
+from ..openapi.operations import (
     ARRIVED_ERRORS,
     DOWNLOAD_TYPES,
     HTML,
@@ -32,13 +31,14 @@ from .operations import (
     Operation,
     Upload,
 )
-from .pages import model_names
-from .submissions import last_values, receive_submission
-from .transcript_page import transcript_facts
-from .transcripts import downloaded, set_facts, set_revision
+from ..pages import model_names
+from ..transcripts.downloads import downloaded, set_facts, set_revision
+from ..transcripts.page import transcript_facts
+from ..uploads.submissions import last_values, receive_submission
+from .answers import job_to_dict, summary_to_dict
 
 if TYPE_CHECKING:
-    from ..service import JobView
+    from ...service.facade import JobView
 
 bp = Blueprint("jobs", __name__, url_prefix="/jobs")
 

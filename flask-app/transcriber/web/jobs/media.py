@@ -8,12 +8,12 @@ from typing import Any
 
 from flask import Blueprint, Response, g, send_file
 
-from ..domain.errors import RangeError, TranscriberError, UploadGoneError
-from ..domain.jobs import Job
-from .current import application
-from .file_names import attachment, is_video_name, shown_name
-from .jobs import find_transcription, get_job
-from .operations import LOOKUP_ERRORS, Answer, Operation
+from ...domain.errors import RangeError, TranscriberError, UploadGoneError
+from ...domain.jobs import Job
+from ..extensions import application
+from ..file_names import attachment, is_video_name, shown_name
+from ..openapi.operations import LOOKUP_ERRORS, Answer, Operation
+from .listing import find_transcription, get_job
 
 bp = Blueprint("media", __name__, url_prefix="/jobs")
 

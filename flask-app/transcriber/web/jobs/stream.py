@@ -9,14 +9,14 @@ from itertools import chain
 from flask import Blueprint, Response, request
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..domain.errors import InvalidParameterError
-from ..domain.feed import FeedEvent
-from ..domain.jobs import Job
-from .current import application
-from .forms import Whole, parse_query
-from .jobs import get_job
-from .operations import EVENTS, LOOKUP_ERRORS, Answer, Operation
-from .submissions import last_values
+from ...domain.errors import InvalidParameterError
+from ...domain.feed import FeedEvent
+from ...domain.jobs import Job
+from ..extensions import application
+from ..forms import Whole, parse_query
+from ..openapi.operations import EVENTS, LOOKUP_ERRORS, Answer, Operation
+from ..uploads.submissions import last_values
+from .listing import get_job
 
 bp = Blueprint("stream", __name__, url_prefix="/jobs")
 

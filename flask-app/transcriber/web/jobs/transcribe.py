@@ -5,18 +5,27 @@ from __future__ import annotations
 import structlog
 from flask import Blueprint, Response, make_response, render_template, request
 
-from ..domain.errors import JobCancelledError
-from ..domain.jobs import Job, SubmissionTerms
-from ..domain.transcript import Transcription
-from .answers import TranscriptionAnswer
-from .current import application, waiters
-from .forms import TranscriptionForm
-from .negotiation import wants_html
-from .operations import HTML, JSON, RUN_ERRORS, SUBMISSION_ERRORS, TRANSCRIPT_TYPES, Answer, Operation, Upload
-from .presence import ClientGoneError, Presence, wait_for
-from .submissions import Submission, receive_submission
-from .transcript_page import transcript_facts
-from .transcripts import rendered, set_facts
+from ...domain.errors import JobCancelledError
+from ...domain.jobs import Job, SubmissionTerms
+from ...domain.transcript import Transcription
+from ..client_disconnect import ClientGoneError, Presence, wait_for
+from ..extensions import application, waiters
+from ..forms import TranscriptionForm
+from ..negotiation import wants_html
+from ..openapi.answers import TranscriptionAnswer
+from ..openapi.operations import (
+    HTML,
+    JSON,
+    RUN_ERRORS,
+    SUBMISSION_ERRORS,
+    TRANSCRIPT_TYPES,
+    Answer,
+    Operation,
+    Upload,
+)
+from ..transcripts.downloads import rendered, set_facts
+from ..transcripts.page import transcript_facts
+from ..uploads.submissions import Submission, receive_submission
 
 logger = structlog.get_logger(__name__)
 

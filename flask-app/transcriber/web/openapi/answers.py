@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from ..domain.jobs import DeliveryStatus, JobStatus
-from ..domain.transcript import FallbackReason, Notice, Receipt, Requested, Timings, Word
+from ...domain.jobs import DeliveryStatus, JobStatus
+from ...domain.transcript import FallbackReason, Notice, Receipt, Requested, Timings, Word
 
 
 class ErrorDetail(BaseModel):

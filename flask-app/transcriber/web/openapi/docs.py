@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, current_app, g, jsonify, render_template
 
+from ..extensions import application
 from .answers import OpenApiDocument
-from .current import application
-from .openapi import make_document
+from .document import make_document
 from .operations import JSON, Answer, Operation, page
 
 bp = Blueprint("docs", __name__)

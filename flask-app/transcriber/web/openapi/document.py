@@ -13,14 +13,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from werkzeug.routing import Rule
 
-from .. import __version__
-from ..domain import errors as e
-from ..formats.table import DOWNLOADS
+from ... import __version__
+from ...domain import errors as e
+from ...formats.table import DOWNLOADS
+from ..auth.security import SAFE_METHODS
+from ..auth.sign_in import COOKIE
+from ..errors import status_of_class
 from .answers import ErrorAnswer
-from .errors import status_of_class
 from .operations import JSON, Answer, Operation, Upload, find_operation
-from .security import SAFE_METHODS
-from .sign_in import COOKIE
 
 Json = dict[str, Any]
 

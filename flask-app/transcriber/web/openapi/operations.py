@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from ..domain import errors as e
-from ..formats.table import DOWNLOADS, FORMATS
+from ...domain import errors as e
+from ...formats.table import DOWNLOADS, FORMATS
 
 HTML = "text/html"
 JSON = "application/json"

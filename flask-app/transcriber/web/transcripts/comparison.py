@@ -7,15 +7,15 @@ from dataclasses import asdict
 from flask import Blueprint, Response, jsonify, make_response, render_template, request
 from pydantic import BaseModel, Field
 
-from ..domain.answer import rounded
-from ..domain.difference import Comparison
-from ..domain.errors import InvalidParameterError, JobNotFinishedError
-from ..domain.jobs import Job
-from .answers import ComparisonAnswer
-from .current import application
-from .jobs import get_job
-from .negotiation import wants_html
-from .operations import HTML, JSON, LOOKUP_ERRORS, RUN_ERRORS, Answer, Operation
+from ...domain.answer import rounded
+from ...domain.comparison import Comparison
+from ...domain.errors import InvalidParameterError, JobNotFinishedError
+from ...domain.jobs import Job
+from ..extensions import application
+from ..jobs.listing import get_job
+from ..negotiation import wants_html
+from ..openapi.answers import ComparisonAnswer
+from ..openapi.operations import HTML, JSON, LOOKUP_ERRORS, RUN_ERRORS, Answer, Operation
 
 bp = Blueprint("comparison", __name__)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Response
 
-from ..domain.edits import Transcript
-from ..domain.transcript import Transcription
-from ..formats.table import DOWNLOADS, FORMATS, Format
+from ...domain.edits import Transcript
+from ...domain.transcript import Transcription
+from ...formats.table import DOWNLOADS, FORMATS, Format
 
 
 def rendered(transcription: Transcription, response_format: str) -> Response:

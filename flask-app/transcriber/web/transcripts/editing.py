@@ -8,9 +8,9 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, make_response, redirect, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..domain.answer import rounded, segment_to_dict
-from ..domain.edits import Edit, EditedSegment, Transcript
-from ..domain.errors import (
+from ...domain.answer import rounded, segment_to_dict
+from ...domain.edits import Edit, EditedSegment, Transcript
+from ...domain.errors import (
     BadRequestError,
     InvalidParameterError,
     JobNotFinishedError,
@@ -19,16 +19,16 @@ from ..domain.errors import (
     StorageFullError,
     TranscriptChangedError,
 )
-from ..domain.suspects import find_suspicions
-from ..formats.lines import find_faults
-from .answers import TranscriptAnswer
-from .bodies import read_form, read_json
-from .current import application
-from .forms import Flag, Whole, parse_query
-from .jobs import get_job
-from .operations import JSON, LOOKUP_ERRORS, RUN_ERRORS, Answer, Errors, Operation
-from .submissions import last_values
-from .transcripts import set_revision
+from ...domain.suspicions import find_suspicions
+from ...formats.lines import find_faults
+from ..bodies import read_form, read_json
+from ..extensions import application
+from ..forms import Flag, Whole, parse_query
+from ..jobs.listing import get_job
+from ..openapi.answers import TranscriptAnswer
+from ..openapi.operations import JSON, LOOKUP_ERRORS, RUN_ERRORS, Answer, Errors, Operation
+from ..uploads.submissions import last_values
+from .downloads import set_revision
 
 bp = Blueprint("editing", __name__, url_prefix="/jobs/<job_id>")
 

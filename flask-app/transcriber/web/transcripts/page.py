@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from ..domain.jobs import Job
-from ..domain.suspects import Suspicion, find_suspicions, is_unsure
-from ..domain.transcript import Segment, Word
-from ..formats.lines import SubtitleFault, find_faults
-from ..formats.table import DOWNLOADS
-from .current import application
-from .file_names import is_video_name
-from .turns import let_others_run
+from ...domain.jobs import Job
+from ...domain.suspicions import Suspicion, find_suspicions, is_unsure
+from ...domain.transcript import Segment, Word
+from ...formats.lines import SubtitleFault, find_faults
+from ...formats.table import DOWNLOADS
+from ..cooperative_yield import let_others_run
+from ..extensions import application
+from ..file_names import is_video_name
 
 #: Segments in one list of the page. The browser lays a list out only when it comes into view.
 ROWS_IN_A_LIST = 50

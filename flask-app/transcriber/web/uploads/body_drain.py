@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.http.errors import ParseException
 from werkzeug.wsgi import ClosingIterator
 
-from .turns import TURN_BYTES, let_others_run
+from ..cooperative_yield import TURN_BYTES, let_others_run
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment

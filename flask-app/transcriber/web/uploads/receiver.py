@@ -14,19 +14,14 @@ from flask import Request
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.formparser import FormDataParser
 
-from ..domain.errors import (
-    BadRequestError,
-    EmptyUploadError,
-    MissingAudioError,
-    UploadTooLargeError,
-)
-from ..jobs.durable import storage_errors
-from .file_names import shown_name
+from ...domain.errors import BadRequestError, EmptyUploadError, MissingAudioError, UploadTooLargeError
+from ...system.durable_files import storage_errors
+from ..cooperative_yield import TURN_BYTES, let_others_run
+from ..file_names import shown_name
 from .multipart import StrictFormParser
-from .turns import TURN_BYTES, let_others_run
 
 if TYPE_CHECKING:
-    from ..service import Service, Upload
+    from ...service.facade import Service, Upload
 
 #: Names of the file field, the first preferred.
 FILE_FIELDS = ("audio", "file")

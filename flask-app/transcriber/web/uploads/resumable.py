@@ -18,7 +18,7 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.http import http_date
 
-from ..domain.errors import (
+from ...domain.errors import (
     BadRequestError,
     InvalidParameterError,
     MediaTypeError,
@@ -32,13 +32,13 @@ from ..domain.errors import (
     UploadOffsetError,
     UploadTooLargeError,
 )
-from ..jobs.resumable import ResumableUpload, Turn
-from .answers import ResumableUploadAnswer
-from .current import application
-from .file_names import shown_name
-from .operations import JSON, Answer, Operation
-from .turns import TURN_BYTES, let_others_run
-from .uploads import too_large
+from ...jobs.files.resumable import ResumableUpload, Turn
+from ..cooperative_yield import TURN_BYTES, let_others_run
+from ..extensions import application
+from ..file_names import shown_name
+from ..openapi.answers import ResumableUploadAnswer
+from ..openapi.operations import JSON, Answer, Operation
+from .receiver import too_large
 
 logger = structlog.get_logger(__name__)
 

@@ -12,13 +12,13 @@ from typing import Generic, cast
 from flask import Response, g, request
 from werkzeug.datastructures import MultiDict
 
-from ..domain.errors import EmptyUploadError, InvalidParameterError
-from ..domain.jobs import Job, SubmissionTerms
-from ..service import Upload
-from . import csrf
-from .current import application
-from .forms import Form, OptionsForm, parse_fields
-from .uploads import ReceivedUpload, UploadRequest, names_upload, received_upload
+from ...domain.errors import EmptyUploadError, InvalidParameterError
+from ...domain.jobs import Job, SubmissionTerms
+from ...service.facade import Upload
+from ..auth import csrf
+from ..extensions import application
+from ..forms import Form, OptionsForm, parse_fields
+from .receiver import ReceivedUpload, UploadRequest, names_upload, received_upload
 
 _SANE_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from transcriber.domain.errors import GpuRequiredError, TranscriberError
+from transcriber.domain.errors.stored import iter_classes, kept, restored
 from transcriber.domain.jobs import JobError
-from transcriber.domain.kept_errors import iter_classes, kept, restored
 
 
 @pytest.mark.parametrize("kind", list(iter_classes()), ids=lambda kind: kind.__name__)

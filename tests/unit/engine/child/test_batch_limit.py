@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transcriber.engine.room import REMEMBERED_SECONDS, Room
+from transcriber.engine.child.batch_limit import REMEMBERED_SECONDS, Room
 
 
 def test_what_did_not_fit_is_not_tried_again_for_a_while() -> None:

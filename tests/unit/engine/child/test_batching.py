@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcriber.engine.batching import BatchKey, Candidate, group_of, select_batch
+from transcriber.engine.child.batching import BatchKey, Candidate, group_of, select_batch
 
 KEY = BatchKey(prompt_length=3, beam_size=5, temperatures=(0.0,))
 OTHER = BatchKey(prompt_length=9, beam_size=5, temperatures=(0.0,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from transcriber.engine.faults import FaultError, fault_of, load_fault_of, not_finite
+from transcriber.engine.child.faults import FaultError, fault_of, load_fault_of, not_finite
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transcriber.engine.memory import give_back
+from transcriber.engine.child.memory import give_back
 
 
 def test_freed_memory_goes_back_to_the_system() -> None:

@@ -14,16 +14,16 @@ from engine_driver import write_pcm
 from transcriber.domain.options import TranscriptionOptions
 from transcriber.domain.selftest import SelfTestReport, Step
 from transcriber.domain.transcript import Segment
-from transcriber.engine.arrays import Features, Samples
-from transcriber.engine.batcher import Batcher, Cancelled, SelfTestOrdered, Submitted
-from transcriber.engine.batching import LanePlan
-from transcriber.engine.decoding import DecodedWindow, Row
-from transcriber.engine.faults import FaultError
-from transcriber.engine.job import JobSpec, Resumed
-from transcriber.engine.lane import LaneWork
-from transcriber.engine.prompts import remember
-from transcriber.engine.telling import PlanTotals, Told
-from transcriber.engine.windows import SpeechChunk, Window
+from transcriber.engine.child.arrays import Features, Samples
+from transcriber.engine.child.batching import LanePlan
+from transcriber.engine.child.decoding.decoder import DecodedWindow, Row
+from transcriber.engine.child.decoding.prompts import remember
+from transcriber.engine.child.event_sequencer import PlanTotals, Told
+from transcriber.engine.child.faults import FaultError
+from transcriber.engine.child.job import JobSpec, Resumed
+from transcriber.engine.child.lane import LaneWork
+from transcriber.engine.child.scheduler import Batcher, Cancelled, SelfTestOrdered, Submitted
+from transcriber.engine.child.windows import SpeechChunk, Window
 
 SECOND = 16_000
 

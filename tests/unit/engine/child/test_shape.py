@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from transcriber.engine.batching import LanePlan
-from transcriber.engine.shape import choose_shape
+from transcriber.engine.child.batching import LanePlan
+from transcriber.engine.child.shape import choose_shape
 
 
 @pytest.mark.parametrize(

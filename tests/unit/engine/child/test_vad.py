@@ -13,16 +13,16 @@ from faster_whisper.audio import decode_audio
 
 from engine_driver import write_pcm
 from speech_clips import ENGLISH_CLIPS
-from transcriber.engine.arrays import Samples
-from transcriber.engine.pcm import Pcm
-from transcriber.engine.vad import (
+from transcriber.engine.child.arrays import Samples
+from transcriber.engine.child.model.whisper import load_vad_session
+from transcriber.engine.child.pcm import Pcm
+from transcriber.engine.child.vad import (
     BLOCK_SAMPLES,
     FRAME_SAMPLES,
     VadOptions,
     iter_probabilities,
     iter_speech,
 )
-from transcriber.engine.whisper import load_vad_session
 
 
 @pytest.fixture(scope="module")

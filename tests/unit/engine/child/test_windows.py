@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcriber.engine.windows import (
+from transcriber.engine.child.windows import (
     WINDOW_SAMPLES,
     SpeechChunk,
     Window,

@@ -19,12 +19,12 @@ from transcriber.domain.errors import (
     StorageFullError,
     TranscriberError,
 )
-from transcriber.engine.admission import Admission
 from transcriber.engine.pool import PooledEngine
-from transcriber.engine.speed_book import SpeedBook
-from transcriber.gpu.ladder import Rung
-from transcriber.gpu.relief import Relief
-from transcriber.jobs.durable import write_small
+from transcriber.engine.selftest.admission_policy import Admission
+from transcriber.engine.selftest.baseline import SpeedBook
+from transcriber.gpu.degradation_steps import Rung
+from transcriber.gpu.memory_fallback import Relief
+from transcriber.system.durable_files import write_small
 
 
 @dataclass

@@ -11,8 +11,8 @@ import pytest
 from fake_gpu import make_engine
 from tested_engines import report
 from transcriber.domain.selftest import SelfTestReport
-from transcriber.engine.speed_book import SpeedBook, is_only_slow
-from transcriber.jobs.durable import write_small
+from transcriber.engine.selftest.baseline import SpeedBook, is_only_slow
+from transcriber.system.durable_files import write_small
 
 L4 = make_engine()
 

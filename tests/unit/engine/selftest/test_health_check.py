@@ -11,7 +11,6 @@ import pytest
 
 from fake_ports import FakeClock
 from tested_engines import FakePool, TestableEngine, engine_of, report
-from transcriber.canary import Canary, Finding, Listeners
 from transcriber.domain.errors import (
     EngineCrashedError,
     EngineFailedError,
@@ -20,8 +19,9 @@ from transcriber.domain.errors import (
 )
 from transcriber.domain.ports import EngineInfo
 from transcriber.engine.pool import ChildEnginePool
-from transcriber.engine.speed_book import SpeedBook
-from transcriber.jobs.durable import write_small
+from transcriber.engine.selftest.baseline import SpeedBook
+from transcriber.engine.selftest.health_check import Canary, Finding, Listeners
+from transcriber.system.durable_files import write_small
 
 INTERVAL = 300.0
 

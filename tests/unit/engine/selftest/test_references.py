@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from transcriber.engine.models import LocalModel
-from transcriber.engine.reference_book import SHIPPED, ReferenceBook
-from transcriber.jobs.durable import write_small
+from transcriber.engine.selftest.references import SHIPPED, ReferenceBook
+from transcriber.models.finder import LocalModel
+from transcriber.system.durable_files import write_small
 
 
 @pytest.fixture

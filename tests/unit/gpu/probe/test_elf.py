@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from transcriber.gpu import elf
+from transcriber.gpu.probe import elf
 
 REAL = Path(sys.executable).resolve().read_bytes()
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from failure_rows import CUINIT_CODES, FAILURES
-from transcriber.gpu.causes import CAUSES, CUDA_CODES
+from transcriber.gpu.probe.fault_codes import CAUSES, CUDA_CODES
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PAGE = (ROOT / "docs" / "gpu-failures.md").read_text()
 STAGED = re.findall(r"^\| .+ \| `([\w-]+)` \| `(\w+)` \|$", PAGE, re.MULTILINE)
 ELSEWHERE = re.findall(r"^\| .+ \| (.+) \| `(tests/[\w/.:]+)` \|$", PAGE, re.MULTILINE)

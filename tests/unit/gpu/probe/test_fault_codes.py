@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from transcriber.gpu import causes
+from transcriber.gpu.probe import fault_codes
 
-DOCUMENT = Path(__file__).parents[3] / "docs/gpu.md"
+DOCUMENT = Path(__file__).parents[4] / "docs/gpu.md"
 
 
-@pytest.mark.parametrize("code", causes.CAUSES)
+@pytest.mark.parametrize("code", fault_codes.CAUSES)
 def test_every_cause_has_its_line_in_the_docs_with_its_fix(code: str) -> None:
-    fix = causes.CAUSES[code].fix.replace("|", "\\|")
+    fix = fault_codes.CAUSES[code].fix.replace("|", "\\|")
 
     row = re.search(rf"^\| `{code}` \| (.+) \| {re.escape(fix)} \|$", DOCUMENT.read_text(), re.MULTILINE)
 
     assert row is not None
 
 
-@pytest.mark.parametrize("code", causes.CAUSES)
+@pytest.mark.parametrize("code", fault_codes.CAUSES)
 def test_every_cause_tells_what_was_seen_and_what_to_do(code: str) -> None:
-    reason = causes.reason(code, "the detail {with braces}.")
+    reason = fault_codes.reason(code, "the detail {with braces}.")
 
     assert reason.code == code
     assert "the detail {with braces}" in reason.message
@@ -32,23 +32,23 @@ def test_every_cause_tells_what_was_seen_and_what_to_do(code: str) -> None:
 
 
 def test_causes_differ_in_message() -> None:
-    messages = [cause.message for cause in causes.CAUSES.values()]
+    messages = [cause.message for cause in fault_codes.CAUSES.values()]
 
     assert len(set(messages)) == len(messages)
 
 
 def test_no_detail_leaves_no_empty_words() -> None:
-    assert "Seen" not in causes.reason("cuda_unknown_error").message
+    assert "Seen" not in fault_codes.reason("cuda_unknown_error").message
 
 
 def test_numbers_of_the_driver_have_distinct_codes() -> None:
-    codes = {causes.cuda_reason(number).code for number in causes.CUDA_CODES}
+    codes = {fault_codes.cuda_reason(number).code for number in fault_codes.CUDA_CODES}
 
-    assert len(codes) == len(causes.CUDA_CODES)
+    assert len(codes) == len(fault_codes.CUDA_CODES)
 
 
 def test_unknown_number_gets_a_code_of_its_own() -> None:
-    reason = causes.cuda_reason(719, "CUDA_ERROR_LAUNCH_FAILED")
+    reason = fault_codes.cuda_reason(719, "CUDA_ERROR_LAUNCH_FAILED")
 
     assert reason.code == "cuda_error_719"
     assert "719, CUDA_ERROR_LAUNCH_FAILED" in reason.message
@@ -107,7 +107,7 @@ def test_unknown_number_gets_a_code_of_its_own() -> None:
     ],
 )
 def test_ctranslate2s_words_name_their_cause(text: str, code: str) -> None:
-    reason = causes.find_reason_in(text)
+    reason = fault_codes.find_reason_in(text)
 
     assert reason is not None
     assert reason.code == code
@@ -115,4 +115,4 @@ def test_ctranslate2s_words_name_their_cause(text: str, code: str) -> None:
 
 
 def test_words_that_name_no_cause_give_none() -> None:
-    assert causes.find_reason_in("CUDA failed with error integrity checks failed") is None
+    assert fault_codes.find_reason_in("CUDA failed with error integrity checks failed") is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transcriber.gpu.hardware import find_hardware, find_kernel_module_version
+from transcriber.gpu.probe.hardware import find_hardware, find_kernel_module_version
 
 
 def _write(path: Path, text: str) -> None:

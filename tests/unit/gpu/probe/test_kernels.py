@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from transcriber.gpu.kernels import Kernels, code_for, find_kernels
-from transcriber.gpu.package import describe_package
+from transcriber.gpu.probe.ctranslate2_package import describe_package
+from transcriber.gpu.probe.kernels import Kernels, code_for, find_kernels
 
 WHEEL = Kernels(machine_code=("6.0", "7.0", "7.5", "8.0", "8.6"), ptx=("8.6",), ptx_isa="8.7")
 

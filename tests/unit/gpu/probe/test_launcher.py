@@ -9,8 +9,8 @@ import pytest
 
 from fake_gpu import make_device, make_status
 from transcriber.domain.ports import Clock
-from transcriber.gpu.facts import GpuStatus
-from transcriber.gpu.probing import GpuProbe, ProbeRequest, as_dict, find_selected
+from transcriber.gpu.probe.facts import GpuStatus
+from transcriber.gpu.probe.launcher import GpuProbe, ProbeRequest, as_dict, find_selected
 
 DEVICES = (
     make_device(index=0, uuid="GPU-aaaa1111-0000"),

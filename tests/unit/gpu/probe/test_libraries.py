@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from transcriber.gpu.libraries import (
+from transcriber.gpu.probe.libraries import (
     LoadResult,
     Place,
     choose_cublas,

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from transcriber.gpu.nvml import signs_of_mps
-from transcriber.gpu.nvml_errors import NVML_ERRORS, meaning
-from transcriber.gpu.processes import is_descendant, name_of, runs_here
-from transcriber.gpu.sharing import SharingFacts, describe
+from transcriber.gpu.probe.nvml import signs_of_mps
+from transcriber.gpu.probe.nvml_errors import NVML_ERRORS, meaning
+from transcriber.gpu.probe.processes import is_descendant, name_of, runs_here
+from transcriber.gpu.probe.sharing import SharingFacts, describe
 
-DOCUMENT = Path(__file__).parents[3] / "docs/gpu.md"
+DOCUMENT = Path(__file__).parents[4] / "docs/gpu.md"
 
 
 @pytest.mark.parametrize(

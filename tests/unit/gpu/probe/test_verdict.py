@@ -7,8 +7,14 @@ from typing import Any
 import pytest
 
 from fake_gpu import make_device, make_driver, make_report, make_status, make_status_without_driver
-from transcriber.gpu.facts import CTranslate2Facts, DriverFacts, HardwareFacts, Library, LibraryCandidate
-from transcriber.gpu.judging import judge
+from transcriber.gpu.probe.facts import (
+    CTranslate2Facts,
+    DriverFacts,
+    HardwareFacts,
+    Library,
+    LibraryCandidate,
+)
+from transcriber.gpu.probe.verdict import judge
 
 MISSING = "libcuda.so.1: cannot open shared object file: No such file or directory"
 

@@ -13,11 +13,11 @@ import pytest
 
 from fake_gpu import make_device, make_engine, make_status
 from transcriber.domain.transcript import Corroboration
-from transcriber.gpu.corroboration import corroborate
-from transcriber.gpu.kernels import Kernels
-from transcriber.gpu.mapped import find_mapped
-from transcriber.gpu.sharing import SharingFacts
-from transcriber.gpu.witness import look_at
+from transcriber.gpu.probe.kernels import Kernels
+from transcriber.gpu.probe.sharing import SharingFacts
+from transcriber.gpu.receipt.corroboration import corroborate
+from transcriber.gpu.receipt.engine_facts import look_at
+from transcriber.gpu.receipt.mapped_libraries import find_mapped
 
 MAPS = """\
 7f0000000000-7f0000001000 r--p 00000000 08:01 11 /opt/my models/ctranslate2.libs/libctranslate2-1a2b3c4d.so.4.8.5

@@ -9,9 +9,9 @@ import pytest
 
 from fake_gpu import make_engine
 from transcriber.domain.transcript import Corroboration, EngineShare
-from transcriber.gpu.receipts import build_receipt
-from transcriber.gpu.shares import divide, merged, share_of
-from transcriber.gpu.witness import EngineFacts
+from transcriber.gpu.receipt.engine_facts import EngineFacts
+from transcriber.gpu.receipt.engine_shares import divide, merged, share_of
+from transcriber.gpu.receipt.evidence import build_receipt
 
 FACTS = EngineFacts(partition="whole", kernels="machine code 8.6", is_jit=False, libraries={"libcuda": "/l"})
 L4 = share_of(make_engine(pid=1), FACTS)

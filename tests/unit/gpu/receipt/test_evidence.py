@@ -10,7 +10,7 @@ from fake_gpu import make_engine
 from transcriber.domain.events import WindowDone
 from transcriber.domain.transcript import FallbackReason
 from transcriber.gpu.policy import DeviceDecision
-from transcriber.gpu.receipts import Evidence, build_receipt, verdict
+from transcriber.gpu.receipt.evidence import Evidence, build_receipt, verdict
 
 ON_GPU = DeviceDecision(device="cuda")
 ON_CPU = DeviceDecision(device="cpu")

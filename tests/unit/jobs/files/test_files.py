@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transcriber.domain.errors import ConfigError, StorageFailedError, StorageFullError
-from transcriber.jobs.durable import find_folder_fault, storage_errors, write_whole
+from transcriber.jobs.files.output import MAX_STEM_BYTES, OutputFolder, safe_stem
+from transcriber.jobs.files.results import FileResultStore
+from transcriber.jobs.files.spool import Spool
 from transcriber.jobs.ids import is_job_id, new_job_id
-from transcriber.jobs.output import MAX_STEM_BYTES, OutputFolder, safe_stem
-from transcriber.jobs.results import FileResultStore
-from transcriber.jobs.spool import Spool
+from transcriber.system.durable_files import find_folder_fault, storage_errors, write_whole
 from transcriptions import JOB_ID, make_segment, make_transcription, untimed
 
 OTHER_ID = "job_" + "b" * 24

@@ -14,7 +14,7 @@ from transcriber.domain.errors import StorageFailedError
 from transcriber.domain.events import FinishedWindow, LanguageDetected, Planned, Resumption
 from transcriber.domain.ports import DecodedAudio
 from transcriber.domain.transcript import EngineShare, Notice, Word
-from transcriber.jobs.journal import Journal, JournalState, read
+from transcriber.jobs.files.journal import Journal, JournalState, read
 from transcriptions import make_segment
 
 LANGUAGE = LanguageDetected(language="en", language_probability=0.123456789012345)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from transcriber.domain.ports import Excerpt
-from transcriber.jobs.full_text import CLOSING, OPENING, excerpt, find_in, indexed, parse_query
+from transcriber.jobs.store.full_text import CLOSING, OPENING, excerpt, find_in, indexed, parse_query
 
 
 def shown(found: Excerpt | None) -> str | None:

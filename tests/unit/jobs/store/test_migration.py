@@ -23,12 +23,12 @@ from sqlalchemy.pool import NullPool
 from job_stores import NOW, make_job, opened, refusal, stored_job, tables
 from transcriber.domain.errors import ConfigError
 from transcriber.domain.jobs import JobStatus
-from transcriber.jobs import queries
-from transcriber.jobs.migration import MIGRATIONS
-from transcriber.jobs.schema import metadata
-from transcriber.jobs.sqlite_store import SqliteJobStore
+from transcriber.jobs.store import queries
+from transcriber.jobs.store.migration import MIGRATIONS
+from transcriber.jobs.store.schema import metadata
+from transcriber.jobs.store.sqlite import SqliteJobStore
 
-OLD_STORE = Path(__file__).parents[2] / "data" / "store_0001.sql"
+OLD_STORE = Path(__file__).parents[3] / "data" / "store_0001.sql"
 HEAD = "0003"
 
 
@@ -222,7 +222,7 @@ import os, signal, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from sqlalchemy import Engine, event
-from transcriber.jobs.sqlite_store import SqliteJobStore
+from transcriber.jobs.store.sqlite import SqliteJobStore
 
 seen = 0
 

@@ -8,8 +8,8 @@ import pytest
 
 from job_stores import NOW, make_delivery, make_job
 from transcriber.domain.jobs import Delivery, DeliveryStatus, Job, JobStatus
-from transcriber.jobs.memory_store import MemoryJobStore
-from transcriber.jobs.sqlite_store import SqliteJobStore
+from transcriber.jobs.store.memory import MemoryJobStore
+from transcriber.jobs.store.sqlite import SqliteJobStore
 
 Store = MemoryJobStore | SqliteJobStore
 LATER = NOW + timedelta(hours=1)

@@ -21,8 +21,8 @@ from transcriber.domain.errors import (
     ShuttingDownError,
 )
 from transcriber.domain.jobs import JobError, JobStatus
-from transcriber.jobs.ownership import Ownership
-from transcriber.jobs.sqlite_store import SqliteJobStore
+from transcriber.jobs.store.lock import Ownership
+from transcriber.jobs.store.sqlite import SqliteJobStore
 
 DEADLINE_SECONDS = 20
 
@@ -107,7 +107,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from transcriber.domain.jobs import Job, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
-from transcriber.jobs.sqlite_store import SqliteJobStore
+from transcriber.jobs.store.sqlite import SqliteJobStore
 
 store = SqliteJobStore(Path(sys.argv[1]), ThreadPoolExecutor(1))
 request = TranscriptionRequest(model="base", use_gpu=True, require_gpu=False, options=TranscriptionOptions())
@@ -194,7 +194,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from transcriber.domain.jobs import Job, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
-from transcriber.jobs.sqlite_store import SqliteJobStore
+from transcriber.jobs.store.sqlite import SqliteJobStore
 
 path = Path(sys.argv[1])
 store = SqliteJobStore(path, ThreadPoolExecutor(1))

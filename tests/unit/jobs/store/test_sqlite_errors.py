@@ -17,7 +17,12 @@ from sqlalchemy.exc import DBAPIError
 
 from job_stores import files_up_to, make_job, opened, refusal, stored_job
 from transcriber.domain.errors import StorageFailedError, StorageFullError, TranscriberError
-from transcriber.jobs.sqlite_errors import error_at_start, error_while_serving, is_storage_failure, no_wal
+from transcriber.jobs.store.sqlite_errors import (
+    error_at_start,
+    error_while_serving,
+    is_storage_failure,
+    no_wal,
+)
 
 
 @pytest.fixture

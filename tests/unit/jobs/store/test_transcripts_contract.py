@@ -15,8 +15,8 @@ from transcriber.domain.errors import JobNotFoundError
 from transcriber.domain.jobs import Job, JobStatus
 from transcriber.domain.ports import JobPage
 from transcriber.domain.transcript import Word
-from transcriber.jobs.memory_store import MemoryJobStore
-from transcriber.jobs.sqlite_store import SqliteJobStore
+from transcriber.jobs.store.memory import MemoryJobStore
+from transcriber.jobs.store.sqlite import SqliteJobStore
 from transcriptions import make_segment
 
 Store = MemoryJobStore | SqliteJobStore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from transcriber.media.formats import ACCEPTED, DECLARES_LENGTH
+from transcriber.media.child.containers import ACCEPTED, DECLARES_LENGTH
 
 #: Demuxers that open another file, a server, a device or a program, or read pictures and subtitles.
 FORBIDDEN = (

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from transcriber.media.headers import is_streamed_wav, missing_mp3_bytes
+from transcriber.media.child.headers import is_streamed_wav, missing_mp3_bytes
 
 
 def wave(size: int) -> io.BytesIO:

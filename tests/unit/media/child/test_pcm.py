@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from transcriber.media.pcm import PcmSink
-from transcriber.media.refusal import MediaRefusedError
+from transcriber.media.child.pcm import PcmSink
+from transcriber.media.child.refusal import MediaRefusedError
 
 
 def test_samples_and_silence_are_written_in_order(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from transcriber.media.seccomp import ALLOWED, ARCHITECTURES, SeccompUnavailableError, build_filter
+from transcriber.media.child.seccomp import ALLOWED, ARCHITECTURES, SeccompUnavailableError, build_filter
 
-PACKAGE_ROOT = Path(__file__).resolve().parents[3] / "flask-app"
+PACKAGE_ROOT = Path(__file__).resolve().parents[4] / "flask-app"
 
 #: Installs the filter, tries things, and prints the errno of each (0: it worked).
 PROGRAM = """

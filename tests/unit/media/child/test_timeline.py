@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from transcriber.domain.ports import SAMPLE_RATE
-from transcriber.media.timeline import Timeline
+from transcriber.media.child.timeline import Timeline
 
 
 def test_sound_that_begins_with_the_file_gets_no_silence() -> None:

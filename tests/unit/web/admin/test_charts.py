@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from transcriber.web.charts import area, charts, dots, line, minutes, round_up
+from transcriber.web.admin.charts import area, charts, dots, line, minutes, round_up
 
 EMPTY: list[float | None] = [None] * 60
 

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from transcriber.web.security import HostRule, is_same_origin
+from transcriber.web.auth.security import HostRule, is_same_origin
 from uploading import BROWSER, post_file
 
 KEY = "a long random key"

@@ -11,14 +11,14 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from fakes import FakeRegister, make_application
-from transcriber.signed_out import SignedOut
+from transcriber.server.revoked_sessions import SignedOut
 from transcriber.web import create_app
-from transcriber.web.sessions import Sessions
-from transcriber.web.sign_in import COOKIE, next_page
-from transcriber.web.tries import FREE_TRIES, LONGEST_WAIT, Tries
+from transcriber.web.auth.sessions import Sessions
+from transcriber.web.auth.sign_in import COOKIE, next_page
+from transcriber.web.auth.throttle import FREE_TRIES, LONGEST_WAIT, Tries
 from uploading import BROWSER, post_file
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 KEY = "a long random key"
 HTML = {"Accept": BROWSER}
 ORIGIN = {"Origin": "http://localhost"}

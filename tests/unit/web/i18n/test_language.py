@@ -10,10 +10,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from transcriber.web.error_words import ERROR_WORDS
 from transcriber.web.errors import classes_by_code
-from transcriber.web.language import COOKIE, FOLDER, LANGUAGES, _catalogue, translated, translated_number
-from transcriber.web.script_words import WORDS
+from transcriber.web.i18n.error_strings import ERROR_WORDS
+from transcriber.web.i18n.js_strings import WORDS
+from transcriber.web.i18n.language import COOKIE, FOLDER, LANGUAGES, _catalogue, translated, translated_number
 from uploading import BROWSER
 
 HEADINGS = {

@@ -16,7 +16,7 @@ from transcriber.domain.jobs import Delivery, DeliveryStatus, JobError, JobStatu
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.domain.transcript import Transcription, Word
 from transcriber.jobs.ids import new_job_id
-from transcriber.web import language as web_language
+from transcriber.web.i18n import language as web_language
 from transcriptions import make_segment, make_transcription
 from uploading import BROWSER
 

@@ -13,7 +13,7 @@ from fakes import FakeService
 from transcriber.domain.feed import FeedEvent
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.jobs.ids import new_job_id
-from transcriber.web.stream import encoded
+from transcriber.web.jobs.stream import encoded
 
 REQUEST = TranscriptionRequest(model="base", use_gpu=True, require_gpu=False, options=TranscriptionOptions())
 

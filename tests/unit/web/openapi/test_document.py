@@ -18,12 +18,12 @@ from fakes import FakeService
 from transcriber.domain.jobs import JobError, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.jobs.ids import new_job_id
-from transcriber.web.answers import ErrorAnswer, JobAnswer, JobPageAnswer, TranscriptionAnswer
 from transcriber.web.forms import JobForm, TranscriptionForm
-from transcriber.web.openapi import make_document
+from transcriber.web.openapi.answers import ErrorAnswer, JobAnswer, JobPageAnswer, TranscriptionAnswer
+from transcriber.web.openapi.document import make_document
 from uploading import post_file
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 REQUEST = TranscriptionRequest(model="base", use_gpu=True, require_gpu=False, options=TranscriptionOptions())
 
 

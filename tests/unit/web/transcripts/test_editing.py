@@ -14,7 +14,7 @@ from fakes import FakeService
 from transcriber.domain.jobs import JobError, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.jobs.ids import new_job_id
-from transcriber.web.answers import TranscriptAnswer
+from transcriber.web.openapi.answers import TranscriptAnswer
 from uploading import BROWSER, post_file
 
 REQUEST = TranscriptionRequest(model="base", use_gpu=True, require_gpu=False, options=TranscriptionOptions())

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from gunicorn.http.errors import InvalidChunkSize
 
-from transcriber.web.turns import TURN_BYTES
-from transcriber.web.unread_bodies import DRAIN_BYTES, CheckedInput, UnreadBodies
+from transcriber.web.cooperative_yield import TURN_BYTES
+from transcriber.web.uploads.body_drain import DRAIN_BYTES, CheckedInput, UnreadBodies
 
 
 class FakeServerResponse:

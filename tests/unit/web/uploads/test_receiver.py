@@ -15,7 +15,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from fakes import FakeService
 from transcriber.domain.errors import QueueFullError, StorageFullError, UploadTooLargeError
-from transcriber.web.uploads import FORM_ROOM_BYTES, SpooledFile
+from transcriber.web.uploads.receiver import FORM_ROOM_BYTES, SpooledFile
 from uploading import EndlessBody, post_file
 
 LIMIT = 300_000

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from fakes import FakeService
 from transcriber.domain.errors import ModelNotFoundError, QueueFullError, StorageFailedError, StorageFullError
-from transcriber.jobs import resumable
+from transcriber.jobs.files import resumable
 from uploading import post_file
 
 TUS = {"Tus-Resumable": "1.0.0"}

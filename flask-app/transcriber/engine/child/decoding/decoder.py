@@ -7,20 +7,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ..domain.options import TranscriptionOptions
-from ..domain.ports import SAMPLE_RATE
-from ..domain.transcript import Segment
-from .arrays import Features
-from .cutting import DraftText, build_segments
-from .encoded import Encoded
-from .fallback import Attempt, best_of_failed, is_silence, needs_fallback
-from .log_mel import WINDOW_FRAMES
+from ....domain.options import TranscriptionOptions
+from ....domain.ports import SAMPLE_RATE
+from ....domain.transcript import Segment
+from ..arrays import Features
+from ..model.encoded import Encoded
+from ..model.log_mel import WINDOW_FRAMES
+from ..model.whisper import FRAME_SAMPLES, MAX_FIRST_TIMESTAMP, WINDOW_SECONDS, WhisperModel
+from ..windows import Window, has_rest
 from .prompts import MAX_LENGTH, PromptParts, max_new_tokens, previous_tokens, remember
+from .segmentation import DraftText, build_segments
 from .segments import is_too_long
+from .temperature_fallback import Attempt, best_of_failed, is_silence, needs_fallback
 from .timestamps import Draft, parse_window
-from .whisper import FRAME_SAMPLES, MAX_FIRST_TIMESTAMP, WINDOW_SECONDS, WhisperModel
-from .windows import Window, has_rest
-from .words import TimedWord, TokenTimes, tidy, time_words, usual_duration
+from .word_timing import TimedWord, TokenTimes, tidy, time_words, usual_duration
 
 #: How often a window is decoded, for what the model left out of it, before that is given up.
 _MAX_PARTS = 8

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..domain.transcript import Notice
-from .fallback import PROMPT_RESET_TEMPERATURE
+from ....domain.transcript import Notice
+from .temperature_fallback import PROMPT_RESET_TEMPERATURE
 
 #: Tokens a model takes in all, prompt and answer.
 MAX_LENGTH = 448

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..domain.ports import SAMPLE_RATE
-from ..domain.transcript import Segment, Word
-from .fallback import Attempt
+from ....domain.ports import SAMPLE_RATE
+from ....domain.transcript import Segment, Word
+from ..windows import Window
 from .segments import cut, is_too_long
-from .windows import Window
-from .words import TimedWord, confine
+from .temperature_fallback import Attempt
+from .word_timing import TimedWord, confine
 
 #: Segment.seek counts frames of log-mel, 10 ms each.
 _SEEK_SAMPLES = SAMPLE_RATE // 100

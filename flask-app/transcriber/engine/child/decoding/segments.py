@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .words import TimedWord
+from .word_timing import TimedWord
 
 MAX_SECONDS = 7.0
 MAX_CHARACTERS = 84

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import ctranslate2
 import numpy as np
 
-from .arrays import Features
+from ..arrays import Features
 
 
 class Encoded:

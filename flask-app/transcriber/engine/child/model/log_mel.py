@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from faster_whisper.feature_extractor import FeatureExtractor
 
-from .arrays import Features, Samples
+from ..arrays import Features, Samples
 
 _LOGGER = logging.getLogger("transcriber.engine")
 

@@ -22,17 +22,17 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens
 from faster_whisper.vad import get_vad_model
 
-from .arrays import Features, Samples
+from ..arrays import Features, Samples
+from ..decoding.prompts import MAX_LENGTH
+from ..decoding.temperature_fallback import Attempt, compression_ratio
+from ..decoding.word_timing import TokenTimes, token_times
+from ..faults import Fault, FaultError, not_finite
+from ..memory import give_back
+from ..vad import VadSession
 from .encoded import Encoded
-from .fallback import Attempt, compression_ratio
-from .faults import Fault, FaultError, not_finite
 from .log_mel import choose_log_mel
-from .memory import give_back
 from .permits import Permits
-from .prompts import MAX_LENGTH
-from .vad import VadSession
 from .weights import QuantizedWeights
-from .words import TokenTimes, token_times
 
 #: The length of a frame of log-mel in samples.
 FRAME_SAMPLES = 160

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..domain.selftest import FAILED, NOT_APPLICABLE, PASSED, Step
-from .evidence import CudaDriver
-from .faults import Fault, FaultError, fault_of
+from ....domain.selftest import FAILED, NOT_APPLICABLE, PASSED, Step
+from ..faults import Fault, FaultError, fault_of
+from ..model.evidence import CudaDriver
 
 _CUBLAS_MAJOR = 12
 

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..domain.selftest import FIXES, NOT_APPLICABLE, SKIPPED, STEPS, SelfTestReport, Step
-from .arrays import Features, Samples
+from ....domain.selftest import FIXES, NOT_APPLICABLE, SKIPPED, STEPS, SelfTestReport, Step
+from ..arrays import Features, Samples
+from ..decoding.temperature_fallback import Attempt
+from ..faults import Fault, FaultError, not_finite
+from ..model.evidence import CudaDriver
 from .device_checks import DeviceChecks, take_step
-from .evidence import CudaDriver
-from .fallback import Attempt
-from .faults import Fault, FaultError, not_finite
 from .reference import (
     CLIP_TEXT,
     MOST_WORD_ERRORS,

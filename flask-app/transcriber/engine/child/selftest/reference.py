@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..domain.ports import SAMPLE_RATE
-from .arrays import Features, Samples
+from ....domain.ports import SAMPLE_RATE
+from ..arrays import Features, Samples
 
-CLIP_PATH = Path(__file__).with_name("references") / "clip.wav"
+CLIP_PATH = Path(__file__).parents[2] / "selftest" / "data" / "clip.wav"
 
 #: What is said in it.
 CLIP_TEXT = "Ask what you can do for your country."

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..domain.selftest import SelfTestReport
+from ....domain.selftest import SelfTestReport
+from ..model.evidence import CudaDriver, open_driver
+from ..model.whisper import ModelSpec, WhisperModel, supported_compute_types
 from .device_checks import DeviceChecks
-from .evidence import CudaDriver, open_driver
+from .procedure import Expectation, SelfTest, SelfTestFailedError, complete
 from .reference import Clip, Reference, load_clip, load_reference
-from .selftest import Expectation, SelfTest, SelfTestFailedError, complete
-from .whisper import ModelSpec, WhisperModel, supported_compute_types
 
 if TYPE_CHECKING:
-    from .child import ChildConfig
-    from .shape import Shape
+    from ..main import ChildConfig
+    from ..shape import Shape
 
 _LOGGER = logging.getLogger("transcriber.engine")
 

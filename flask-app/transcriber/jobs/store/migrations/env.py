@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from transcriber.jobs.schema import metadata
+from transcriber.jobs.store.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from transcriber.domain.options import TranscriptionOptions
-from transcriber.engine.arrays import Features
-from transcriber.engine.decoding import Decoder, Row
-from transcriber.engine.fallback import Attempt
-from transcriber.engine.prompts import MAX_LENGTH, PromptParts
-from transcriber.engine.windows import SpeechChunk, Window
-from transcriber.engine.words import TokenTimes
+from transcriber.engine.child.arrays import Features
+from transcriber.engine.child.decoding.decoder import Decoder, Row
+from transcriber.engine.child.decoding.prompts import MAX_LENGTH, PromptParts
+from transcriber.engine.child.decoding.temperature_fallback import Attempt
+from transcriber.engine.child.decoding.word_timing import TokenTimes
+from transcriber.engine.child.windows import SpeechChunk, Window
 
 SECOND = 16_000
 BEGIN = 1000  # the first timestamp token; smaller ones are letters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transcriber.engine.prompts import MAX_PREVIOUS_TOKENS, max_new_tokens, previous_tokens
+from transcriber.engine.child.decoding.prompts import MAX_PREVIOUS_TOKENS, max_new_tokens, previous_tokens
 
 
 def test_no_text_no_prompt() -> None:

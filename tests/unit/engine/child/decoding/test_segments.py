@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcriber.engine.segments import MAX_CHARACTERS, MAX_SECONDS, cut, is_too_long
-from transcriber.engine.words import TimedWord
+from transcriber.engine.child.decoding.segments import MAX_CHARACTERS, MAX_SECONDS, cut, is_too_long
+from transcriber.engine.child.decoding.word_timing import TimedWord
 
 
 def spoken(text: str, seconds: float = 0.4, pauses: dict[str, float] | None = None) -> list[TimedWord]:

@@ -6,7 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from transcriber.engine.fallback import Attempt, best_of_failed, compression_ratio, is_silence, needs_fallback
+from transcriber.engine.child.decoding.temperature_fallback import (
+    Attempt,
+    best_of_failed,
+    compression_ratio,
+    is_silence,
+    needs_fallback,
+)
 
 GOOD = Attempt(tokens=(1,), avg_logprob=-0.3, no_speech_prob=0.1, compression_ratio=1.2, temperature=0.0)
 

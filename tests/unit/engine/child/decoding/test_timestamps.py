@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcriber.engine.timestamps import parse_window
+from transcriber.engine.child.decoding.timestamps import parse_window
 
 BEGIN = 1000
 

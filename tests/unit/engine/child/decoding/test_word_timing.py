@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcriber.engine.words import (
+from transcriber.engine.child.decoding.word_timing import (
     TimedWord,
     TokenTimes,
     confine,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from transcriber.engine.evidence import CudaDriver, open_driver
+from transcriber.engine.child.model.evidence import CudaDriver, open_driver
 
 
 class FakeLibrary:

@@ -10,8 +10,14 @@ from faster_whisper.audio import decode_audio, pad_or_trim
 from faster_whisper.feature_extractor import FeatureExtractor
 
 from speech_clips import CLIPS, JFK
-from transcriber.engine.arrays import Features, Samples
-from transcriber.engine.log_mel import LogMel, choose_log_mel, fast_of, largest_difference, reference_of
+from transcriber.engine.child.arrays import Features, Samples
+from transcriber.engine.child.model.log_mel import (
+    LogMel,
+    choose_log_mel,
+    fast_of,
+    largest_difference,
+    reference_of,
+)
 
 LENGTHS = (1, 159, 160, 161, 400, 16_007, 479_999, 480_000)
 

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 
-from transcriber.engine.permits import Permits
+from transcriber.engine.child.model.permits import Permits
 
 
 def test_as_many_as_there_are_go_at_once() -> None:

@@ -10,7 +10,7 @@ import ctranslate2
 import numpy as np
 import pytest
 
-from transcriber.engine.weights import QuantizedWeights
+from transcriber.engine.child.model.weights import QuantizedWeights
 
 
 def test_matrices_become_int8_with_a_scale_for_each_row(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_real_model_computes_the_same(models_folder: Path) -> None:
 
 @pytest.fixture
 def models_folder() -> Path:
-    return Path(__file__).resolve().parents[3] / "data" / "models"
+    return Path(__file__).resolve().parents[5] / "data" / "models"
 
 
 def _encode(folder: Path, features: np.ndarray) -> np.ndarray:

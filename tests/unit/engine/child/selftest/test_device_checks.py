@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from fake_gpu import build_cublas, compile_library
-from transcriber.engine.device_checks import DeviceChecks
+from transcriber.engine.child.selftest.device_checks import DeviceChecks
 
-SOURCES = Path(__file__).parents[3] / "flask-app"
+SOURCES = Path(__file__).parents[5] / "flask-app"
 
 #: In a process of its own, since libraries stay loaded: the step's outcome, code, version and message.
 _CHECK = """
 import sys
-from transcriber.engine.device_checks import DeviceChecks
+from transcriber.engine.child.selftest.device_checks import DeviceChecks
 checks = DeviceChecks(device="cuda", compute_types=lambda: (), open_driver=lambda: None, libraries=sys.argv[1:])
 step = checks.usable()
 print(step.outcome, step.code, step.numbers.get("cublas"), step.numbers.get("path"), step.message, sep="|")

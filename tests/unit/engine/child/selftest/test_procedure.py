@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from transcriber.domain.selftest import FIXES, SelfTestReport, Step
-from transcriber.engine.arrays import Features, Samples
-from transcriber.engine.device_checks import DeviceChecks
-from transcriber.engine.fallback import Attempt
-from transcriber.engine.reference import Clip, Reference, make_reference
-from transcriber.engine.selftest import Expectation, SelfTest
+from transcriber.engine.child.arrays import Features, Samples
+from transcriber.engine.child.decoding.temperature_fallback import Attempt
+from transcriber.engine.child.selftest.device_checks import DeviceChecks
+from transcriber.engine.child.selftest.procedure import Expectation, SelfTest
+from transcriber.engine.child.selftest.reference import Clip, Reference, make_reference
 
 CLIP = Clip(samples=np.zeros(16_000, np.float32), sha256="c" * 64)
 NUMBERS = np.random.default_rng(0).normal(0, 1, (1, 1500, 64)).astype(np.float32)

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transcriber.engine.catalogue import find_model
-from transcriber.engine.reference import (
+from transcriber.engine.child.selftest.reference import (
     CLIP_TEXT,
     difference,
     load_clip,
@@ -18,7 +17,8 @@ from transcriber.engine.reference import (
     word_errors,
     words_of,
 )
-from transcriber.engine.reference_book import SHIPPED
+from transcriber.engine.selftest.references import SHIPPED
+from transcriber.models.catalogue import find_model
 
 
 def test_the_clip_is_a_few_seconds_of_sound() -> None:

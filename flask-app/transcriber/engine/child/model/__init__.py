@@ -1,0 +1,1 @@
+"""The Whisper model on one device, and the evidence of where it computed."""

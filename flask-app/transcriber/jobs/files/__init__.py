@@ -1,0 +1,1 @@
+"""The files of jobs: spool, resumable uploads, journal, results, copies for the output folder."""

@@ -1,0 +1,1 @@
+"""The sandboxed child that reads uploads. The only code that imports PyAV."""

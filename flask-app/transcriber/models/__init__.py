@@ -1,0 +1,1 @@
+"""Model files: the catalogue, the finder, verification, downloads, and what memory they need."""

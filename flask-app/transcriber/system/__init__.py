@@ -1,0 +1,1 @@
+"""What the operating system gives: clock, threads, prctl, memory of the machine, durable files."""

@@ -1,0 +1,1 @@
+"""Routes for operators: diagnostics, health, metrics, models."""

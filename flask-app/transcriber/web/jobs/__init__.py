@@ -1,0 +1,1 @@
+"""Routes of jobs: POST /transcribe, /jobs and what hangs below it."""

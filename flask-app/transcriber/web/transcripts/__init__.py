@@ -1,0 +1,1 @@
+"""Routes of transcripts: page, editing, comparison, downloads."""

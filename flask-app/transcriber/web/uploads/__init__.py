@@ -1,0 +1,1 @@
+"""Receiving files: streamed forms, resumable uploads, submissions."""
