@@ -14,7 +14,7 @@ from gunicorn.glogging import Logger  # noqa: E402
 
 from transcriber.config.loader import check_listening, load  # noqa: E402
 from transcriber.domain.errors import ConfigError  # noqa: E402
-from transcriber.server.exit_reason import LastWord  # noqa: E402
+from transcriber.server.exit_reason import ExitReason  # noqa: E402
 from transcriber.server.logging import configure_logging  # noqa: E402
 from transcriber.server.preflight import EXIT_GPU_REQUIRED, say_refused  # noqa: E402
 from transcriber.system import prctl  # noqa: E402
@@ -27,7 +27,7 @@ except ConfigError as error:
     sys.exit(2)
 
 # Why the worker ended for want of a GPU; made here, so that it is shared with the worker.
-last_word = LastWord()
+last_word = ExitReason()
 
 chdir = str(HERE)
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"

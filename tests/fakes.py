@@ -40,7 +40,7 @@ from transcriber.domain.options import TranscriptionRequest
 from transcriber.domain.ports import JobPage
 from transcriber.domain.selftest import SelfTestReport, Step
 from transcriber.domain.transcript import Notice, Segment, Transcription
-from transcriber.engine.selftest.health_check import Finding
+from transcriber.engine.selftest.health_check import HealthFinding
 from transcriber.jobs.files.resumable import ResumableUploads
 from transcriber.jobs.files.spool import Spool
 from transcriber.jobs.ids import new_job_id
@@ -52,7 +52,7 @@ from transcriber.observability.diagnostics import Diagnostics
 from transcriber.observability.metrics import Metrics
 from transcriber.observability.stages import stages
 from transcriber.service.facade import JobView, Upload
-from transcriber.service.transcript_editing import Transcripts
+from transcriber.service.transcript_editing import TranscriptEditing
 from transcriber.system.clock import SystemClock
 from transcriptions import make_segment, make_transcription
 
@@ -99,7 +99,7 @@ class FakeService:
         self._is_stopped = False
         self._texts = MemoryTranscripts(lambda: list(self.results))
         #: The real thing over texts in memory.
-        self.transcripts = Transcripts(
+        self.transcripts = TranscriptEditing(
             FakeStorage(self._texts),  # type: ignore[arg-type]
             self.transcription,
             SystemClock(),
@@ -424,7 +424,7 @@ class FakeRegister:
 
 
 class FakeModels:
-    """ModelDesk's public methods over a few models in memory; `error` is raised by what changes something."""
+    """ModelManager's public methods over a few models in memory; `error` is raised by what changes something."""
 
     def __init__(self) -> None:
         self.states = {
@@ -530,7 +530,7 @@ class FakeApplication:
     metrics: Metrics = field(default_factory=lambda: Metrics(version="0", clock=SystemClock()))
     #: What a self-test finds, where it differs from make_finding's; and what those so far have found.
     finding: dict[str, Any] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[HealthFinding] = field(default_factory=list)
     models: FakeModels = field(default_factory=lambda: FakeModels())
 
     def device_for(self, asked: str | None) -> str:
@@ -549,7 +549,7 @@ class FakeApplication:
     def diagnostics(self) -> Diagnostics:
         return make_diagnostics(self.settings, self.findings)
 
-    def selftest(self, device: str | None = None) -> Finding:
+    def selftest(self, device: str | None = None) -> HealthFinding:
         self.findings.append(make_finding(**self.finding, **({"device": device} if device else {})))
         return self.findings[-1]
 
@@ -560,7 +560,7 @@ def make_application(spool: Path, **environ: str) -> FakeApplication:
     return FakeApplication(service=FakeService(spool), settings=loader.load(environ))
 
 
-def make_finding(**changes: Any) -> Finding:
+def make_finding(**changes: Any) -> HealthFinding:
     """A CPU engine that passed its self-test, unless changed."""
     steps = (
         Step(name="visible", outcome="not_applicable"),
@@ -582,10 +582,10 @@ def make_finding(**changes: Any) -> Finding:
         "report": report,
         "proven_at": NOW,
     }
-    return Finding(**(values | changes))
+    return HealthFinding(**(values | changes))
 
 
-def make_diagnostics(settings: loader.Settings, findings: Sequence[Finding] = ()) -> Diagnostics:
+def make_diagnostics(settings: loader.Settings, findings: Sequence[HealthFinding] = ()) -> Diagnostics:
     """A machine without a GPU, as the probe describes it."""
     reason = {
         "code": "no_nvidia_gpu",

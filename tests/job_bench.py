@@ -11,13 +11,13 @@ from transcriber.domain.jobs import Job, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.domain.ports import DecodedAudio
 from transcriber.domain.transcript import Transcription
-from transcriber.gpu.memory_fallback import Relief
+from transcriber.gpu.memory_fallback import DegradationPolicy
 from transcriber.gpu.probe.facts import GpuStatus
 from transcriber.gpu.receipt.engine_facts import EngineFacts
-from transcriber.jobs.cancellation import Leash
+from transcriber.jobs.cancellation import CancellationToken
 from transcriber.jobs.files.journal import Journal, JournalState
-from transcriber.service.retry_policy import Patience
-from transcriber.service.transcription import DevicePlan, Transcriber, Work
+from transcriber.service.retry_policy import RetryPolicy
+from transcriber.service.transcription import DevicePlan, Transcriber, TranscriptionWork
 
 
 def make_job(*, use_gpu: bool = True, require_gpu: bool = False, ignored: tuple[str, ...] = ()) -> Job:
@@ -58,7 +58,7 @@ class Bench:
         self.native = concurrent.futures.ThreadPoolExecutor(1)
         self.decoder = FakeDecoder()
         self.clock = FakeClock()
-        self.leash = Leash()
+        self.leash = CancellationToken()
         self.noted: list[tuple[int, int]] = []
         (folder / "upload").write_bytes(b"audio")
 
@@ -69,7 +69,7 @@ class Bench:
         *,
         status: GpuStatus | None = None,
         policy: str = "preferred",
-        relief: Relief | None = None,
+        relief: DegradationPolicy | None = None,
         seen: EngineFacts | None = None,
     ) -> Transcription:
         job = job or make_job()
@@ -90,13 +90,13 @@ class Bench:
         journal = Journal.open(self.folder / "journal", self.native)
         try:
             return transcriber.run(
-                Work(
+                TranscriptionWork(
                     job=job,
                     upload=self.folder / "upload",
                     pcm=self.folder / "audio.pcm",
                     journal=journal,
                     leash=self.leash,
-                    patience=Patience(job, self.leash, lambda *counts: self.noted.append(counts)),
+                    patience=RetryPolicy(job, self.leash, lambda *counts: self.noted.append(counts)),
                     watcher=SilentWatcher(),
                 )
             )

@@ -11,7 +11,7 @@ from typing import Any
 
 from server import Answer, Server
 from transcriber.cli.http import Http, raise_for
-from transcriber.cli.request import Order
+from transcriber.cli.request import TranscribeRequest
 from transcriber.cli.server import ServerBackend
 from transcriber.cli.sse import iter_events
 from transcriber.domain.feed import FeedEvent
@@ -31,7 +31,7 @@ def submit(server: Server, audio: bytes | Path, **fields: str) -> Json:
 def submit_file(server: Server, file: Path, *, priority: int = 0) -> str:
     """POST /jobs with a large file, read while it is sent; the job's id."""
     backend = ServerBackend(Http(server.url, ""))
-    return backend.submit(file, Order(priority=priority), lambda sent, size: None)
+    return backend.submit(file, TranscribeRequest(priority=priority), lambda sent, size: None)
 
 
 def get_job(server: Server, job_id: str) -> Json:

@@ -23,7 +23,7 @@ from transcriber.jobs.retention import Retention
 from transcriber.jobs.speeds import Speeds
 from transcriber.jobs.store.memory import MemoryJobStore
 from transcriber.models.finder import LocalModel
-from transcriber.service.facade import Checks, Limits, Service, Storage, Webhooks
+from transcriber.service.facade import Checks, JobLimits, Service, Storage, Webhooks
 from transcriber.service.transcription import DevicePlan, Transcriber
 from transcriber.system.clock import SystemClock
 
@@ -183,7 +183,7 @@ class Bench:
             transcriber=transcriber,
             webhooks=Webhooks(make_delivery=make_delivery, wake=lambda: self.wakes.append(clock.monotonic())),
             speeds=Speeds(clock),
-            limits=Limits(
+            limits=JobLimits(
                 slots=self.slots,
                 short_seconds=self.short_seconds,
                 job_timeout_seconds=self.job_timeout_seconds,

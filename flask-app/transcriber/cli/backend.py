@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..domain.feed import FeedEvent
-from .request import Order
+from .request import TranscribeRequest
 
 #: Told how many bytes of a file have arrived, of how many.
 Told = Callable[[int, int], None]
@@ -19,7 +19,7 @@ ENDINGS = ("txt", "srt", "vtt", "tsv", "json", "verbose_json")
 class Backend(Protocol):
     """Jobs as the command line needs them. Every method may raise TranscriberError."""
 
-    def submit(self, file: Path, order: Order, told: Told) -> str:
+    def submit(self, file: Path, order: TranscribeRequest, told: Told) -> str:
         """Send the file; the id of its job."""
         ...
 

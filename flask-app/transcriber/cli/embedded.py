@@ -26,7 +26,7 @@ from ..server.lifecycle import Application
 from ..system.durable_files import storage_errors
 from .backend import Told
 from .multipart import file_error, iter_file
-from .request import Order
+from .request import TranscribeRequest
 
 
 class EmbeddedBackend:
@@ -50,7 +50,7 @@ class EmbeddedBackend:
             raise
         return cls(embedded.application, folder, requires_gpu=embedded.requires_gpu)
 
-    def submit(self, file: Path, order: Order, told: Told) -> str:
+    def submit(self, file: Path, order: TranscribeRequest, told: Told) -> str:
         request = self._request(order)
         upload = self._service.begin_upload()
         try:
@@ -93,7 +93,7 @@ class EmbeddedBackend:
         self._application.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _request(self, order: Order) -> TranscriptionRequest:
+    def _request(self, order: TranscribeRequest) -> TranscriptionRequest:
         """As the web makes one of a form: the same defaults."""
         if self._requires_gpu and order.use_gpu is False:
             raise GpuRequiredError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
+class TranscribeRequest:
     """Options of the submissions. None: the installation's default."""
 
     model: str | None = None

@@ -13,7 +13,7 @@ from ..domain.feed import FeedEvent
 from .backend import Told
 from .http import Http, Reply, raise_for
 from .multipart import MultipartBody, file_error
-from .request import Order
+from .request import TranscribeRequest
 from .retries import InterruptedExchangeError, Retries, unreachable
 from .sse import iter_events
 
@@ -37,7 +37,7 @@ class ServerBackend:
         if reply.status != 200:
             raise unreachable(f"{self._http.url} answers {reply.status}.")
 
-    def submit(self, file: Path, order: Order, told: Told) -> str:
+    def submit(self, file: Path, order: TranscribeRequest, told: Told) -> str:
         """POST /jobs, with a key of its own: a try that was cut off makes no second job."""
         key = secrets.token_hex(16)
         try:

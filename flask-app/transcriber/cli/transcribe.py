@@ -20,7 +20,7 @@ from .embedded import EmbeddedBackend
 from .http import Http, error_from
 from .multipart import file_error
 from .output import Output
-from .request import Order
+from .request import TranscribeRequest
 from .server import ServerBackend
 
 #: Files that are sent ahead of the one whose transcript is next, so that a GPU has more than one to work on.
@@ -78,7 +78,7 @@ class Transcribe:
         self._output = output
         self._display = display
 
-    def run(self, files: list[Path], order: Order) -> int:
+    def run(self, files: list[Path], order: TranscribeRequest) -> int:
         """Exit status. Raises TranscriberError where no file can be done; jobs still at work are cancelled."""
         waiting, sent = deque(files), Sent()
         failed = 0
@@ -94,7 +94,7 @@ class Transcribe:
             raise
         return SOME_FAILED if failed else DONE
 
-    def _submit(self, file: Path, order: Order) -> str | TranscriberError:
+    def _submit(self, file: Path, order: TranscribeRequest) -> str | TranscriberError:
         def told(sent: int, size: int) -> None:
             percent = f"{100 * sent / size:.0f} %" if size else ""
             self._display.show(file.name, Standing(stage="uploading", detail=percent))
@@ -178,8 +178,8 @@ def _backend_of(parsed: argparse.Namespace, environ: Mapping[str, str]) -> Backe
     return server
 
 
-def _order_of(parsed: argparse.Namespace) -> Order:
-    return Order(
+def _order_of(parsed: argparse.Namespace) -> TranscribeRequest:
+    return TranscribeRequest(
         model=parsed.model,
         language=parsed.language,
         task=parsed.task,

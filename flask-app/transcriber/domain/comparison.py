@@ -24,7 +24,7 @@ _WORD = re.compile(rf"[{SPACELESS}]|[^\s{SPACELESS}]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Piece:
+class ComparisonPiece:
     """A stretch of text that both have, or only this one."""
 
     text: str
@@ -32,12 +32,12 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class ComparisonRow:
     """What both say at the same time. start: seconds, by whichever of the two speaks first."""
 
     start: float
-    left: tuple[Piece, ...]
-    right: tuple[Piece, ...]
+    left: tuple[ComparisonPiece, ...]
+    right: tuple[ComparisonPiece, ...]
 
     @property
     def is_different(self) -> bool:
@@ -48,7 +48,7 @@ class Row:
 class Comparison:
     """Two transcripts row by row. The counts are words; a word that only one has counts for that one."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
     left_words: int
     right_words: int
     left_only: int
@@ -148,7 +148,9 @@ def _tokens(segments: Sequence[Segment]) -> list[_Token]:
     return found
 
 
-def _pieces(segments: Sequence[Segment], tokens: Sequence[_Token], only: set[int]) -> list[tuple[Piece, ...]]:
+def _pieces(
+    segments: Sequence[Segment], tokens: Sequence[_Token], only: set[int]
+) -> list[tuple[ComparisonPiece, ...]]:
     """The text of each segment, cut where it begins or ends to differ."""
     marks: list[list[tuple[int, bool]]] = [[] for _ in segments]
     for number, token in enumerate(tokens):
@@ -158,10 +160,10 @@ def _pieces(segments: Sequence[Segment], tokens: Sequence[_Token], only: set[int
         text, begin, pieces = segment.text, 0, []
         for is_different, group in groupby(ends, key=lambda mark: mark[1]):
             end = max(end for end, _ in group)
-            pieces.append(Piece(text=text[begin:end], is_different=is_different))
+            pieces.append(ComparisonPiece(text=text[begin:end], is_different=is_different))
             begin = end
         if text[begin:].strip():
-            pieces.append(Piece(text=text[begin:], is_different=False))
+            pieces.append(ComparisonPiece(text=text[begin:], is_different=False))
         made.append(tuple(pieces))
     return made
 
@@ -169,9 +171,9 @@ def _pieces(segments: Sequence[Segment], tokens: Sequence[_Token], only: set[int
 def _rows(
     left: Sequence[Segment],
     right: Sequence[Segment],
-    left_pieces: Sequence[tuple[Piece, ...]],
-    right_pieces: Sequence[tuple[Piece, ...]],
-) -> Iterator[Row]:
+    left_pieces: Sequence[tuple[ComparisonPiece, ...]],
+    right_pieces: Sequence[tuple[ComparisonPiece, ...]],
+) -> Iterator[ComparisonRow]:
     beside: dict[int, list[int]] = {}
     for number, segment in enumerate(right):
         beside.setdefault(_partner(segment, left), []).append(number)
@@ -181,14 +183,14 @@ def _rows(
         found = beside.get(number, [])
         joined = tuple(piece for one in found for piece in right_pieces[one])
         start = min([segment.start, *(right[one].start for one in found)])
-        yield Row(start=start, left=left_pieces[number], right=joined)
+        yield ComparisonRow(start=start, left=left_pieces[number], right=joined)
 
 
 def _alone(
-    segments: Sequence[Segment], pieces: Sequence[tuple[Piece, ...]], numbers: Sequence[int]
-) -> Iterator[Row]:
+    segments: Sequence[Segment], pieces: Sequence[tuple[ComparisonPiece, ...]], numbers: Sequence[int]
+) -> Iterator[ComparisonRow]:
     for number in numbers:
-        yield Row(start=segments[number].start, left=(), right=pieces[number])
+        yield ComparisonRow(start=segments[number].start, left=(), right=pieces[number])
 
 
 def _partner(segment: Segment, others: Sequence[Segment]) -> int:

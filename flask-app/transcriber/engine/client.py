@@ -19,12 +19,12 @@ from ..domain.options import TranscriptionOptions
 from ..domain.ports import Clock, EngineInfo
 from ..domain.selftest import PATIENCE, SelfTestReport
 from .config import EngineConfig
-from .messages import Order, batch_sizes, event_or_error, transcribe_message
+from .messages import JobOrder, batch_sizes, event_or_error, transcribe_message
 from .process import EngineProcess
 from .protocol import Message, ProtocolError, receive_message, send_message
-from .selftest.client import SelfTestDesk
+from .selftest.client import SelfTestClient
 from .startup import died_early, greeting_of, never_ready, not_started
-from .unwanted_work import WasteWatch
+from .unwanted_work import UnwantedWork
 
 __all__ = ["OWN_COMMAND", "ChildEngine", "EngineConfig", "OnBatch"]
 
@@ -78,10 +78,10 @@ class ChildEngine:
         self._jobs: dict[str, _Inbox] = {}
         self._draining: set[str] = set()
         self._batches: set[int] = set()
-        self._tests = SelfTestDesk(self._tell, lambda: bool(self._batches))
+        self._tests = SelfTestClient(self._tell, lambda: bool(self._batches))
         #: What a CPU made of the self-test's clip, if the child had to find out: worth keeping for its model.
         self.reference: dict[str, Any] | None = None
-        self._waste = WasteWatch(clock)
+        self._waste = UnwantedWork(clock)
         self._obituary: str | None = None
         self._ending_by_us = False
         self._fault: str | None = None  # the code, where we ended it for a fault of its own
@@ -163,7 +163,7 @@ class ChildEngine:
 
         Raises EngineCrashedError, EngineFailedError, JobCancelledError.
         """
-        order = Order(pcm=pcm, samples=samples, options=options, lane=lane, resumption=resumption)
+        order = JobOrder(pcm=pcm, samples=samples, options=options, lane=lane, resumption=resumption)
         wire_id, inbox = self._open(job_id)
         try:
             self._ask(transcribe_message(wire_id, order))

@@ -9,7 +9,7 @@ from typing import Protocol
 from ..domain.ports import EngineInfo
 
 
-class Memory(Protocol):
+class EngineMemory(Protocol):
     """What engines may take of each device's memory, and what they do take. Asked under the pool's lock: no waiting."""
 
     def limit(self, device: str) -> int | None:
@@ -29,7 +29,7 @@ class Memory(Protocol):
         ...
 
 
-class EndlessMemory:
+class UnlimitedMemory:
     """No limit: the number of engines alone decides."""
 
     def limit(self, device: str) -> int | None:
@@ -46,7 +46,7 @@ class EndlessMemory:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class EnginePlace:
     """An engine, up or starting or ending, as far as room is concerned. last_used: seconds of a monotonic clock."""
 
     device: str
@@ -58,14 +58,14 @@ class Place:
 
 
 def make_room(
-    wanted: Place, places: Sequence[Place], *, max_engines: int, limit_bytes: int | None
-) -> tuple[Place, ...] | None:
+    wanted: EnginePlace, places: Sequence[EnginePlace], *, max_engines: int, limit_bytes: int | None
+) -> tuple[EnginePlace, ...] | None:
     """The idle engines to end for the wanted one, as few as may be; None: not even all of them are enough.
 
     limit_bytes: of the wanted one's device. Engines that are to be kept up go last.
     """
     idle = sorted((p for p in places if p.is_idle), key=lambda p: (p.is_kept, p.last_used))
-    victims: list[Place] = []
+    victims: list[EnginePlace] = []
     lack = 0 if limit_bytes is None else wanted.need_bytes - limit_bytes
     lack += sum(place.need_bytes for place in places if place.device == wanted.device)
     if limit_bytes is not None:

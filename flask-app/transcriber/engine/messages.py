@@ -33,7 +33,7 @@ _LONGEST_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
+class JobOrder:
     """One job for a child: its audio, what is wanted of it, and where it goes on."""
 
     pcm: Path
@@ -43,7 +43,7 @@ class Order:
     resumption: Resumption | None
 
 
-def transcribe_message(job_id: str, order: Order) -> Message:
+def transcribe_message(job_id: str, order: JobOrder) -> Message:
     """The request for one job."""
     return {
         "type": "transcribe",

@@ -12,9 +12,9 @@ import structlog
 from ..domain.errors import EngineStartError, ModelBusyError, ShuttingDownError, TranscriberError
 from ..domain.ports import Clock, Engine, EngineInfo
 from ..models.catalogue import canonical_name
-from .eviction import EndlessMemory, Memory
-from .pool_state import Key, SlotTable
-from .slots import ASKED, IDLE, Launch, PooledEngine, Running, Slot, SlotView
+from .eviction import EngineMemory, UnlimitedMemory
+from .pool_state import Key, PoolState
+from .slots import ASKED, IDLE, Launch, PooledEngine, RunningEngine, Slot, SlotView
 
 __all__ = ["ChildEnginePool", "Launch", "PooledEngine", "SlotView"]
 
@@ -49,7 +49,7 @@ class ChildEnginePool:
         launch: Launch,
         max_engines: int,
         clock: Clock,
-        memory: Memory | None = None,
+        memory: EngineMemory | None = None,
         ttl: float = 0.0,
         busy_timeout: float = 60.0,
         waste_timeout: float = _WASTE_SECONDS,
@@ -66,7 +66,7 @@ class ChildEnginePool:
         self._ttl = ttl
         self._busy_timeout = busy_timeout
         self._changed = threading.Condition()
-        self._slots = SlotTable(memory=memory or EndlessMemory(), max_engines=max_engines, clock=clock)
+        self._slots = PoolState(memory=memory or UnlimitedMemory(), max_engines=max_engines, clock=clock)
         #: Who waits for room on which device, in the order of coming.
         self._line: list[Ticket] = []
         self._stopped = threading.Event()
@@ -213,13 +213,13 @@ class ChildEnginePool:
 
     # Borrowing
 
-    def _borrow(self, key: Key) -> Running:
+    def _borrow(self, key: Key) -> RunningEngine:
         with self._changed:
             running = self._take(key)
         self._end_dead()
         return running or self._start(key)
 
-    def _take(self, key: Key) -> Running | None:
+    def _take(self, key: Key) -> RunningEngine | None:
         """Under the lock: the engine, once it is there; None when the caller is to start it."""
         begun: float | None = None
         ticket = Ticket(key[0])
@@ -282,7 +282,7 @@ class ChildEnginePool:
             self._slots.end_promises()
             self._changed.notify_all()
 
-    def _give_back(self, running: Running) -> None:
+    def _give_back(self, running: RunningEngine) -> None:
         with self._changed:
             self._slots.give_back(running)
             self._changed.notify_all()
@@ -297,7 +297,7 @@ class ChildEnginePool:
 
     # Starting
 
-    def _start(self, key: Key) -> Running:
+    def _start(self, key: Key) -> RunningEngine:
         """Start the engine of a reserved slot and lend it to the caller."""
         with self._changed:
             slot = self._slots.find(key)
@@ -318,7 +318,7 @@ class ChildEnginePool:
             raise ShuttingDownError()
         return running
 
-    def _note_start(self, key: Key, engine: PooledEngine) -> Running | None:
+    def _note_start(self, key: Key, engine: PooledEngine) -> RunningEngine | None:
         """Put the engine into its slot, lent to the caller; None when the pool was closed meanwhile."""
         with self._changed:
             self._changed.notify_all()
@@ -362,7 +362,7 @@ class ChildEnginePool:
     def _lose_wasteful(self) -> None:
         """Take engines out of their slots that have computed for nobody for too long."""
 
-        def is_wasteful(running: Running) -> bool:
+        def is_wasteful(running: RunningEngine) -> bool:
             return not running.lent and running.engine.wasted_seconds > self._waste_timeout
 
         with self._changed:

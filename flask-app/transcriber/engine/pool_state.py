@@ -8,16 +8,16 @@ from dataclasses import replace
 
 from ..domain.errors import EngineStartError, ModelNotFoundError, TranscriberError
 from ..domain.ports import Clock, EngineInfo
-from .eviction import Memory, Place, make_room
-from .slots import EVICTED, LONGEST_BACKOFF_SECONDS, PooledEngine, Rest, Running, Slot, SlotView
+from .eviction import EngineMemory, EnginePlace, make_room
+from .slots import EVICTED, LONGEST_BACKOFF_SECONDS, PooledEngine, Rest, RunningEngine, Slot, SlotView
 
 Key = tuple[str, str]
 
 
-class SlotTable:
+class PoolState:
     """The slots by device and model. Starts and ends nothing itself, and never waits."""
 
-    def __init__(self, *, memory: Memory, max_engines: int, clock: Clock) -> None:
+    def __init__(self, *, memory: EngineMemory, max_engines: int, clock: Clock) -> None:
         self._memory = memory
         self._max_engines = max_engines
         self._clock = clock
@@ -25,7 +25,7 @@ class SlotTable:
         #: Taken out of their slots, still to be cleaned up after.
         self.dead: deque[PooledEngine] = deque()
         #: Put to rest and not yet gone: their memory is still taken.
-        self._ending: dict[int, Place] = {}
+        self._ending: dict[int, EnginePlace] = {}
         #: By device: why the newest start failed; what was ended with nothing wrong.
         self.start_errors: dict[str, TranscriberError] = {}
         self.rested: dict[str, EngineInfo] = {}
@@ -65,12 +65,12 @@ class SlotTable:
         """Every slot as others see it."""
         return tuple(self._view(key, slot) for key, slot in self._slots.items())
 
-    def lend(self, running: Running) -> Running:
+    def lend(self, running: RunningEngine) -> RunningEngine:
         """One more borrower."""
         running.lent += 1
         return running
 
-    def give_back(self, running: Running) -> None:
+    def give_back(self, running: RunningEngine) -> None:
         """One borrower less."""
         running.lent -= 1
         running.last_used, running.used_at = self._clock.monotonic(), self._clock.now()
@@ -118,24 +118,24 @@ class SlotTable:
         for slot in self._slots.values():
             slot.is_promised = False
 
-    def _wanted(self, key: Key) -> Place:
+    def _wanted(self, key: Key) -> EnginePlace:
         device, model = key
         need, limit = self._memory.need(device, model), self._memory.limit(device)
         # What is larger than the device has the device for itself: on a GPU the ladder makes it fit.
         need = need if limit is None else min(need, limit)
-        return Place(device=device, model=model, need_bytes=need, is_idle=False)
+        return EnginePlace(device=device, model=model, need_bytes=need, is_idle=False)
 
-    def _victims(self, wanted: Place, places: list[Place]) -> tuple[Place, ...] | None:
+    def _victims(self, wanted: EnginePlace, places: list[EnginePlace]) -> tuple[EnginePlace, ...] | None:
         limit = self._memory.limit(wanted.device)
         return make_room(wanted, places, max_engines=self._max_engines, limit_bytes=limit)
 
-    def _places(self) -> list[Place]:
+    def _places(self) -> list[EnginePlace]:
         taken = [self._place(key, slot) for key, slot in self._slots.items() if slot.is_occupied]
         return [*taken, *self._ending.values()]
 
-    def _place(self, key: Key, slot: Slot) -> Place:
+    def _place(self, key: Key, slot: Slot) -> EnginePlace:
         running = slot.running
-        return Place(
+        return EnginePlace(
             device=key[0],
             model=key[1],
             need_bytes=slot.reserved_bytes if running is None else self._memory.held(running.engine.info),
@@ -175,18 +175,20 @@ class SlotTable:
         """An engine that was put to rest is gone."""
         self._ending.pop(id(engine), None)
 
-    def _ending_place(self, key: Key, slot: Slot) -> Place:
+    def _ending_place(self, key: Key, slot: Slot) -> EnginePlace:
         return replace(self._place(key, slot), is_idle=False)
 
     # Starts and losses
 
-    def note_start(self, key: Key, engine: PooledEngine) -> Running:
+    def note_start(self, key: Key, engine: PooledEngine) -> RunningEngine:
         """The engine is up, and lent to the caller."""
         now = self._clock.monotonic()
         slot = self._slots[key]
         slot.starting, slot.error, slot.revive, slot.rest = False, None, False, None
         self.rested.pop(key[0], None)
-        slot.running = Running(engine=engine, started=now, last_used=now, used_at=self._clock.now(), lent=1)
+        slot.running = RunningEngine(
+            engine=engine, started=now, last_used=now, used_at=self._clock.now(), lent=1
+        )
         self.restarts += slot.lost
         slot.lost = False
         self.start_errors.pop(key[0], None)
@@ -215,7 +217,7 @@ class SlotTable:
         """Take dead engines out of their slots; whether there was one."""
         return self.lose_those(lambda running: not running.engine.alive)
 
-    def lose_those(self, is_lost: Callable[[Running], bool]) -> bool:
+    def lose_those(self, is_lost: Callable[[RunningEngine], bool]) -> bool:
         """Take these engines out of their slots; whether there was one."""
         found = [(slot, slot.running) for slot in self._slots.values() if slot.running]
         lost = [(slot, running) for slot, running in found if is_lost(running)]
@@ -223,7 +225,7 @@ class SlotTable:
             self.lose(slot, running)
         return bool(lost)
 
-    def lose(self, slot: Slot, running: Running) -> None:
+    def lose(self, slot: Slot, running: RunningEngine) -> None:
         """The slot's engine is no more. One that died young puts the supervisor off."""
         self.dead.append(running.engine)
         self.rested.pop(running.engine.info.device, None)

@@ -35,7 +35,7 @@ _LAST_WORDS_BYTES = 4096
 _LINE_BYTES = 2048
 
 
-class LastWords:
+class LastOutput:
     """The newest lines a process wrote to its standard error, about 4 kB of them."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class EngineProcess:
     def __init__(self, process: subprocess.Popen[bytes], sock: socket.socket) -> None:
         self._process = process
         self.sock = sock
-        self.last_words = LastWords()
+        self.last_words = LastOutput()
         self._stderr_reader = threading.Thread(
             target=self._read_stderr, name=f"engine-{process.pid}-stderr", daemon=True
         )

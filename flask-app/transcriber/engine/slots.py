@@ -41,7 +41,7 @@ Launch = Callable[[str, str], PooledEngine]
 
 
 @dataclass(eq=False, slots=True)
-class Running:
+class RunningEngine:
     """An engine, since when it is up, how many borrowers it has, and when it was last given back."""
 
     engine: PooledEngine
@@ -83,7 +83,7 @@ class SlotView:
 class Slot:
     """The place of one device and model."""
 
-    running: Running | None = None
+    running: RunningEngine | None = None
     starting: bool = False
     #: Bytes that are set aside for it while it starts.
     reserved_bytes: int = 0

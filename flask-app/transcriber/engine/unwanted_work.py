@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..domain.ports import Clock
 
 
-class WasteWatch:
+class UnwantedWork:
     """Told after every change who waits and what computes. Its caller holds a lock."""
 
     def __init__(self, clock: Clock) -> None:

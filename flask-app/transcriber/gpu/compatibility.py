@@ -22,7 +22,7 @@ _UNKNOWN_FIX = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MatrixVerdict:
+class CompatibilityVerdict:
     """known_good, unknown or known_bad, with the reason, and what to do about the latter two.
 
     `cause`: the code of the cause that says the same, where there is one.
@@ -35,7 +35,7 @@ class MatrixVerdict:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class CompatibilityRow:
     """One row of the table. A condition that is None holds always."""
 
     name: str
@@ -52,50 +52,52 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Table:
+class CompatibilityTable:
     """The pinned table."""
 
     cublas_major: int
-    bad: tuple[Row, ...]
-    good: tuple[Row, ...]
+    bad: tuple[CompatibilityRow, ...]
+    good: tuple[CompatibilityRow, ...]
 
 
-def load_table(path: Path = TABLE_PATH) -> Table:
+def load_table(path: Path = TABLE_PATH) -> CompatibilityTable:
     """Read the pinned table."""
     loaded = tomllib.loads(path.read_text(encoding="utf-8"))
-    return Table(
+    return CompatibilityTable(
         cublas_major=loaded["cublas_major"],
         bad=tuple(map(_row, loaded["bad"])),
         good=tuple(map(_row, loaded["good"])),
     )
 
 
-def _row(row: Mapping[str, Any]) -> Row:
+def _row(row: Mapping[str, Any]) -> CompatibilityRow:
     fields: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
     }
-    return Row(**fields)
+    return CompatibilityRow(**fields)
 
 
-def judge(snapshot: Snapshot, table: Table | None = None) -> MatrixVerdict:
+def judge(snapshot: Snapshot, table: CompatibilityTable | None = None) -> CompatibilityVerdict:
     """What the table says of this combination; `table` None: the pinned one."""
     table = table or load_table()
     if snapshot.gpu_name is None:
-        return MatrixVerdict(verdict=UNKNOWN, why="there is no GPU to judge", fix="See why no GPU is found.")
+        return CompatibilityVerdict(
+            verdict=UNKNOWN, why="there is no GPU to judge", fix="See why no GPU is found."
+        )
     for row in table.bad:
         if _matches(row, snapshot) and _is_below(row, snapshot):
             why = f"{_combination(snapshot)}: {row.why}"
-            return MatrixVerdict(verdict=KNOWN_BAD, why=why, fix=row.fix, cause=row.cause)
+            return CompatibilityVerdict(verdict=KNOWN_BAD, why=why, fix=row.fix, cause=row.cause)
     if snapshot.cublas is not None and version(snapshot.cublas)[:1] != (table.cublas_major,):
         why = f"{_combination(snapshot)}: CTranslate2 needs cuBLAS {table.cublas_major}"
         fix = f"Run '.venv/bin/python -m pip install nvidia-cublas-cu{table.cublas_major}'."
-        return MatrixVerdict(verdict=KNOWN_BAD, why=why, fix=fix, cause="cublas_foreign")
+        return CompatibilityVerdict(verdict=KNOWN_BAD, why=why, fix=fix, cause="cublas_foreign")
     good = next((row for row in table.good if _matches(row, snapshot) and _has_driver(row, snapshot)), None)
     if good is None:
         why = f"{_combination(snapshot)}: no row of the table speaks of it"
-        return MatrixVerdict(verdict=UNKNOWN, why=why, fix=_UNKNOWN_FIX)
+        return CompatibilityVerdict(verdict=UNKNOWN, why=why, fix=_UNKNOWN_FIX)
     why = f"{_combination(snapshot)}: {good.name}, {good.because}"
-    return MatrixVerdict(verdict=KNOWN_GOOD, why=why, fix="")
+    return CompatibilityVerdict(verdict=KNOWN_GOOD, why=why, fix="")
 
 
 def version(text: str) -> tuple[int, ...]:
@@ -104,7 +106,7 @@ def version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match.group().split(".")) if match else ()
 
 
-def _matches(row: Row, snapshot: Snapshot) -> bool:
+def _matches(row: CompatibilityRow, snapshot: Snapshot) -> bool:
     return (
         _is_within(row.ctranslate2, snapshot.ctranslate2)
         and _is_within(row.capability, snapshot.compute_capability)
@@ -120,14 +122,14 @@ def _is_within(bounds: tuple[str, str] | None, value: str | None) -> bool:
     return value is not None and version(bounds[0]) <= version(value) <= version(bounds[1])
 
 
-def _is_below(row: Row, snapshot: Snapshot) -> bool:
+def _is_below(row: CompatibilityRow, snapshot: Snapshot) -> bool:
     """Whether the driver speaks less than the row's CUDA; one that is not known does not count as old."""
     if row.below_cuda is None:
         return True
     return snapshot.cuda is not None and version(snapshot.cuda) < version(row.below_cuda)
 
 
-def _has_driver(row: Row, snapshot: Snapshot) -> bool:
+def _has_driver(row: CompatibilityRow, snapshot: Snapshot) -> bool:
     wanted = row.driver_cuda
     return wanted is None or (snapshot.cuda is not None and version(snapshot.cuda) >= version(wanted))
 
@@ -140,14 +142,14 @@ def _combination(snapshot: Snapshot) -> str:
     )
 
 
-def markdown(table: Table) -> str:
+def markdown(table: CompatibilityTable) -> str:
     """The table for docs/gpu.md."""
     head = "| | CTranslate2 | compute capability | number formats | driver | rests on |\n| --- | --- | --- | --- | --- | --- |\n"
     lines = [_line(row, "good") for row in table.good] + [_line(row, "bad") for row in table.bad]
     return head + "".join(lines)
 
 
-def _line(row: Row, verdict: str) -> str:
+def _line(row: CompatibilityRow, verdict: str) -> str:
     driver = f"CUDA {row.driver_cuda} or later" if row.driver_cuda else ""
     driver = f"below CUDA {row.below_cuda}" if row.below_cuda else driver
     types = ", ".join(row.compute_types or ("any",))

@@ -21,7 +21,7 @@ _LIGHTER = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rung:
+class DegradationStep:
     """What an engine is started with: its number format, and how many windows go through it together."""
 
     compute_type: str
@@ -29,16 +29,21 @@ class Rung:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Climb:
+class Degradation:
     """A step, and where it leads; rung None: off the GPU."""
 
     step: MemoryStep
-    rung: Rung | None
+    rung: DegradationStep | None
 
 
 def next_climb(
-    rung: Rung, *, model: str, at_load: bool, supported: tuple[str, ...], is_allowed: Callable[[str], bool]
-) -> Climb:
+    rung: DegradationStep,
+    *,
+    model: str,
+    at_load: bool,
+    supported: tuple[str, ...],
+    is_allowed: Callable[[str], bool],
+) -> Degradation:
     """The step after this rung, on which memory ran out.
 
     at_load: before the first batch. A batch takes memory only while it runs, so a smaller one can't help then.
@@ -47,14 +52,14 @@ def next_climb(
     """
     if rung.batch_size > 1 and not at_load:
         smaller = replace(rung, batch_size=rung.batch_size // 2)
-        return Climb(step=shrink_step(rung.batch_size, smaller.batch_size), rung=smaller)
+        return Degradation(step=shrink_step(rung.batch_size, smaller.batch_size), rung=smaller)
     for compute_type in _LIGHTER.get(rung.compute_type, ()):
         is_known = not supported or compute_type in supported
         if is_known and _is_lighter(model, compute_type, rung.compute_type) and is_allowed(compute_type):
             step = MemoryStep(code=LIGHTER, before=rung.compute_type, after=compute_type)
-            return Climb(step=step, rung=replace(rung, compute_type=compute_type))
+            return Degradation(step=step, rung=replace(rung, compute_type=compute_type))
     step = MemoryStep(code=CPU, before=f"cuda, {rung.compute_type}", after="cpu")
-    return Climb(step=step, rung=None)
+    return Degradation(step=step, rung=None)
 
 
 def shrink_step(before: int, after: int) -> MemoryStep:

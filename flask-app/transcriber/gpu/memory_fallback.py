@@ -17,7 +17,7 @@ from ..domain.errors import EngineError, EngineStartError
 from ..domain.ports import Clock, EngineInfo
 from ..domain.transcript import FallbackReason, MemoryStep
 from . import compatibility, snapshot
-from .degradation_steps import CPU, SMALLER_BATCH, Climb, Rung, next_climb, shrink_step
+from .degradation_steps import CPU, SMALLER_BATCH, Degradation, DegradationStep, next_climb, shrink_step
 from .memory_needs import find_need
 from .probe import fault_codes
 from .probe.facts import GpuDevice, GpuStatus
@@ -58,8 +58,8 @@ class _Lesson:
     """
 
     device_uuid: str | None
-    first: Rung
-    rung: Rung | None
+    first: DegradationStep
+    rung: DegradationStep | None
     steps: tuple[MemoryStep, ...]
     learned: float
     learned_at: datetime
@@ -67,7 +67,7 @@ class _Lesson:
     times: int = 0
 
 
-class Relief:
+class DegradationPolicy:
     """Remembers for each model what it was given to fit into the GPU's memory."""
 
     def __init__(self, *, clock: Clock, status: Callable[[], GpuStatus | None], read_gpu: ReadGpu) -> None:
@@ -80,7 +80,7 @@ class Relief:
         #: How often in a row a model came off the GPU, and when last.
         self._left: dict[str, tuple[int, float]] = {}
 
-    def rung(self, model: str, first: Rung) -> Rung:
+    def rung(self, model: str, first: DegradationStep) -> DegradationStep:
         """What to start an engine for this model with, in place of `first`."""
         with self._lock:
             lesson = self._find(model)
@@ -91,7 +91,7 @@ class Relief:
         # Whoever asks for the GPU though it was given up gets the lightest engine there is.
         return lesson.rung or _lightest(lesson)
 
-    def start(self, model: str, first: Rung, start: Callable[[Rung], T]) -> T:
+    def start(self, model: str, first: DegradationStep, start: Callable[[DegradationStep], T]) -> T:
         """Start an engine on the rung that holds for this model, and where memory runs out, on the next ones.
 
         Raises what `start` raises, of a lack of memory that of the last rung.
@@ -152,13 +152,13 @@ class Relief:
             self._learn(engine.model, lesson, step, rung)
         return step
 
-    def climb(self, model: str, tried: Rung, *, at_load: bool) -> Climb:
+    def climb(self, model: str, tried: DegradationStep, *, at_load: bool) -> Degradation:
         """Memory ran out on this rung: the next step, which is remembered. Another job may have taken it already."""
         with self._lock:
             lesson = self._find(model) or self._first_lesson(tried)
             is_old_news = lesson.rung is not None and lesson.rung.compute_type != tried.compute_type
             if is_old_news and lesson.steps:
-                return Climb(step=lesson.steps[-1], rung=lesson.rung)
+                return Degradation(step=lesson.steps[-1], rung=lesson.rung)
             climb = self._next(model, tried, at_load)
             if climb.rung is None:
                 times = self._times_in_a_row(model) + 1
@@ -166,22 +166,24 @@ class Relief:
             self._learn(model, lesson, climb.step, climb.rung)
             return climb
 
-    def climb_from(self, engine: EngineInfo) -> Climb:
+    def climb_from(self, engine: EngineInfo) -> Degradation:
         """This engine could not even decode one window: the next step."""
         return self.climb(
-            engine.model, Rung(compute_type=engine.requested_compute_type, batch_size=1), at_load=False
+            engine.model,
+            DegradationStep(compute_type=engine.requested_compute_type, batch_size=1),
+            at_load=False,
         )
 
-    def climb_from_test(self, engine: EngineInfo, batch_size: int) -> Climb:
+    def climb_from_test(self, engine: EngineInfo, batch_size: int) -> Degradation:
         """This engine had no room to test itself: the next step, as if it had not been loaded.
 
         batch_size: what engines start with where nothing is known of this model.
         """
         kind = engine.requested_compute_type
-        held = self.rung(engine.model, Rung(compute_type=kind, batch_size=batch_size))
+        held = self.rung(engine.model, DegradationStep(compute_type=kind, batch_size=batch_size))
         return self.climb(engine.model, replace(held, compute_type=kind), at_load=True)
 
-    def _next(self, model: str, tried: Rung, at_load: bool) -> Climb:
+    def _next(self, model: str, tried: DegradationStep, at_load: bool) -> Degradation:
         device = self._selected
         return next_climb(
             tried,
@@ -193,7 +195,7 @@ class Relief:
 
     def note_job(self, engine: EngineInfo) -> None:
         """A job that insisted on the GPU was done by this engine: others need not pass the GPU by any longer."""
-        rung = Rung(compute_type=engine.requested_compute_type, batch_size=1)
+        rung = DegradationStep(compute_type=engine.requested_compute_type, batch_size=1)
         with self._lock:
             lesson = self._find(engine.model)
             if lesson is None or lesson.rung is not None or engine.started_at < lesson.learned_at:
@@ -201,7 +203,7 @@ class Relief:
             rung = replace(rung, batch_size=_lightest(lesson).batch_size)
         self._note_fit(engine.model, rung, at_work=True)
 
-    def _note_fit(self, model: str, rung: Rung, *, at_work: bool = False) -> None:
+    def _note_fit(self, model: str, rung: DegradationStep, *, at_work: bool = False) -> None:
         """An engine fits on this rung: it was loaded and passed its test, or it did a job."""
         with self._lock:
             lesson = self._find(model)
@@ -211,7 +213,7 @@ class Relief:
             self._lessons[model] = replace(lesson, rung=rung, steps=steps, left_at_load=False)
         logger.info("gpu_memory_found", model=model, compute_type=rung.compute_type)
 
-    def _learn(self, model: str, lesson: _Lesson, step: MemoryStep, rung: Rung | None) -> None:
+    def _learn(self, model: str, lesson: _Lesson, step: MemoryStep, rung: DegradationStep | None) -> None:
         """Under the lock."""
         steps = lesson.steps if step in lesson.steps else (*lesson.steps, step)
         now, at = self._clock.monotonic(), self._clock.now()
@@ -259,7 +261,7 @@ class Relief:
             verdict == compatibility.UNKNOWN and not status.strict_matrix
         )
 
-    def _first_lesson(self, first: Rung) -> _Lesson:
+    def _first_lesson(self, first: DegradationStep) -> _Lesson:
         return _Lesson(
             device_uuid=self._uuid,
             first=first,
@@ -270,7 +272,9 @@ class Relief:
         )
 
     def _new(self, engine: EngineInfo, batch_size: int) -> _Lesson:
-        return self._first_lesson(Rung(compute_type=engine.requested_compute_type, batch_size=batch_size))
+        return self._first_lesson(
+            DegradationStep(compute_type=engine.requested_compute_type, batch_size=batch_size)
+        )
 
     @property
     def _selected(self) -> GpuDevice | None:
@@ -297,11 +301,11 @@ def _longest(lesson: _Lesson, *, is_told: bool) -> float:
     return min(UNTOLD_SECONDS * 2.0 ** min(lesson.times - 1, 10), REMEMBERED_SECONDS)
 
 
-def _lightest(lesson: _Lesson) -> Rung:
+def _lightest(lesson: _Lesson) -> DegradationStep:
     """The last rung before the GPU was left."""
     taken = [step.before.removeprefix("cuda, ") for step in lesson.steps if step.code == CPU]
     sizes = [int(step.after) for step in lesson.steps if step.code == SMALLER_BATCH]
-    return Rung(
+    return DegradationStep(
         compute_type=taken[-1] if taken else lesson.first.compute_type,
         batch_size=sizes[-1] if sizes else lesson.first.batch_size,
     )

@@ -36,7 +36,7 @@ AskNvml = Callable[[GpuDevice], SharingFacts]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class MonitorAnswer:
     """What NVML said of a device, and when."""
 
     device: GpuDevice
@@ -54,7 +54,7 @@ class GpuMonitor:
         self._clock = clock
         self._wake = threading.Event()
         self._is_closed = False
-        self.newest: Answer | None = None
+        self.newest: MonitorAnswer | None = None
 
     def read(self) -> GpuReadings | None:
         """The newest readings, for /metrics; asks for newer ones."""
@@ -102,7 +102,7 @@ class GpuMonitor:
         except Exception:  # noqa: BLE001  the thread's boundary: readings must outlive any fault
             logger.exception("gpu_readings_failed")
             return
-        self.newest = Answer(device=device, facts=facts, read_at=self._clock.now())
+        self.newest = MonitorAnswer(device=device, facts=facts, read_at=self._clock.now())
 
     def close(self) -> None:
         """End the thread."""
@@ -124,7 +124,7 @@ def ask_nvml(device: GpuDevice, environ: Mapping[str, str]) -> SharingFacts:
         os.close(held)
 
 
-def refreshed(status: GpuStatus, answer: Answer | None) -> GpuStatus:
+def refreshed(status: GpuStatus, answer: MonitorAnswer | None) -> GpuStatus:
     """The probe's facts with NVML's newest answer about the selected device in place of that of the probe."""
     selected = status.selected
     if answer is None or selected is None or answer.device.uuid != selected.uuid:
@@ -134,7 +134,7 @@ def refreshed(status: GpuStatus, answer: Answer | None) -> GpuStatus:
     return replace(status, selected=newer, devices=devices)
 
 
-def readings(answer: Answer) -> GpuReadings:
+def readings(answer: MonitorAnswer) -> GpuReadings:
     """NVML's answer in the units of the metrics."""
     facts = answer.facts
     used = None

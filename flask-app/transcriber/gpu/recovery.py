@@ -17,7 +17,7 @@ logger = structlog.get_logger(__name__)
 LONGEST_WAIT = 10
 
 
-class GpuWatch:
+class GpuRecovery:
     """Looks again at an interval. A machine without any sign of a GPU is asked less and less, until a sign shows."""
 
     def __init__(

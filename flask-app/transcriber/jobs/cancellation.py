@@ -18,7 +18,7 @@ class StopReason(enum.StrEnum):
     HANDED_BACK = "handed_back"  #: the service stops; the job goes on later
 
 
-class Leash:
+class CancellationToken:
     """Pulled at most once: the first reason counts. Safe to use from any thread."""
 
     def __init__(self) -> None:

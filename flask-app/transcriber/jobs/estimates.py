@@ -12,11 +12,11 @@ from ..domain.errors import GpuRequiredError, QueueFullError
 from ..domain.jobs import Job, QueuePlace
 from ..domain.options import TranscriptionRequest
 from ..domain.ports import EngineInfo
-from ..service.execution import Limits
+from ..service.execution import JobLimits
 from .lengths import HEAD_BYTES, guess_seconds
 from .outlook import Load, foresee
 from .progress import Progress
-from .queue import Runner, Waiting
+from .queue import JobQueue, WaitingJob
 from .speeds import Speeds, work_of
 
 #: What a client of a full queue is told, at least and at most.
@@ -38,12 +38,12 @@ class Estimates:
     def __init__(
         self,
         *,
-        runner: Runner,
+        runner: JobQueue,
         at_work: Callable[[], list[Progress]],
         device_of: Callable[[TranscriptionRequest], str],
         engines: Callable[[], tuple[EngineInfo, ...]],
         speeds: Speeds,
-        limits: Limits,
+        limits: JobLimits,
     ) -> None:
         self._runner = runner
         self._at_work = at_work
@@ -82,7 +82,7 @@ class Estimates:
         error.retry_after = min(max(soonest, _SOONEST_SECONDS), _LATEST_SECONDS)
         return error
 
-    def _wait(self, line: list[Waiting]) -> float:
+    def _wait(self, line: list[WaitingJob]) -> float:
         """Seconds until the last of these starts."""
         slots = self._limits.slots
         waiting = [Load(self._seconds(each), self._is_short(each)) for each in line]
@@ -117,7 +117,7 @@ class Estimates:
         seconds = guess_seconds(b"", job.size_bytes) if job.duration is None else job.duration
         return work_of(seconds) / self._speeds.rate(device, job.request.model)
 
-    def _seconds(self, waiting: Waiting) -> float:
+    def _seconds(self, waiting: WaitingJob) -> float:
         expected = self._find(waiting.job_id)
         if expected is None:
             return 0.0
@@ -127,7 +127,7 @@ class Estimates:
     def _cost(self, expected: Expected) -> float:
         return work_of(expected.seconds) / self._speeds.rate(expected.device, expected.model)
 
-    def _is_short(self, waiting: Waiting) -> bool:
+    def _is_short(self, waiting: WaitingJob) -> bool:
         return not waiting.is_long and self._is_expected_short(self._find(waiting.job_id))
 
     def _is_expected_short(self, expected: Expected | None) -> bool:
@@ -137,7 +137,7 @@ class Estimates:
         with self._lock:
             return self._expected.get(job_id)
 
-    def _line(self) -> list[Waiting]:
+    def _line(self) -> list[WaitingJob]:
         """Who waits; what was expected of the others is forgotten."""
         line = self._runner.line()
         known = {waiting.job_id for waiting in line} | self._runner.held().keys()

@@ -18,7 +18,7 @@ HEARTBEAT_SECONDS = 10.0
 PACE_SECONDS = 0.1
 
 
-class Feed:
+class JobEvents:
     """The events of one job that has not ended, since it began. Safe to use from any thread."""
 
     def __init__(self, *, heartbeat: float = HEARTBEAT_SECONDS, pace: float = PACE_SECONDS) -> None:
@@ -114,27 +114,27 @@ class Feed:
         return is_over or self._version > version or len(self._events) > max(0, after)
 
 
-class Feeds:
+class EventFeeds:
     """The feeds of all jobs that are followed or worked on now."""
 
     def __init__(self, *, heartbeat: float = HEARTBEAT_SECONDS, pace: float = PACE_SECONDS) -> None:
         self._heartbeat = heartbeat
         self._pace = pace
         self._lock = threading.Lock()
-        self._feeds: dict[str, Feed] = {}
+        self._feeds: dict[str, JobEvents] = {}
         self._closed = False
 
-    def open(self, job_id: str) -> Feed:
+    def open(self, job_id: str) -> JobEvents:
         """The job's feed, made if need be."""
         with self._lock:
             feed = self._feeds.get(job_id)
             if feed is None:
-                feed = self._feeds[job_id] = Feed(heartbeat=self._heartbeat, pace=self._pace)
+                feed = self._feeds[job_id] = JobEvents(heartbeat=self._heartbeat, pace=self._pace)
                 if self._closed:
                     feed.close()
             return feed
 
-    def find(self, job_id: str) -> Feed | None:
+    def find(self, job_id: str) -> JobEvents | None:
         """The job's feed, if anybody follows it or works on it."""
         with self._lock:
             return self._feeds.get(job_id)

@@ -34,7 +34,7 @@ def foresee(
 
     A long slot that is free takes the next job of any kind; while none is, the short slots take the next short one.
     """
-    slots = _Slots(long_slots, short_slots, running)
+    slots = _FreeSlots(long_slots, short_slots, running)
     starts = [0.0] * len(waiting)
     upcoming = deque(enumerate(waiting))
     aside: deque[tuple[int, Load]] = deque()
@@ -47,7 +47,7 @@ def foresee(
         now += slots.run_until_one_ends()
 
 
-class _Slots:
+class _FreeSlots:
     """The slots, and the jobs in them."""
 
     def __init__(self, long_slots: int, short_slots: int, running: Iterable[Load]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from ..domain.events import EngineEvent, Finished, LanguageDetected, SegmentReady, WindowDone
 from ..domain.jobs import Job, JobProgress, JobStatus, QueuePlace
 from ..domain.ports import SAMPLE_RATE, Clock, DecodedAudio
-from .events import Feed
+from .events import JobEvents
 from .files.journal import JournalState
 from .speeds import Mark, Speeds, work_of
 
@@ -24,7 +24,7 @@ class Progress:
     def __init__(
         self,
         job: Job,
-        feed: Feed,
+        feed: JobEvents,
         speeds: Speeds,
         clock: Clock,
         *,

@@ -30,7 +30,7 @@ class Slots:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Waiting:
+class WaitingJob:
     """A job that waits. Higher priority first, then the order of acceptance."""
 
     job_id: str
@@ -44,14 +44,14 @@ class Waiting:
         return -self.priority, self.number
 
 
-class Runner:
+class JobQueue:
     """Calls `run` for every job. `look` says whether it is short; None: it waits no more, or elsewhere."""
 
     def __init__(
         self,
         *,
-        look: Callable[[Waiting], bool | None],
-        run: Callable[[Waiting], None],
+        look: Callable[[WaitingJob], bool | None],
+        run: Callable[[WaitingJob], None],
         slots: Slots,
         clock: Clock,
     ) -> None:
@@ -62,12 +62,12 @@ class Runner:
         self._changed = threading.Condition()
         self._closing = False
         #: Each in the order of rank.
-        self._new: list[Waiting] = []
-        self._long: list[Waiting] = []
+        self._new: list[WaitingJob] = []
+        self._long: list[WaitingJob] = []
         #: Not to be taken before this time.
-        self._later: list[tuple[float, Waiting]] = []
+        self._later: list[tuple[float, WaitingJob]] = []
         #: Being looked at, by the short slots.
-        self._looked_at: list[Waiting] = []
+        self._looked_at: list[WaitingJob] = []
         #: Jobs that have a slot: whether it is a short one.
         self._held: dict[str, bool] = {}
         self._reserved = 0
@@ -101,7 +101,7 @@ class Runner:
         with self._changed:
             self._reserved -= 1
 
-    def put(self, waiting: Waiting, *, delay: float = 0.0) -> None:
+    def put(self, waiting: WaitingJob, *, delay: float = 0.0) -> None:
         """Queue a job that is stored, full or not. `delay`: seconds before it is taken."""
         with self._changed:
             if delay > 0:
@@ -130,7 +130,7 @@ class Runner:
         with self._changed:
             return len(self._new) + len(self._long) + len(self._later)
 
-    def line(self) -> list[Waiting]:
+    def line(self) -> list[WaitingJob]:
         """The jobs that wait, the next one first."""
         with self._changed:
             later = [waiting for _, waiting in self._later]
@@ -179,7 +179,7 @@ class Runner:
                 self._idle_short += 1
                 self._changed.notify_all()
 
-    def _is_short(self, waiting: Waiting) -> bool:
+    def _is_short(self, waiting: WaitingJob) -> bool:
         """Look at it; a job that is not short, or can't be looked at, is put aside for the long slots."""
         try:
             is_short = self._look(waiting)
@@ -194,13 +194,13 @@ class Runner:
                 bisect.insort(self._long, replace(waiting, is_long=True), key=_rank)
         return is_short is True
 
-    def _call(self, run: Callable[[Waiting], None], waiting: Waiting) -> None:
+    def _call(self, run: Callable[[WaitingJob], None], waiting: WaitingJob) -> None:
         try:
             run(waiting)
         except Exception:  # noqa: BLE001  a thread's boundary: one job may not end the runner
             logger.exception("runner_job_failed", job_id=waiting.job_id)
 
-    def _next_long(self) -> Waiting | None:
+    def _next_long(self) -> WaitingJob | None:
         with self._changed:
             while not self._closing:
                 self._admit_due()
@@ -214,7 +214,7 @@ class Runner:
                 self._changed.wait(self._until_due())
             return None
 
-    def _next_new(self) -> Waiting | None:
+    def _next_new(self) -> WaitingJob | None:
         with self._changed:
             while not self._closing:
                 self._admit_due()
@@ -242,5 +242,5 @@ class Runner:
         return max(0.0, min(at for at, _ in self._later) - self._clock.monotonic())
 
 
-def _rank(waiting: Waiting) -> tuple[int, int]:
+def _rank(waiting: WaitingJob) -> tuple[int, int]:
     return waiting.rank

@@ -96,7 +96,7 @@ class SandboxedDecoder:
         """
         with _open_upload(upload) as source, _open_pcm(pcm) as target:
             try:
-                job = _Job(job_id, source, target, cancelled, progress)
+                job = _Decoding(job_id, source, target, cancelled, progress)
                 audio = build_audio(self._run(job), pcm, self._max_samples)
             except BaseException:
                 pcm.unlink(missing_ok=True)
@@ -111,7 +111,7 @@ class SandboxedDecoder:
         if server is not None:
             server.end()
 
-    def _run(self, job: _Job) -> Message:
+    def _run(self, job: _Decoding) -> Message:
         """The "done" message of the job; once more if the server was found dead."""
         try:
             return self._attempt(job)
@@ -122,7 +122,7 @@ class SandboxedDecoder:
         except _LostBeforeStartError:
             raise DecoderUnavailableError from None
 
-    def _attempt(self, job: _Job) -> Message:
+    def _attempt(self, job: _Decoding) -> Message:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
             ours.settimeout(_POLL_SECONDS)
@@ -138,7 +138,7 @@ class SandboxedDecoder:
             finally:
                 self._children.pop(job.job_id, None)
 
-    def _submit(self, job: _Job, report: socket.socket) -> ServerProcess:
+    def _submit(self, job: _Decoding, report: socket.socket) -> ServerProcess:
         """Hand the job to the server. Raises _LostBeforeStartError, DecoderUnavailableError."""
         message = {
             "type": "decode",
@@ -176,7 +176,7 @@ class SandboxedDecoder:
             self._server = None
         server.kill()
 
-    def _follow(self, job: _Job, server: ServerProcess, report: socket.socket) -> Message:
+    def _follow(self, job: _Decoding, server: ServerProcess, report: socket.socket) -> Message:
         """Wait for the end of the job, and end it early when it is cancelled or takes too long."""
         reports = _Reports()
         watch = _Watch(job, time.monotonic() + self._timeout_seconds + _TIMEOUT_GRACE_SECONDS)
@@ -197,7 +197,7 @@ class SandboxedDecoder:
             self._drop_if_dead(server)
         return reports.result()
 
-    def _take(self, job: _Job, reports: _Reports, message: Message) -> None:
+    def _take(self, job: _Decoding, reports: _Reports, message: Message) -> None:
         reports.take(message)
         if message["type"] == "started" and isinstance(message.get("pid"), int):
             self._children[job.job_id] = message["pid"]
@@ -213,12 +213,12 @@ class SandboxedDecoder:
                 logger.warning("decode_server_died", pid=server.pid)
                 self._drop(server)
 
-    def _kill_child(self, job: _Job, server: ServerProcess) -> None:
+    def _kill_child(self, job: _Decoding, server: ServerProcess) -> None:
         with self._lock, contextlib.suppress(ServerGoneError):
             server.send({"type": "kill", "job_id": job.job_id})
 
 
-class _Job:
+class _Decoding:
     """One decode call: open files of this process and what its caller gave."""
 
     def __init__(
@@ -239,7 +239,7 @@ class _Job:
 class _Watch:
     """Decides when a job has to be stopped, and when stopping it has failed."""
 
-    def __init__(self, job: _Job, deadline: float) -> None:
+    def __init__(self, job: _Decoding, deadline: float) -> None:
         self._job = job
         self._deadline = deadline
         self.error: TranscriberError | None = None

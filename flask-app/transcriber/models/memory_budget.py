@@ -20,7 +20,7 @@ GPU_SHARE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Budget:
+class DeviceBudget:
     """Bytes that engines may take together. None: not known, and nothing is refused.
 
     is_set: the CPU's is the operator's own figure. gpu_bytes: asked anew each time, for the probe may know it only later.
@@ -31,12 +31,12 @@ class Budget:
     gpu_bytes: Callable[[], int | None]
 
 
-class ModelMemory:
+class MemoryBudget:
     """Implements engine.making_room.Memory."""
 
     def __init__(
         self,
-        budget: Budget,
+        budget: DeviceBudget,
         *,
         compute_type: Callable[[str], str],
         batch_size: int,

@@ -31,7 +31,7 @@ class Minute:
     gpu_use: list[float] = field(default_factory=list)
 
 
-class LastHour:
+class History:
     """Forgets what is older than an hour. Safe to call from any thread."""
 
     def __init__(self, clock: Clock) -> None:

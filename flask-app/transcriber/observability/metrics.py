@@ -65,7 +65,7 @@ class Metrics:
         self._code = BoundedLabel(100)
         self._model = BoundedLabel(30)
         self._gpu_share = GpuShare()
-        self._canary = Canary(clock)
+        self._canary = CanaryCollector(clock)
         self._add_job_metrics()
         self._add_stage_metrics()
         self._add_http_metrics()
@@ -285,7 +285,7 @@ class GpuShare(Collector):
         )
 
 
-class Canary(Collector):
+class CanaryCollector(Collector):
     """The self-tests of the engines: how many ended how, and the newest of each device."""
 
     def __init__(self, clock: Clock) -> None:

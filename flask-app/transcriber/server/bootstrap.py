@@ -36,7 +36,7 @@ from ..models.catalogue import canonical_name, find_model
 from ..models.finder import LocalModel, ModelFinder
 from ..models.packaged import KNOWN, place
 from ..observability.diagnostics import Diagnostics, Sources, collect, find_versions
-from ..service.facade import Checks, Limits, Service, Storage, Webhooks
+from ..service.facade import Checks, JobLimits, Service, Storage, Webhooks
 from ..service.readiness import find_fault, reason_of
 from ..service.transcription import DevicePlan, Transcriber
 from ..system.clock import SystemClock
@@ -51,7 +51,7 @@ from ..webhooks.signing import check_secret
 from .bootstrap_engine import EngineParts, models_dir
 from .lifecycle import Application, Parts
 from .logging import configure_logging
-from .revoked_sessions import SignedOut
+from .revoked_sessions import RevokedSessions
 
 __all__ = ["Application", "Embedded", "build", "build_embedded", "examine", "models_of", "place_models"]
 
@@ -197,7 +197,7 @@ class Composition:
             relief=self.parts.relief,
             desk=self.parts.desk,
             session_secret=self._in_thread(lambda: kept_secret(settings.data_dir / "session.key")),
-            signed_out=SignedOut(settings.data_dir / "signed-out.json", self._in_thread),
+            signed_out=RevokedSessions(settings.data_dir / "signed-out.json", self._in_thread),
         )
         return Application(
             settings=settings,
@@ -314,10 +314,10 @@ class Composition:
         return self._files.submit(work).result()
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> JobLimits:
     """How much is worked on at once, and for how long."""
     has_lane = settings.short_seconds > 0
-    return Limits(
+    return JobLimits(
         slots=Slots(
             long=settings.max_running,
             short=settings.short_slots if has_lane else 0,

@@ -16,9 +16,9 @@ from ..config.schema import Settings
 from ..domain.errors import ConfigError
 from ..engine.client import ChildEngine, EngineConfig
 from ..engine.pool import ChildEnginePool
-from ..gpu.degradation_steps import Rung
+from ..gpu.degradation_steps import DegradationStep
 from ..gpu.environment import engine_environment
-from ..gpu.memory_fallback import Relief
+from ..gpu.memory_fallback import DegradationPolicy
 from ..gpu.monitor import GpuMonitor, ask_nvml
 from ..gpu.policy import choose_compute_type
 from ..gpu.probe.facts import GpuDevice, GpuStatus
@@ -26,16 +26,16 @@ from ..models.catalogue import find_model
 from ..models.downloads import Downloads
 from ..models.finder import LocalModel, ModelFinder
 from ..models.hub import fetch_snapshot, hub_cache
-from ..models.memory_budget import Budget, ModelMemory
+from ..models.memory_budget import DeviceBudget, MemoryBudget
 from ..models.packaged import MEMORY_NAME
 from ..models.verification import Verifier
 from ..observability.metrics import Metrics
-from ..service.model_manager import Hub, ModelDesk
-from ..service.readiness import DefaultModel, Starts
+from ..service.model_manager import HubAccess, ModelManager
+from ..service.readiness import DefaultModel, EngineStarts
 from ..system.clock import SystemClock
 from ..system.durable_files import write_small
 from ..system.memory import automatic_budget, memory_limit, resident_bytes
-from .bootstrap_selftest import Proofs, SelfTestLimits
+from .bootstrap_selftest import SelfTestLimits, SelfTests
 from .preflight import make_probe
 
 T = TypeVar("T")
@@ -90,9 +90,11 @@ class EngineParts:
         self.monitor = GpuMonitor(
             selected=self._selected, ask=lambda device: ask_nvml(device, self._environ), clock=clock
         )
-        self.relief = Relief(clock=clock, status=lambda: self.probe.last, read_gpu=self.monitor.read)
+        self.relief = DegradationPolicy(
+            clock=clock, status=lambda: self.probe.last, read_gpu=self.monitor.read
+        )
         self.metrics = Metrics(version=__version__, clock=clock)
-        self.proofs = Proofs(
+        self.proofs = SelfTests(
             folder=home / "selftest",
             write=lambda path, data: in_thread(lambda: write_small(path, data)),
             clock=clock,
@@ -101,7 +103,7 @@ class EngineParts:
             ),
             metrics=self.metrics,
         )
-        self.starts = Starts(self.proofs.admission.watching(self._launch), self.default_model.name)
+        self.starts = EngineStarts(self.proofs.admission.watching(self._launch), self.default_model.name)
         self._memory = self._make_memory()
         self.engines = ChildEnginePool(
             launch=self.starts.launch,
@@ -132,10 +134,10 @@ class EngineParts:
             free_bytes=lambda folder: _free_bytes(folder, self._settings.disk_reserve_bytes),
         )
 
-    def _make_memory(self) -> ModelMemory:
+    def _make_memory(self) -> MemoryBudget:
         given = self._settings.memory_budget_bytes
-        return ModelMemory(
-            Budget(
+        return MemoryBudget(
+            DeviceBudget(
                 cpu_bytes=given or automatic_budget(memory_limit()),
                 is_set=bool(given),
                 gpu_bytes=lambda: device.memory_bytes if (device := self._selected()) else None,
@@ -145,12 +147,12 @@ class EngineParts:
             weights_bytes=self.models.size_of,
         )
 
-    def _make_desk(self) -> ModelDesk:
-        return ModelDesk(
+    def _make_desk(self) -> ModelManager:
+        return ModelManager(
             finder=self.models,
             engines=self.engines,
             memory=self._memory,
-            hub=Hub(
+            hub=HubAccess(
                 downloads=self._downloads,
                 cache=self._cache,
                 row=find_model,
@@ -183,14 +185,16 @@ class EngineParts:
         wanted = settings.gpu_compute_type if device == "cuda" else settings.cpu_compute_type
         supported = selected.compute_types if selected else ()
         compute_type = choose_compute_type(wanted, supported, selected)
-        first = Rung(compute_type=compute_type, batch_size=settings.batch_size)
+        first = DegradationStep(compute_type=compute_type, batch_size=settings.batch_size)
         if device != "cuda":
             return self._start_engine(device, model, status, first)
         return self.relief.start(
             model.name, first, lambda rung: self._start_engine(device, model, status, rung)
         )
 
-    def _start_engine(self, device: str, model: LocalModel, status: GpuStatus, rung: Rung) -> ChildEngine:
+    def _start_engine(
+        self, device: str, model: LocalModel, status: GpuStatus, rung: DegradationStep
+    ) -> ChildEngine:
         """Start a child as this rung of the ladder says, and admit it."""
         settings = self._settings
         selected = status.selected if device == "cuda" else None

@@ -12,13 +12,13 @@ import structlog
 from ..domain.errors import EngineStartError, TranscriberError
 from ..domain.ports import Clock, EngineInfo
 from ..domain.selftest import SelfTestReport
-from ..engine.selftest.admission_policy import Admission
-from ..engine.selftest.baseline import SpeedBook, Write
-from ..engine.selftest.health_check import Canary, Engines, Finding, Listeners
-from ..engine.selftest.references import ReferenceBook
+from ..engine.selftest.admission_policy import AdmissionPolicy
+from ..engine.selftest.baseline import SpeedBaseline, Write
+from ..engine.selftest.health_check import HealthCheck, HealthFinding, HealthListeners, LiveEngines
+from ..engine.selftest.references import ReferenceStore
 from ..models.finder import LocalModel
 from ..observability.metrics import Metrics
-from ..service.readiness import Starts
+from ..service.readiness import EngineStarts
 
 logger = structlog.get_logger(__name__)
 
@@ -31,30 +31,32 @@ class SelfTestLimits:
     timeout: float
 
 
-class Proofs:
+class SelfTests:
     """One installation's self-tests."""
 
     def __init__(
         self, *, folder: Path, write: Write, clock: Clock, limits: SelfTestLimits, metrics: Metrics
     ) -> None:
         """folder: for speeds and references; `write` puts a file there, whole."""
-        self.references = ReferenceBook(folder, write)
-        self._speeds = SpeedBook(folder / "speeds.json", write)
+        self.references = ReferenceStore(folder, write)
+        self._speeds = SpeedBaseline(folder / "speeds.json", write)
         self._clock = clock
         self._limits = limits
         self._metrics = metrics
-        self._canary: Canary | None = None
-        self.admission = Admission(self._speeds, self, limits.timeout)
+        self._canary: HealthCheck | None = None
+        self.admission = AdmissionPolicy(self._speeds, self, limits.timeout)
 
-    def canary(self, engines: Engines, starts: Starts, has_no_room: Callable[[EngineInfo], object]) -> Canary:
+    def canary(
+        self, engines: LiveEngines, starts: EngineStarts, has_no_room: Callable[[EngineInfo], object]
+    ) -> HealthCheck:
         """The canary of these engines; admissions are told to it from now on. has_no_room: see Listeners."""
-        self._canary = Canary(
+        self._canary = HealthCheck(
             engines=engines,
             speeds=self._speeds,
             clock=self._clock,
             interval=self._limits.interval,
             timeout=self._limits.timeout,
-            tell=Listeners(observe=self._observe, condemned=starts.condemn, has_no_room=has_no_room),
+            tell=HealthListeners(observe=self._observe, condemned=starts.condemn, has_no_room=has_no_room),
         )
         return self._canary
 
@@ -77,5 +79,5 @@ class Proofs:
         except TranscriberError as error:
             logger.warning("selftest_reference_not_kept", model=model.name, error=error.message)
 
-    def _observe(self, device: str, finding: Finding, stands: bool) -> None:
+    def _observe(self, device: str, finding: HealthFinding, stands: bool) -> None:
         self._metrics.set_canary(finding.outcome, finding.seconds, device=device, stands=stands)

@@ -10,7 +10,7 @@ from ..domain.transcript import FallbackReason
 _BYTES = 16 * 1024
 
 
-class LastWord:
+class ExitReason:
     """Made before the fork; the worker writes it, the master reads it at its end."""
 
     def __init__(self) -> None:

@@ -17,27 +17,27 @@ from ..domain.jobs import Job
 from ..domain.ports import Clock, EngineInfo
 from ..domain.transcript import FallbackReason, Transcription
 from ..engine.pool import ChildEnginePool
-from ..engine.selftest.health_check import Canary, Finding
-from ..gpu.memory_fallback import Relief
+from ..engine.selftest.health_check import HealthCheck, HealthFinding
+from ..gpu.memory_fallback import DegradationPolicy
 from ..gpu.monitor import STALE_SECONDS, GpuMonitor
 from ..gpu.policy import GpuSituation, gpu_health, readiness, reason_of_engine_failure
 from ..gpu.probe.facts import GpuStatus
 from ..gpu.probe.hardware import find_hardware
 from ..gpu.probe.launcher import GpuProbe
-from ..gpu.recovery import GpuWatch
+from ..gpu.recovery import GpuRecovery
 from ..jobs.retention import Retention
 from ..media.decoder import SandboxedDecoder
 from ..models.catalogue import canonical_name
 from ..observability.diagnostics import Diagnostics
 from ..observability.gauges import ServiceState
-from ..observability.history import SAMPLE_SECONDS, LastHour
+from ..observability.history import SAMPLE_SECONDS, History
 from ..observability.metrics import Metrics
 from ..observability.stages import stages
 from ..service.facade import Service
-from ..service.model_manager import ModelDesk
+from ..service.model_manager import ModelManager
 from ..webhooks.dispatcher import Dispatcher
 from .preflight import EXIT_GPU_REQUIRED
-from .revoked_sessions import SignedOut
+from .revoked_sessions import RevokedSessions
 
 logger = structlog.get_logger(__name__)
 
@@ -79,13 +79,13 @@ class Parts:
     #: Keeps what this start computes with.
     record_start: Callable[[GpuStatus], None]
     clock: Clock
-    canary: Canary
+    canary: HealthCheck
     monitor: GpuMonitor
-    relief: Relief
-    desk: ModelDesk
+    relief: DegradationPolicy
+    desk: ModelManager
     #: What browser sessions are signed with.
     session_secret: bytes = b""
-    signed_out: SignedOut
+    signed_out: RevokedSessions
 
 
 class Application:
@@ -112,7 +112,7 @@ class Application:
         self.session_secret = parts.session_secret
         self.signed_out = parts.signed_out
         metrics.watch(self.service_state)
-        self._last_hour = LastHour(parts.clock)
+        self._last_hour = History(parts.clock)
         service.observe_jobs(self._note_job)
         self._parts = parts
         self._find_fault = find_fault
@@ -123,7 +123,7 @@ class Application:
         self._booted = threading.Event()
         #: Is told why the process ends for want of a GPU, before it does.
         self.on_refusal: Callable[[FallbackReason], None] = lambda cause: None
-        self._gpu_watch = GpuWatch(
+        self._gpu_watch = GpuRecovery(
             probe=parts.probe,
             interval=settings.gpu_watch_seconds,
             situation=self.situation,
@@ -227,7 +227,7 @@ class Application:
         """Whether the GPU is proven, or not wanted."""
         return gpu_health(self.situation())
 
-    def selftest(self, device: str | None = None) -> Finding:
+    def selftest(self, device: str | None = None) -> HealthFinding:
         """Test an engine that is up now, between two of its batches; none is started for it."""
         return self._parts.canary.test_now(device)
 

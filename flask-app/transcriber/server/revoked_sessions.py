@@ -14,7 +14,7 @@ from ..system.durable_files import write_small
 logger = structlog.get_logger(__name__)
 
 
-class SignedOut:
+class RevokedSessions:
     """The ids of sessions with the Unix time at which they would have ended."""
 
     def __init__(self, path: Path, natively: Callable[[Callable[[], None]], None]) -> None:

@@ -25,12 +25,12 @@ from ..domain.errors.stored import kept
 from ..domain.jobs import Delivery, Job, JobError, JobStatus
 from ..domain.ports import Clock, JobStore, Outbox, TranscriptStore
 from ..domain.transcript import Receipt, Transcription
-from ..jobs.events import Feeds
+from ..jobs.events import EventFeeds
 from ..jobs.files.output import OutputFolder
 from ..jobs.files.results import FileResultStore
 from ..jobs.files.spool import Spool
 from ..jobs.retention import Retention
-from .job_waiters import Outcomes
+from .job_waiters import JobWaiters
 
 logger = structlog.get_logger(__name__)
 
@@ -77,11 +77,11 @@ class Webhooks:
 JobEnded = Callable[[Job, Transcription | None, TranscriberError | None], None]
 
 
-class Endings:
+class JobCompletion:
     """Ends jobs, each exactly once, whoever tries. Safe to use from any thread."""
 
     def __init__(
-        self, storage: Storage, feeds: Feeds, outcomes: Outcomes, webhooks: Webhooks, clock: Clock
+        self, storage: Storage, feeds: EventFeeds, outcomes: JobWaiters, webhooks: Webhooks, clock: Clock
     ) -> None:
         self._storage = storage
         self._feeds = feeds

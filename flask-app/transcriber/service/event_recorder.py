@@ -20,11 +20,11 @@ from ..gpu.degradation_steps import CPU, shrink_step
 from ..gpu.policy import DeviceDecision
 from ..gpu.receipt.engine_facts import EngineFacts
 from ..gpu.receipt.engine_shares import divide, merged
-from ..gpu.receipt.evidence import NO_DEVICE, Evidence, Verdict, is_cuda, verdict
+from ..gpu.receipt.evidence import NO_DEVICE, ReceiptVerdict, WindowEvidence, is_cuda, verdict
 from ..jobs.files.journal import Journal
 
 
-class Hearing:
+class EventRecorder:
     """Takes the events of one run in order. Windows of earlier runs, from the journal, count in the receipt."""
 
     def __init__(self, journal: Journal, info: EngineInfo, decision: DeviceDecision, clock: Clock) -> None:
@@ -33,8 +33,8 @@ class Hearing:
         self._decision = decision
         self._clock = clock
         self._begun = clock.monotonic()
-        self._own = Evidence()
-        self._all = Evidence()
+        self._own = WindowEvidence()
+        self._all = WindowEvidence()
         for window in journal.state.windows:
             self._all.add(WindowDone(index=window.index, device=window.device))
         self._all.begin_attempt(keeps_windows=True)
@@ -93,7 +93,7 @@ class Hearing:
         return tuple(step for step in self._journal.state.steps if is_on_cpu or step.code != CPU)
 
     @property
-    def judged(self) -> Verdict:
+    def judged(self) -> ReceiptVerdict:
         """Where the job ran, by its evidence."""
         return verdict(self.receipt, self._decision)
 

@@ -23,16 +23,16 @@ from ..domain.errors import (
 from ..domain.jobs import Job, JobStatus
 from ..domain.ports import Clock, DecodedAudio
 from ..domain.transcript import Transcription
-from ..jobs.cancellation import Leash, StopReason
-from ..jobs.events import HEARTBEAT_SECONDS, PACE_SECONDS, Feeds
+from ..jobs.cancellation import CancellationToken, StopReason
+from ..jobs.events import HEARTBEAT_SECONDS, PACE_SECONDS, EventFeeds
 from ..jobs.files.journal import Journal
 from ..jobs.progress import Progress
-from ..jobs.queue import Runner, Slots, Waiting
+from ..jobs.queue import JobQueue, Slots, WaitingJob
 from ..jobs.speeds import Speeds
 from ..system.durable_files import storage_errors
-from .completion import STORAGE_ERRORS, Endings, Storage
-from .retry_policy import Patience
-from .transcription import Transcriber, Work
+from .completion import STORAGE_ERRORS, JobCompletion, Storage
+from .retry_policy import RetryPolicy
+from .transcription import Transcriber, TranscriptionWork
 
 logger = structlog.get_logger(__name__)
 
@@ -54,7 +54,7 @@ _SAMPLES_BYTES_A_SECOND = 32_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class JobLimits:
     """How much is worked on at once, what a short job is, and how long one may take (0: by its duration)."""
 
     slots: Slots
@@ -72,15 +72,15 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Active:
+class ActiveJob:
     """A job that somebody looks at or works on: its leash, and its progress and deadline once it is claimed."""
 
-    leash: Leash
+    leash: CancellationToken
     progress: Progress | None = None
     deadline: float | None = None
 
 
-class Running:
+class JobExecution:
     """Runs jobs in the runner's threads. Safe to call from any thread."""
 
     def __init__(
@@ -88,10 +88,10 @@ class Running:
         *,
         storage: Storage,
         transcriber: Transcriber,
-        feeds: Feeds,
-        endings: Endings,
+        feeds: EventFeeds,
+        endings: JobCompletion,
         speeds: Speeds,
-        limits: Limits,
+        limits: JobLimits,
         clock: Clock,
     ) -> None:
         self._storage = storage
@@ -102,14 +102,14 @@ class Running:
         self._limits = limits
         self._clock = clock
         self._lock = threading.Lock()
-        self._active: dict[str, Active] = {}
+        self._active: dict[str, ActiveJob] = {}
         self._setbacks: dict[str, int] = {}
         self._closing = False
-        self.runner = Runner(look=self.look, run=self.run, slots=limits.slots, clock=clock)
+        self.runner = JobQueue(look=self.look, run=self.run, slots=limits.slots, clock=clock)
 
-    def look(self, waiting: Waiting) -> bool | None:
+    def look(self, waiting: WaitingJob) -> bool | None:
         """Whether a job is short. Decodes it to find out, until it is known. None: it waits no more."""
-        active = Active(Leash())
+        active = ActiveJob(CancellationToken())
         with self._lock:
             self._active[waiting.job_id] = active
         try:
@@ -129,9 +129,9 @@ class Running:
         finally:
             self._forget(waiting.job_id)
 
-    def run(self, waiting: Waiting) -> None:
+    def run(self, waiting: WaitingJob) -> None:
         """Work on a queued job until it has ended or is handed back."""
-        active = Active(Leash())
+        active = ActiveJob(CancellationToken())
         with self._lock:
             # Before the claim: whoever cancels the job from now on finds somebody to tell.
             self._active[waiting.job_id] = active
@@ -191,7 +191,7 @@ class Running:
 
     # One attempt
 
-    def _work(self, job: Job, waiting: Waiting, active: Active) -> None:
+    def _work(self, job: Job, waiting: WaitingJob, active: ActiveJob) -> None:
         log = logger.bind(job_id=job.id, request_id=job.request_id, attempt=job.attempts)
         log.info("job_started", model=job.request.model, size_bytes=job.size_bytes)
         try:
@@ -212,7 +212,7 @@ class Running:
             log.exception("job_failed", code="internal_error")
             self._endings.fail(job, _internal_error(job))
 
-    def _attempt(self, job: Job, active: Active) -> Transcription:
+    def _attempt(self, job: Job, active: ActiveJob) -> Transcription:
         journal = self._open_journal(job)
         try:
             if journal.state.fruitless >= MAX_FRUITLESS:
@@ -249,7 +249,7 @@ class Running:
             seconds=transcription.timings.total,
         )
 
-    def _stopped(self, job: Job, leash: Leash) -> None:
+    def _stopped(self, job: Job, leash: CancellationToken) -> None:
         match leash.reason:
             case StopReason.TIMED_OUT:
                 self._endings.fail(job, JobTimeoutError())
@@ -261,7 +261,7 @@ class Running:
                 # The engine dropped a job that nobody had cancelled: it was ended under us.
                 self._requeue(job)
 
-    def _storage_failed(self, job: Job, waiting: Waiting, error: TranscriberError) -> None:
+    def _storage_failed(self, job: Job, waiting: WaitingJob, error: TranscriberError) -> None:
         """A disk that is full or broken is not the job's fault: it waits until the disk serves again."""
         logger.warning("job_storage_failed", job_id=job.id, code=error.code, error=error.message)
         if job.is_awaited:
@@ -270,7 +270,7 @@ class Running:
         self._endings.persist(lambda: self._storage.jobs.requeue(job.id, job.attempts))
         self._put_off(waiting, error)
 
-    def _recover(self, waiting: Waiting) -> None:
+    def _recover(self, waiting: WaitingJob) -> None:
         """A claim that got through although the store reported a failure left a job running that nobody runs."""
         job = self._find(waiting.job_id)
         if job is not None and job.status is JobStatus.RUNNING:
@@ -286,7 +286,7 @@ class Running:
         except JobNotFoundError:
             return None
 
-    def _put_off(self, waiting: Waiting, error: TranscriberError) -> None:
+    def _put_off(self, waiting: WaitingJob, error: TranscriberError) -> None:
         with self._lock:
             count = self._setbacks[waiting.job_id] = self._setbacks.get(waiting.job_id, 0) + 1
         delay = min(self._limits.backoff_seconds * 2.0 ** min(count - 1, 10), LONGEST_BACKOFF_SECONDS)
@@ -310,7 +310,7 @@ class Running:
 
     # Parts of an attempt
 
-    def _is_short(self, job: Job, leash: Leash) -> bool:
+    def _is_short(self, job: Job, leash: CancellationToken) -> bool:
         short = self._limits.short_seconds
         journal = self._open_journal(job)
         try:
@@ -322,7 +322,7 @@ class Running:
             def is_known() -> bool:
                 return self._clock.monotonic() > deadline or _size(pcm) > short * _SAMPLES_BYTES_A_SECOND
 
-            work = self._make_work(job, journal, leash, self._progress(job, Active(leash)))
+            work = self._make_work(job, journal, leash, self._progress(job, ActiveJob(leash)))
             return self._transcriber.decode(work, until=is_known).duration <= short
         except JobCancelledError:
             leash.check()
@@ -336,21 +336,23 @@ class Running:
                 raise UploadGoneError()
         return Journal.open(self._storage.spool.journal_path(job.id), self._storage.native)
 
-    def _make_work(self, job: Job, journal: Journal, leash: Leash, progress: Progress) -> Work:
+    def _make_work(
+        self, job: Job, journal: Journal, leash: CancellationToken, progress: Progress
+    ) -> TranscriptionWork:
         def note(faults: int, kills: int) -> None:
             self._storage.jobs.note(job.id, job.attempts, engine_faults=faults, engine_kills=kills)
 
-        return Work(
+        return TranscriptionWork(
             job=job,
             upload=self._storage.spool.upload_path(job.id),
             pcm=self._storage.spool.pcm_path(job.id),
             journal=journal,
             leash=leash,
-            patience=Patience(job, leash, note),
+            patience=RetryPolicy(job, leash, note),
             watcher=progress,
         )
 
-    def _progress(self, job: Job, active: Active) -> Progress:
+    def _progress(self, job: Job, active: ActiveJob) -> Progress:
         def decoded(audio: DecodedAudio) -> str:
             active.deadline = self._clock.monotonic() + self._limits.timeout(audio.duration)
             if job.duration is None:
@@ -371,8 +373,8 @@ class Running:
             self._active.pop(job_id, None)
 
 
-def _waiting(job: Job) -> Waiting:
-    return Waiting(job_id=job.id, number=job.number, priority=job.priority)
+def _waiting(job: Job) -> WaitingJob:
+    return WaitingJob(job_id=job.id, number=job.number, priority=job.priority)
 
 
 def _note_hand_back(journal: Journal) -> None:

@@ -16,20 +16,20 @@ from ..domain.ports import Clock, JobPage
 from ..domain.transcript import Receipt, Transcription
 from ..jobs.cancellation import StopReason
 from ..jobs.estimates import Estimates
-from ..jobs.events import Feeds
+from ..jobs.events import EventFeeds
 from ..jobs.files.resumable import ResumableUploads
 from ..jobs.retention import purge_job
 from ..jobs.speeds import Speeds
 from ..models.finder import LocalModel
-from .completion import Endings, JobEnded, Storage, Webhooks
-from .execution import Limits, Running
-from .job_queries import Following, JobView
-from .job_waiters import Outcome, Outcomes
+from .completion import JobCompletion, JobEnded, Storage, Webhooks
+from .execution import JobExecution, JobLimits
+from .job_queries import JobQueries, JobView
+from .job_waiters import JobWaiters, Outcome
 from .submission import Checks, Submission, Upload, refuse_unfit
-from .transcript_editing import Transcripts
+from .transcript_editing import TranscriptEditing
 from .transcription import Transcriber
 
-__all__ = ["Checks", "JobView", "Limits", "Service", "Storage", "Upload", "Webhooks", "refuse_unfit"]
+__all__ = ["Checks", "JobView", "JobLimits", "Service", "Storage", "Upload", "Webhooks", "refuse_unfit"]
 
 logger = structlog.get_logger(__name__)
 
@@ -51,15 +51,15 @@ class Service:
         transcriber: Transcriber,
         webhooks: Webhooks,
         speeds: Speeds,
-        limits: Limits,
+        limits: JobLimits,
         clock: Clock,
     ) -> None:
         self._storage = storage
         self._checks = checks
-        self._feeds = Feeds(heartbeat=limits.heartbeat_seconds, pace=limits.pace_seconds)
-        self._outcomes = Outcomes()
-        self._endings = Endings(storage, self._feeds, self._outcomes, webhooks, clock)
-        self._running = Running(
+        self._feeds = EventFeeds(heartbeat=limits.heartbeat_seconds, pace=limits.pace_seconds)
+        self._outcomes = JobWaiters()
+        self._endings = JobCompletion(storage, self._feeds, self._outcomes, webhooks, clock)
+        self._running = JobExecution(
             storage=storage,
             transcriber=transcriber,
             feeds=self._feeds,
@@ -87,9 +87,9 @@ class Service:
             keep=storage.retention.keep_unfinished,
             begin=lambda size_bytes: self._submission.begin_upload(size_bytes).job_id,
         )
-        self._following = Following(storage, self._feeds, self._running, estimates)
+        self._following = JobQueries(storage, self._feeds, self._running, estimates)
         #: Finished transcripts, for those who edit, compare and search them.
-        self.transcripts = Transcripts(storage, self._following.transcription, clock)
+        self.transcripts = TranscriptEditing(storage, self._following.transcription, clock)
         self._stopped = threading.Event()
 
     def observe_jobs(self, on_job_ended: JobEnded) -> None:

@@ -11,11 +11,11 @@ from ..domain.feed import FeedEvent
 from ..domain.jobs import Delivery, Job, JobProgress, JobStatus, QueuePlace
 from ..domain.transcript import Segment, Transcription
 from ..jobs.estimates import Estimates
-from ..jobs.events import Feed, Feeds, replayed
+from ..jobs.events import EventFeeds, JobEvents, replayed
 from ..jobs.files import journal
 from ..jobs.progress import progress_data
 from .completion import Storage, done_data, failure_data
-from .execution import Running
+from .execution import JobExecution
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,10 +32,12 @@ class JobView:
     deliveries: tuple[Delivery, ...]
 
 
-class Following:
+class JobQueries:
     """Reads jobs for those who look on. Safe to call from any thread."""
 
-    def __init__(self, storage: Storage, feeds: Feeds, running: Running, estimates: Estimates) -> None:
+    def __init__(
+        self, storage: Storage, feeds: EventFeeds, running: JobExecution, estimates: Estimates
+    ) -> None:
         self._storage = storage
         self._feeds = feeds
         self._running = running
@@ -84,7 +86,7 @@ class Following:
             feed.restore(self._journaled(job))
         return self._live(job_id, feed, after)
 
-    def _live(self, job_id: str, feed: Feed, after: int) -> Iterator[FeedEvent | None]:
+    def _live(self, job_id: str, feed: JobEvents, after: int) -> Iterator[FeedEvent | None]:
         """The feed, and while nobody works on the job, its place in the queue."""
         shown = None
         if not feed.is_told:

@@ -11,7 +11,7 @@ from ..domain.transcript import Transcription
 Outcome = concurrent.futures.Future[Transcription]
 
 
-class Outcomes:
+class JobWaiters:
     """One future for each job that somebody waits for; gone once it is told."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from ..domain.events import BatchShrunk, EngineEvent
 from ..domain.jobs import Job
 from ..domain.ports import Engine, EngineInfo, EnginePool
 from ..gpu.degradation_steps import LIGHTER
-from ..gpu.memory_fallback import Relief, is_out_of_memory
+from ..gpu.memory_fallback import DegradationPolicy, is_out_of_memory
 from ..gpu.policy import DeviceDecision
 from ..jobs.files.journal import Journal
 from ..models.catalogue import canonical_name
@@ -19,10 +19,10 @@ from ..models.catalogue import canonical_name
 MAX_LIGHTER_STEPS = 3
 
 
-class Lightening:
+class MemoryFallback:
     """What of a job's way depends on the GPU's memory. `relief` None: nothing is learned, and nothing tried."""
 
-    def __init__(self, engines: EnginePool, relief: Relief | None) -> None:
+    def __init__(self, engines: EnginePool, relief: DegradationPolicy | None) -> None:
         self._engines = engines
         self._relief = relief
 

@@ -13,7 +13,7 @@ import structlog
 
 from ..domain.errors import DownloadRefusedError, ModelNotFoundError, TranscriberError
 from ..domain.ports import EngineInfo
-from ..engine.eviction import Memory
+from ..engine.eviction import EngineMemory
 from ..engine.pool import ChildEnginePool, SlotView
 from ..models.catalogue import CatalogueModel, canonical_name
 from ..models.downloads import Download, Downloads
@@ -25,7 +25,7 @@ DEVICES = ("cuda", "cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hub:
+class HubAccess:
     """Where known models come from. may_download: WHISPER_MODEL_DOWNLOAD."""
 
     downloads: Downloads
@@ -34,7 +34,7 @@ class Hub:
     may_download: bool
 
 
-class ModelDesk:
+class ModelManager:
     """Use cases over the finder, the pool and the hub. Safe to call from any thread."""
 
     def __init__(
@@ -42,8 +42,8 @@ class ModelDesk:
         *,
         finder: ModelFinder,
         engines: ChildEnginePool,
-        memory: Memory,
-        hub: Hub,
+        memory: EngineMemory,
+        hub: HubAccess,
         default_model: str,
         resident: Callable[[int], int | None],
     ) -> None:

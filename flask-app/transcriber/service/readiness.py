@@ -16,7 +16,7 @@ from ..models.finder import ModelFinder
 _FIX = "Look at the log for the engine's last words, mend what they say and restart."
 
 
-class Starts:
+class EngineStarts:
     """Starts engines, and remembers how the newest start for the default model ended on each device.
 
     Other models are not remembered: their names come from requests, and their faults are not the server's.

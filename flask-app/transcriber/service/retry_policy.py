@@ -13,7 +13,7 @@ from ..domain.errors import (
 )
 from ..domain.jobs import Job
 from ..domain.selftest import UNFIT
-from ..jobs.cancellation import Leash
+from ..jobs.cancellation import CancellationToken
 
 #: A job fails with this many engines that died by a fault of their own: most likely its file is the cause.
 MAX_FAULTS = 2
@@ -34,10 +34,10 @@ _ROOM_WAIT = 1.0
 _DECODER_WAITS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 
-class Patience:
+class RetryPolicy:
     """Counts the deaths around one job. `note` keeps the counts in the store, so that restarts do not forget."""
 
-    def __init__(self, job: Job, leash: Leash, note: Callable[[int, int], None]) -> None:
+    def __init__(self, job: Job, leash: CancellationToken, note: Callable[[int, int], None]) -> None:
         self._leash = leash
         self._note = note
         self._is_awaited = job.is_awaited

@@ -23,7 +23,7 @@ from ..domain.options import TranscriptionRequest
 from ..domain.ports import Clock
 from ..jobs.estimates import Estimates, read_head
 from ..jobs.files.spool import new_job_id
-from ..jobs.queue import Runner, Waiting
+from ..jobs.queue import JobQueue, WaitingJob
 from ..models.finder import LocalModel, ModelFinder
 from .completion import STORAGE_ERRORS, Storage
 
@@ -53,7 +53,7 @@ class Submission:
     """Makes jobs of files. Safe to call from any thread."""
 
     def __init__(
-        self, *, storage: Storage, checks: Checks, runner: Runner, estimates: Estimates, clock: Clock
+        self, *, storage: Storage, checks: Checks, runner: JobQueue, estimates: Estimates, clock: Clock
     ) -> None:
         self._storage = storage
         self._checks = checks
@@ -178,7 +178,7 @@ class Submission:
             logger.info("head_not_read", job_id=job.id, error=str(error))
             head = b""
         self._estimates.expect(job, head)
-        self._runner.put(Waiting(job_id=job.id, number=job.number, priority=job.priority))
+        self._runner.put(WaitingJob(job_id=job.id, number=job.number, priority=job.priority))
 
     def _find(self, terms: SubmissionTerms) -> Job | None:
         if terms.idempotency_key is None:

@@ -16,7 +16,7 @@ from .completion import STORAGE_ERRORS, Storage
 logger = structlog.get_logger(__name__)
 
 
-class Transcripts:
+class TranscriptEditing:
     """Reads and changes transcripts. Safe to call from any thread."""
 
     def __init__(self, storage: Storage, find: Callable[[str], Transcription], clock: Clock) -> None:

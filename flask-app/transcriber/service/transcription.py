@@ -25,19 +25,19 @@ from ..domain.jobs import Job
 from ..domain.options import TranscriptionRequest
 from ..domain.ports import Clock, DecodedAudio, EngineInfo, EnginePool, MediaDecoder
 from ..domain.transcript import Notice, Requested, Timings, Transcription
-from ..gpu.memory_fallback import Relief
+from ..gpu.memory_fallback import DegradationPolicy
 from ..gpu.policy import DeviceDecision, after_engine_failure, decide, find_proven
 from ..gpu.probe import fault_codes
 from ..gpu.probe.facts import GpuStatus
-from ..gpu.receipt.engine_facts import Witness, see_nothing
+from ..gpu.receipt.engine_facts import ObserveEngine, see_nothing
 from ..gpu.receipt.engine_shares import share_of
-from ..gpu.receipt.evidence import Verdict
-from ..jobs.cancellation import Leash
+from ..gpu.receipt.evidence import ReceiptVerdict
+from ..jobs.cancellation import CancellationToken
 from ..jobs.files.journal import Journal, JournalState
 from ..system.durable_files import storage_errors
-from .event_recorder import Hearing
-from .memory_fallback import Lightening
-from .retry_policy import Patience
+from .event_recorder import EventRecorder
+from .memory_fallback import MemoryFallback
+from .retry_policy import RetryPolicy
 
 logger = structlog.get_logger(__name__)
 
@@ -57,8 +57,8 @@ class DevicePlan:
     policy: str
     gpu_compute_type: str
     cpu_compute_type: str
-    relief: Relief | None = None
-    witness: Witness = see_nothing
+    relief: DegradationPolicy | None = None
+    witness: ObserveEngine = see_nothing
     expect: Callable[[], None] = lambda: None
 
 
@@ -79,15 +79,15 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
+class TranscriptionWork:
     """One attempt at a job: its files, its journal, and those who watch and stop it."""
 
     job: Job
     upload: Path
     pcm: Path
     journal: Journal
-    leash: Leash
-    patience: Patience
+    leash: CancellationToken
+    patience: RetryPolicy
     watcher: Watcher
 
 
@@ -110,7 +110,7 @@ class Transcriber:
         self._devices = devices
         self._clock = clock
         self._boot_id = boot_id
-        self._lightening = Lightening(engines, devices.relief)
+        self._lightening = MemoryFallback(engines, devices.relief)
         #: Held while a job runs that may have ended an engine: suspects go one by one, so that of two
         #: engines that die, one job is not blamed for the other.
         self._suspects = threading.Lock()
@@ -129,7 +129,7 @@ class Transcriber:
         """The engine children that are up."""
         return self._engines.running()
 
-    def run(self, work: Work) -> Transcription:
+    def run(self, work: TranscriptionWork) -> Transcription:
         """Transcribe one file, or what is left of it.
 
         Raises MediaError, LimitError, EngineError, GpuRequiredError, UploadGoneError, JobCancelledError, and
@@ -149,7 +149,7 @@ class Transcriber:
         worked = earlier + self._clock.monotonic() - begun
         return self._answer(work, audio, hearing, judged, self._timings(work, hearing, worked))
 
-    def decode(self, work: Work, *, until: Callable[[], bool] | None = None) -> DecodedAudio:
+    def decode(self, work: TranscriptionWork, *, until: Callable[[], bool] | None = None) -> DecodedAudio:
         """The job's samples, from the spool if an earlier attempt left them there.
 
         `until`: gives up with JobCancelledError when it says so.
@@ -168,7 +168,7 @@ class Transcriber:
             work.journal.add_audio(audio, self._boot_id, self._clock.monotonic() - begun)
             return audio
 
-    def _decode_once(self, work: Work, until: Callable[[], bool] | None) -> DecodedAudio:
+    def _decode_once(self, work: TranscriptionWork, until: Callable[[], bool] | None) -> DecodedAudio:
         def is_over() -> bool:
             return work.leash.is_pulled or (until is not None and until())
 
@@ -177,7 +177,9 @@ class Transcriber:
                 raise UploadGoneError()
             return self._decoder.decode(work.upload, work.pcm, job_id=work.job.id, cancelled=is_over)
 
-    def _hear(self, work: Work, audio: DecodedAudio, decision: DeviceDecision, lane: str) -> Hearing:
+    def _hear(
+        self, work: TranscriptionWork, audio: DecodedAudio, decision: DeviceDecision, lane: str
+    ) -> EventRecorder:
         """Run engines until one finishes the job, each going on where the one before it ended."""
         decision = self._lightening.leave_early(work.job, work.journal, decision)
         while True:
@@ -197,7 +199,9 @@ class Transcriber:
                 if not self._lightening.goes_on(work.job, work.journal, decision, error):
                     decision = _after(work, decision, error)
 
-    def _hear_once(self, work: Work, audio: DecodedAudio, decision: DeviceDecision, lane: str) -> Hearing:
+    def _hear_once(
+        self, work: TranscriptionWork, audio: DecodedAudio, decision: DeviceDecision, lane: str
+    ) -> EventRecorder:
         job, journal = work.job, work.journal
         asked = self._clock.monotonic()
         with self._lightening.lend(decision.device, job.request.model) as engine:
@@ -205,7 +209,7 @@ class Transcriber:
             self._devices.expect()
             journal.begin_run(share_of(engine.info, self._devices.witness(engine.info)))
             self._lightening.note_steps(job, journal, decision)
-            hearing = Hearing(journal, engine.info, decision, self._clock)
+            hearing = EventRecorder(journal, engine.info, decision, self._clock)
             hearing.load_seconds = waited
             work.watcher.began(engine.info.device, journal.state)
             with work.leash.tied(lambda: engine.cancel(job.id)), self._lightening.parting_with_unfit(engine):
@@ -229,7 +233,7 @@ class Transcriber:
         return hearing
 
     @contextmanager
-    def _alone_if_suspect(self, work: Work) -> Iterator[None]:
+    def _alone_if_suspect(self, work: TranscriptionWork) -> Iterator[None]:
         if not work.patience.is_suspect:
             yield
             return
@@ -240,7 +244,7 @@ class Transcriber:
         finally:
             self._suspects.release()
 
-    def _insist(self, request: TranscriptionRequest, judged: Verdict) -> None:
+    def _insist(self, request: TranscriptionRequest, judged: ReceiptVerdict) -> None:
         """A required GPU that the evidence does not show is an error, not an answer."""
         if judged.gpu_used or not (request.require_gpu or self._devices.policy == "required"):
             return
@@ -252,7 +256,7 @@ class Transcriber:
             param="require_gpu",
         )
 
-    def _timings(self, work: Work, hearing: Hearing, worked: float) -> Timings:
+    def _timings(self, work: TranscriptionWork, hearing: EventRecorder, worked: float) -> Timings:
         """Where the time went, over all attempts; what was no work, also between them, is the queue's."""
         state, done = work.journal.state, hearing.finished
         total = max(worked, (self._clock.now() - work.job.created_at).total_seconds())
@@ -268,7 +272,12 @@ class Transcriber:
         )
 
     def _answer(
-        self, work: Work, audio: DecodedAudio, hearing: Hearing, judged: Verdict, timings: Timings
+        self,
+        work: TranscriptionWork,
+        audio: DecodedAudio,
+        hearing: EventRecorder,
+        judged: ReceiptVerdict,
+        timings: Timings,
     ) -> Transcription:
         request, state = work.job.request, work.journal.state
         receipt, segments = hearing.receipt, state.segments
@@ -313,7 +322,7 @@ class Transcriber:
         return Requested(use_gpu=False, device="cpu", compute_type=self._devices.cpu_compute_type)
 
 
-def _after(work: Work, decision: DeviceDecision, error: EngineError) -> DeviceDecision:
+def _after(work: TranscriptionWork, decision: DeviceDecision, error: EngineError) -> DeviceDecision:
     """Where to go on after an engine failed. Raises the error when there is nowhere, GpuRequiredError."""
     is_on_gpu = decision.device == "cuda"
     if isinstance(error, EngineCrashedError):

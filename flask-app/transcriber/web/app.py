@@ -11,7 +11,7 @@ from . import errors, pages, request_log
 from .admin import diagnostics, health, metrics, models
 from .auth import csrf, security, sign_in
 from .auth.sessions import Sessions
-from .extensions import EXTENSION, MEMORY, Memory
+from .extensions import EXTENSION, MEMORY, WebState
 from .i18n import filters, language
 from .jobs import actions, listing, media, stream, transcribe
 from .method_override import MethodOverride
@@ -19,7 +19,7 @@ from .openapi import docs
 from .openapi.operations import FILE_ANSWERS, FILE_ERRORS, Operation
 from .transcripts import comparison, editing
 from .uploads import resumable
-from .uploads.body_drain import UnreadBodies
+from .uploads.body_drain import BodyDrain
 from .uploads.receiver import FORM_ROOM_BYTES, UploadRequest
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def create_app(application: Application) -> Flask:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.extensions[EXTENSION] = application
     settings = application.settings
-    app.extensions[MEMORY] = Memory(
+    app.extensions[MEMORY] = WebState(
         sessions=Sessions(
             secret=application.session_secret,
             api_key=settings.api_key,
@@ -76,7 +76,7 @@ def create_app(application: Application) -> Flask:
     for part in (stream, models, diagnostics, health, docs, metrics):
         app.register_blueprint(part.bp)
     describe_static_files(app)
-    app.wsgi_app = UnreadBodies(MethodOverride(app.wsgi_app))  # type: ignore[method-assign]
+    app.wsgi_app = BodyDrain(MethodOverride(app.wsgi_app))  # type: ignore[method-assign]
     return app
 
 

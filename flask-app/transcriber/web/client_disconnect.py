@@ -25,7 +25,7 @@ class ClientGoneError(Exception):
     """The client closed its connection before the answer."""
 
 
-class Presence:
+class ClientConnection:
     """The client of one request. Without gunicorn's socket it counts as there.
 
     A client that closes only its sending side counts as gone, as it does for most servers and proxies.
@@ -53,7 +53,7 @@ class Presence:
             _restore(sock, timeout)
 
 
-def wait_for(service: Service, job_id: str, presence: Presence) -> Transcription:
+def wait_for(service: Service, job_id: str, presence: ClientConnection) -> Transcription:
     """The job's transcription. Raises the job's error, or ClientGoneError when nobody waits any more."""
     while True:
         # Asked anew now and then: the store has the last word on a job whose end nobody could tell.
@@ -66,7 +66,7 @@ def wait_for(service: Service, job_id: str, presence: Presence) -> Transcription
                     raise ClientGoneError from None
 
 
-class Waiters:
+class ConnectedClients:
     """How many connections wait for each job: a repeated Idempotency-Key can bring a second one."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ MAX_KEPT = 5_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Facts:
+class DeviceFacts:
     """The device of one finished job."""
 
     gpu_used: bool
@@ -24,14 +24,14 @@ class Facts:
     compute_type: str
 
 
-class RanOn:
+class DeviceCache:
     """Facts by job id, the oldest forgotten first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Facts] = OrderedDict()
+        self._kept: OrderedDict[str, DeviceFacts] = OrderedDict()
 
-    def find(self, job: Job, read: Callable[[str], Transcription]) -> Facts | None:
+    def find(self, job: Job, read: Callable[[str], Transcription]) -> DeviceFacts | None:
         """The facts of a job that succeeded; None for others, and where its result can't be read."""
         if job.status is not JobStatus.SUCCEEDED:
             return None
@@ -39,12 +39,12 @@ class RanOn:
             known = self._kept.get(job.id)
         return known or self._read(job.id, read)
 
-    def _read(self, job_id: str, read: Callable[[str], Transcription]) -> Facts | None:
+    def _read(self, job_id: str, read: Callable[[str], Transcription]) -> DeviceFacts | None:
         try:
             done = read(job_id)
         except TranscriberError:  # purged or damaged: its own page says so, the list goes on
             return None
-        facts = Facts(gpu_used=done.gpu_used, device=done.device, compute_type=done.compute_type)
+        facts = DeviceFacts(gpu_used=done.gpu_used, device=done.device, compute_type=done.compute_type)
         with self._lock:
             self._kept[job_id] = facts
             while len(self._kept) > MAX_KEPT:

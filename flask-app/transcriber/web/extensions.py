@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app
 
 from .auth.sessions import Sessions
-from .auth.throttle import Tries
-from .client_disconnect import Waiters
-from .device_cache import RanOn
+from .auth.throttle import SignInThrottle
+from .client_disconnect import ConnectedClients
+from .device_cache import DeviceCache
 
 if TYPE_CHECKING:
     from ..server.lifecycle import Application
@@ -23,13 +23,13 @@ MEMORY = "transcriber-web"
 
 
 @dataclass(frozen=True)
-class Memory:
+class WebState:
     """What the web remembers between requests."""
 
     sessions: Sessions
-    waiters: Waiters = field(default_factory=Waiters)
-    ran_on: RanOn = field(default_factory=RanOn)
-    tries: Tries = field(default_factory=Tries)
+    waiters: ConnectedClients = field(default_factory=ConnectedClients)
+    ran_on: DeviceCache = field(default_factory=DeviceCache)
+    tries: SignInThrottle = field(default_factory=SignInThrottle)
 
 
 def application() -> Application:
@@ -37,12 +37,12 @@ def application() -> Application:
     return cast("Application", current_app.extensions[EXTENSION])
 
 
-def waiters() -> Waiters:
+def waiters() -> ConnectedClients:
     """The connections that wait for a job."""
     return _memory().waiters
 
 
-def ran_on() -> RanOn:
+def ran_on() -> DeviceCache:
     """Where finished jobs ran, for lists of them."""
     return _memory().ran_on
 
@@ -52,10 +52,10 @@ def sessions() -> Sessions:
     return _memory().sessions
 
 
-def tries() -> Tries:
+def tries() -> SignInThrottle:
     """Wrong keys of late."""
     return _memory().tries
 
 
-def _memory() -> Memory:
-    return cast(Memory, current_app.extensions[MEMORY])
+def _memory() -> WebState:
+    return cast(WebState, current_app.extensions[MEMORY])

@@ -12,7 +12,7 @@ from transcriber.cli import main
 from transcriber.cli.backend import Told
 from transcriber.cli.display import Standing
 from transcriber.cli.output import Output
-from transcriber.cli.request import Order
+from transcriber.cli.request import TranscribeRequest
 from transcriber.cli.retries import unreachable
 from transcriber.cli.transcribe import AHEAD, Transcribe
 from transcriber.domain.errors import (
@@ -45,7 +45,7 @@ class FakeBackend:
         self.open = 0
         self.most_open = 0
 
-    def submit(self, file: Path, order: Order, told: Told) -> str:
+    def submit(self, file: Path, order: TranscribeRequest, told: Told) -> str:
         if file.name in self.refusals:
             raise self.refusals[file.name]
         told(1, 2)
@@ -109,7 +109,7 @@ def display() -> FakeDisplay:
 
 def run(backend: FakeBackend, display: FakeDisplay, *names: str) -> int:
     files = [Path(name) for name in names]
-    return Transcribe(backend, Output.plan(files, [], None), display).run(files, Order())
+    return Transcribe(backend, Output.plan(files, [], None), display).run(files, TranscribeRequest())
 
 
 def test_transcripts_come_in_the_order_of_the_files_and_a_few_are_sent_ahead(
@@ -210,9 +210,9 @@ def test_address_that_is_none_is_2(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_order_sends_only_what_was_said() -> None:
-    said = Order(use_gpu=False, model="base", word_timestamps=True, priority=-3)
+    said = TranscribeRequest(use_gpu=False, model="base", word_timestamps=True, priority=-3)
 
-    assert Order().to_fields() == {}
+    assert TranscribeRequest().to_fields() == {}
     assert said.to_fields() == {
         "use_gpu": "false",
         "model": "base",

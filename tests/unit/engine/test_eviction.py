@@ -1,17 +1,19 @@
 from __future__ import annotations
 
-from transcriber.engine.eviction import Place, make_room
+from transcriber.engine.eviction import EnginePlace, make_room
 
-WANTED = Place(device="cpu", model="new", need_bytes=50, is_idle=False)
+WANTED = EnginePlace(device="cpu", model="new", need_bytes=50, is_idle=False)
 
 
 def place(
     model: str, need: int, used: float = 0.0, *, device: str = "cpu", idle: bool = True, kept: bool = False
-) -> Place:
-    return Place(device=device, model=model, need_bytes=need, is_idle=idle, is_kept=kept, last_used=used)
+) -> EnginePlace:
+    return EnginePlace(
+        device=device, model=model, need_bytes=need, is_idle=idle, is_kept=kept, last_used=used
+    )
 
 
-def names(*places: Place, engines: int = 9, limit: int | None = 100) -> list[str] | None:
+def names(*places: EnginePlace, engines: int = 9, limit: int | None = 100) -> list[str] | None:
     found = make_room(WANTED, places, max_engines=engines, limit_bytes=limit)
     return None if found is None else [each.model for each in found]
 

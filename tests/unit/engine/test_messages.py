@@ -19,7 +19,7 @@ from transcriber.domain.transcript import Segment
 from transcriber.engine.client import ChildEngine
 from transcriber.engine.messages import (
     MALFORMED,
-    Order,
+    JobOrder,
     batch_sizes,
     engine_event,
     selftest_report,
@@ -99,7 +99,9 @@ def test_resumed_job_without_a_plan_tells_it_anew(engine: ChildEngine) -> None:
 
 
 def test_resumption_sends_counts_and_the_plan_but_no_text() -> None:
-    order = Order(pcm=PCM, samples=MINUTE, options=OPTIONS, lane="short", resumption=resumption(plan_of(2)))
+    order = JobOrder(
+        pcm=PCM, samples=MINUTE, options=OPTIONS, lane="short", resumption=resumption(plan_of(2))
+    )
 
     message = transcribe_message("j", order)
 
@@ -115,7 +117,7 @@ def test_plan_that_does_not_suffice_is_not_sent(changes: dict[str, Any]) -> None
     given = resumption(plan_of(2, **changes))
 
     message = transcribe_message(
-        "j", Order(pcm=PCM, samples=MINUTE, options=OPTIONS, lane="long", resumption=given)
+        "j", JobOrder(pcm=PCM, samples=MINUTE, options=OPTIONS, lane="long", resumption=given)
     )
 
     assert message["resumption"]["plan"] is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from transcriber.domain.transcript import MemoryStep
-from transcriber.gpu.degradation_steps import CPU, LIGHTER, SMALLER_BATCH, Rung, next_climb
+from transcriber.gpu.degradation_steps import CPU, LIGHTER, SMALLER_BATCH, DegradationStep, next_climb
 from transcriber.gpu.memory_needs import find_need
 
 ALL = ("float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16", "int8_bfloat16")
@@ -21,7 +21,7 @@ def climb_down(
     at_load: bool = False,
 ) -> list[MemoryStep]:
     """All steps to the CPU, with every rung failing."""
-    rung: Rung | None = Rung(compute_type=compute_type, batch_size=batch_size)
+    rung: DegradationStep | None = DegradationStep(compute_type=compute_type, batch_size=batch_size)
     steps = []
     while rung is not None:
         climb = next_climb(

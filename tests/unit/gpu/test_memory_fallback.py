@@ -13,20 +13,20 @@ from fake_ports import FakeClock
 from transcriber.domain.errors import EngineStartError
 from transcriber.domain.ports import EngineInfo
 from transcriber.domain.transcript import MemoryStep
-from transcriber.gpu.degradation_steps import Rung
+from transcriber.gpu.degradation_steps import DegradationStep
 from transcriber.gpu.memory_fallback import (
     REMEMBERED_SECONDS,
     ROW_SECONDS,
     SETTLING_SECONDS,
     SOONEST_SECONDS,
     UNTOLD_SECONDS,
-    Relief,
+    DegradationPolicy,
 )
 from transcriber.gpu.probe.facts import GpuStatus
 from transcriber.gpu.readings import GpuReadings
 
-FULL = Rung(compute_type="float16", batch_size=8)
-LIGHT = Rung(compute_type="int8_float16", batch_size=8)
+FULL = DegradationStep(compute_type="float16", batch_size=8)
+LIGHT = DegradationStep(compute_type="int8_float16", batch_size=8)
 TO_INT8 = MemoryStep(code="lighter_compute_type", before="float16", after="int8_float16")
 TO_CPU = MemoryStep(code="cpu", before="cuda, int8_float16", after="cpu")
 GB = 1_000_000_000
@@ -42,7 +42,7 @@ class Machine:
     own: int | None = None
 
     def __post_init__(self) -> None:
-        self.relief = Relief(clock=self.clock, status=lambda: self.status, read_gpu=self.read)
+        self.relief = DegradationPolicy(clock=self.clock, status=lambda: self.status, read_gpu=self.read)
 
     def read(self) -> GpuReadings | None:
         if self.free is None:
@@ -61,7 +61,7 @@ class Machine:
         values = {"started_at": self.clock.now(), "model": "large-v3"}
         return make_engine(**(values | changes))
 
-    def climb(self, tried: Rung = FULL, *, at_load: bool = True) -> Rung | None:
+    def climb(self, tried: DegradationStep = FULL, *, at_load: bool = True) -> DegradationStep | None:
         return self.relief.climb("large-v3", tried, at_load=at_load).rung
 
 
@@ -79,7 +79,7 @@ def test_a_model_that_did_not_fit_starts_lighter_from_then_on() -> None:
 def test_load_goes_down_the_ladder_until_the_engine_fits() -> None:
     machine, tried = Machine(), []
 
-    def start(rung: Rung) -> str:
+    def start(rung: DegradationStep) -> str:
         tried.append(rung)
         if rung.compute_type == "float16":
             raise EngineStartError("CUDA failed with error out of memory", code="out_of_memory")
@@ -94,7 +94,7 @@ def test_load_goes_down_the_ladder_until_the_engine_fits() -> None:
 def test_load_that_fits_on_no_rung_is_the_error_and_is_remembered_as_off_the_gpu() -> None:
     machine, tried = Machine(), []
 
-    def start(rung: Rung) -> None:
+    def start(rung: DegradationStep) -> None:
         tried.append(rung)
         raise EngineStartError("CUDA failed with error out of memory", code="out_of_memory")
 
@@ -110,7 +110,7 @@ def test_load_that_fits_on_no_rung_is_the_error_and_is_remembered_as_off_the_gpu
 def test_engine_that_fits_after_all_takes_the_jobs_back_to_the_gpu() -> None:
     machine, is_full = Machine(), [True]
 
-    def start(rung: Rung) -> str:
+    def start(rung: DegradationStep) -> str:
         if is_full[0]:
             raise EngineStartError("CUDA failed with error out of memory", code="out_of_memory")
         return "engine"
@@ -140,7 +140,7 @@ def test_engine_that_can_be_loaded_does_not_bring_back_a_job_that_had_no_room_at
 def test_other_failures_climb_nothing() -> None:
     machine = Machine()
 
-    def start(rung: Rung) -> None:
+    def start(rung: DegradationStep) -> None:
         raise EngineStartError("It is broken.", code="cublas_broken")
 
     with pytest.raises(EngineStartError):
@@ -294,13 +294,15 @@ def test_a_format_that_is_known_to_be_bad_on_this_card_is_passed_over() -> None:
     card = make_device(name="NVIDIA GeForce GTX 1660", compute_capability="7.5")
     machine = Machine(status=make_status(devices=(card,)))
 
-    assert machine.climb(Rung(compute_type="float32", batch_size=1)) == Rung(
+    assert machine.climb(DegradationStep(compute_type="float32", batch_size=1)) == DegradationStep(
         compute_type="int8_float32", batch_size=1
     )
 
 
 @pytest.mark.parametrize(("strict", "rung"), [(False, LIGHT), (True, None)])
-def test_under_a_strict_matrix_only_known_good_formats_are_taken(strict: bool, rung: Rung | None) -> None:
+def test_under_a_strict_matrix_only_known_good_formats_are_taken(
+    strict: bool, rung: DegradationStep | None
+) -> None:
     """CTranslate2 9.9 is in no row of the table."""
     status = make_status(strict_matrix=strict)
     unknown = replace(status, ctranslate2=replace(status.ctranslate2, version="9.9.0"))

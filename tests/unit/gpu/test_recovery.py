@@ -9,7 +9,7 @@ from fake_gpu import make_driver, make_engine, make_status, make_status_without_
 from transcriber.domain.transcript import FallbackReason
 from transcriber.gpu.policy import GpuSituation
 from transcriber.gpu.probe.facts import GpuStatus, HardwareFacts
-from transcriber.gpu.recovery import LONGEST_WAIT, GpuWatch
+from transcriber.gpu.recovery import LONGEST_WAIT, GpuRecovery
 
 GOOD, NOTHING = make_status(), make_status_without_driver()
 NOT_READY = make_status(driver=make_driver(init_code=802), devices=())
@@ -40,8 +40,8 @@ class Machine:
         self.taken_back += 1
 
 
-def watch(machine: Machine) -> GpuWatch:
-    return GpuWatch(
+def watch(machine: Machine) -> GpuRecovery:
+    return GpuRecovery(
         probe=machine,  # type: ignore[arg-type]
         interval=60,
         situation=machine.look,

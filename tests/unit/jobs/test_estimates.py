@@ -15,12 +15,12 @@ from transcriber.domain.events import Finished, Planned, WindowDone
 from transcriber.domain.jobs import Job, JobStatus
 from transcriber.domain.ports import SAMPLE_RATE, DecodedAudio
 from transcriber.jobs.estimates import Estimates
-from transcriber.jobs.events import Feed
+from transcriber.jobs.events import JobEvents
 from transcriber.jobs.files.journal import JournalState
 from transcriber.jobs.progress import Progress
-from transcriber.jobs.queue import Runner, Slots, Waiting
+from transcriber.jobs.queue import JobQueue, Slots, WaitingJob
 from transcriber.jobs.speeds import OVERHEAD_SECONDS, Speeds
-from transcriber.service.execution import Limits
+from transcriber.service.execution import JobLimits
 
 WINDOW_SECONDS = 30.0
 
@@ -50,9 +50,9 @@ class Machine:
         self.speed = speed
         self.clock = FakeClock()
         self.speeds = Speeds(self.clock, known)
-        limits = Limits(slots=Slots(long=slots, short=2, max_queue=1000), short_seconds=60.0)
+        limits = JobLimits(slots=Slots(long=slots, short=2, max_queue=1000), short_seconds=60.0)
         self.slots = slots
-        self.runner = Runner(look=lambda _: None, run=lambda _: None, slots=limits.slots, clock=self.clock)
+        self.runner = JobQueue(look=lambda _: None, run=lambda _: None, slots=limits.slots, clock=self.clock)
         self.at_work: list[Simulated] = []
         self.line: list[Simulated] = []
         self.ended: list[Simulated] = []
@@ -79,7 +79,7 @@ class Machine:
         )
         progress = Progress(
             job,
-            Feed(),
+            JobEvents(),
             self.speeds,
             self.clock,
             sharing=lambda: len(self.at_work),
@@ -98,7 +98,7 @@ class Machine:
         simulated = Simulated(job, duration, cost, progress, JournalState(plan=plan), count)
         simulated.asked_at = self.clock.seconds
         self.estimates.expect(job, b"ID3")
-        self.runner.put(Waiting(job_id=job.id, number=number))
+        self.runner.put(WaitingJob(job_id=job.id, number=number))
         place = self.estimates.place(job.id)
         assert place is not None
         simulated.estimate = place.seconds

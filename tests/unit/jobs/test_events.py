@@ -6,17 +6,17 @@ import threading
 from collections.abc import Iterator
 
 from transcriber.domain.feed import FeedEvent
-from transcriber.jobs.events import Feed, Feeds, replayed
+from transcriber.jobs.events import EventFeeds, JobEvents, replayed
 from transcriptions import make_segment
 
 DEADLINE = 5.0
 
 
-def make_feed(heartbeat: float = 5.0) -> Feed:
-    return Feed(heartbeat=heartbeat, pace=0.0)
+def make_feed(heartbeat: float = 5.0) -> JobEvents:
+    return JobEvents(heartbeat=heartbeat, pace=0.0)
 
 
-def filled(segments: int) -> Feed:
+def filled(segments: int) -> JobEvents:
     feed = make_feed()
     for index in range(segments):
         feed.add_segment(make_segment(id=index))
@@ -72,7 +72,7 @@ def test_nothing_new_is_a_heartbeat() -> None:
 
 
 def test_followers_go_without_a_last_event_when_the_service_stops() -> None:
-    feeds = Feeds(heartbeat=DEADLINE, pace=0.0)
+    feeds = EventFeeds(heartbeat=DEADLINE, pace=0.0)
     feed = feeds.open("job")
     feed.add_segment(make_segment())
     events: list[FeedEvent | None] = []
@@ -104,7 +104,7 @@ def test_three_hundred_followers_all_hear_everything_once() -> None:
 
 
 def test_feed_of_an_ended_job_is_forgotten_and_its_followers_told() -> None:
-    feeds = Feeds(heartbeat=DEADLINE, pace=0.0)
+    feeds = EventFeeds(heartbeat=DEADLINE, pace=0.0)
     feed = feeds.open("job")
 
     feeds.end("job", "error", {"status": "cancelled"})

@@ -11,7 +11,7 @@ import pytest
 from fake_ports import FakeClock
 from standin_start import eventually
 from transcriber.domain.errors import QueueFullError, ShuttingDownError
-from transcriber.jobs.queue import Runner, Slots, Waiting
+from transcriber.jobs.queue import JobQueue, Slots, WaitingJob
 
 DEADLINE = 5.0
 
@@ -27,7 +27,7 @@ class Work:
         self.done: list[str] = []
         self.looked: list[str] = []
 
-    def look(self, waiting: Waiting) -> bool | None:
+    def look(self, waiting: WaitingJob) -> bool | None:
         self.looked.append(waiting.job_id)
         if waiting.job_id.startswith("gone"):
             return None
@@ -37,7 +37,7 @@ class Work:
             assert self.release.acquire(timeout=DEADLINE)
         return waiting.job_id.startswith("s")
 
-    def run(self, waiting: Waiting) -> None:
+    def run(self, waiting: WaitingJob) -> None:
         self.begun.append(waiting.job_id)
         self.started.release()
         assert self.release.acquire(timeout=DEADLINE)
@@ -48,14 +48,14 @@ class Work:
 
 
 class Bench:
-    def __init__(self, work: Work, runner: Runner, clock: FakeClock) -> None:
+    def __init__(self, work: Work, runner: JobQueue, clock: FakeClock) -> None:
         self.work, self.runner, self.clock = work, runner, clock
         self.number = 0
 
     def put(self, *job_ids: str, priority: int = 0, delay: float = 0.0) -> None:
         for job_id in job_ids:
             self.number += 1
-            self.runner.put(Waiting(job_id=job_id, number=self.number, priority=priority), delay=delay)
+            self.runner.put(WaitingJob(job_id=job_id, number=self.number, priority=priority), delay=delay)
 
     def begun(self, count: int) -> list[str]:
         assert eventually(lambda: len(self.work.begun) >= count, DEADLINE)
@@ -72,7 +72,7 @@ class Bench:
 def running(*, long: int = 1, short: int = 0, max_queue: int = 10) -> Iterator[Bench]:
     work, clock = Work(), FakeClock()
     slots = Slots(long=long, short=short, max_queue=max_queue)
-    runner = Runner(look=work.look, run=work.run, slots=slots, clock=clock)
+    runner = JobQueue(look=work.look, run=work.run, slots=slots, clock=clock)
     runner.start()
     try:
         yield Bench(work, runner, clock)

@@ -7,7 +7,7 @@ import pytest
 from fake_ports import FakeEngine
 from transcriber.domain.errors import EngineStartError
 from transcriber.gpu.memory_needs import SHAPES, find_need, find_need_on_cpu, nearest_shape
-from transcriber.models.memory_budget import GPU_SHARE, Budget, ModelMemory
+from transcriber.models.memory_budget import GPU_SHARE, DeviceBudget, MemoryBudget
 
 SIZES = {shape.name: shape.weights_bytes for shape in SHAPES}
 
@@ -19,9 +19,9 @@ def make_memory(
     batch: int = 8,
     *,
     is_set: bool = True,
-) -> ModelMemory:
-    return ModelMemory(
-        Budget(cpu_bytes=cpu, is_set=is_set, gpu_bytes=lambda: gpu),
+) -> MemoryBudget:
+    return MemoryBudget(
+        DeviceBudget(cpu_bytes=cpu, is_set=is_set, gpu_bytes=lambda: gpu),
         compute_type=lambda device: "float16" if device == "cuda" else "int8",
         batch_size=batch,
         weights_bytes=lambda model: SIZES.get(model),

@@ -9,7 +9,7 @@ from fakes import NOW
 from transcriber.domain.errors import NoAudioStreamError
 from transcriber.domain.jobs import Job, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
-from transcriber.observability.history import MINUTES, LastHour
+from transcriber.observability.history import MINUTES, History
 from transcriber.observability.stages import stages
 from transcriptions import make_transcription
 
@@ -27,7 +27,7 @@ JOB = Job(
 
 def test_jobs_and_states_are_told_by_the_minute_they_fell_into() -> None:
     clock = FakeClock()
-    hour = LastHour(clock)
+    hour = History(clock)
     for rtfx in (10.0, 20.0, 40.0):
         hour.note_job(JOB, replace(make_transcription(), rtfx=rtfx), None)
     hour.note_state(waiting=3, at_work=1, gpu_use=None)
@@ -52,7 +52,7 @@ def test_jobs_and_states_are_told_by_the_minute_they_fell_into() -> None:
 
 def test_what_is_older_than_an_hour_is_forgotten() -> None:
     clock = FakeClock()
-    hour = LastHour(clock)
+    hour = History(clock)
     for _ in range(3 * MINUTES):
         hour.note_state(waiting=7, at_work=0, gpu_use=None)
         clock.seconds += 60
@@ -65,7 +65,7 @@ def test_what_is_older_than_an_hour_is_forgotten() -> None:
 
 
 def test_job_that_failed_tells_nothing_of_speed() -> None:
-    hour = LastHour(FakeClock())
+    hour = History(FakeClock())
     hour.note_job(JOB, None, NoAudioStreamError())
 
     assert (hour.facts()["jobs"], hour.last) == (0, None)

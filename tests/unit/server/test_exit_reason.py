@@ -7,12 +7,12 @@ import os
 import pytest
 
 from transcriber.domain.transcript import FallbackReason
-from transcriber.server.exit_reason import LastWord
+from transcriber.server.exit_reason import ExitReason
 
 
 @pytest.mark.parametrize("text", ["Short.", "“Ümlaut” " * 2000, ""])
 def test_master_reads_what_the_worker_wrote(text: str) -> None:
-    word = LastWord()
+    word = ExitReason()
     assert word.find() is None
 
     pid = os.fork()

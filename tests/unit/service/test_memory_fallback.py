@@ -16,12 +16,12 @@ from transcriber.domain.errors import EngineFailedError, EngineStartError, GpuRe
 from transcriber.domain.events import BatchShrunk, EngineEvent
 from transcriber.domain.ports import Engine, EngineInfo
 from transcriber.domain.transcript import Corroboration, MemoryStep
-from transcriber.gpu.degradation_steps import Rung
-from transcriber.gpu.memory_fallback import REMEMBERED_SECONDS, Relief
+from transcriber.gpu.degradation_steps import DegradationStep
+from transcriber.gpu.memory_fallback import REMEMBERED_SECONDS, DegradationPolicy
 from transcriber.gpu.probe.facts import GpuStatus
 from transcriber.gpu.receipt.engine_facts import EngineFacts
 
-FULL = Rung(compute_type="float16", batch_size=4)
+FULL = DegradationStep(compute_type="float16", batch_size=4)
 TO_INT8 = MemoryStep(code="lighter_compute_type", before="float16", after="int8_float16")
 TO_CPU = MemoryStep(code="cpu", before="cuda, int8_float16", after="cpu")
 
@@ -69,7 +69,9 @@ class Ladder:
     discarded: list[Engine] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.relief = Relief(clock=self.bench.clock, status=lambda: self.status, read_gpu=lambda: None)
+        self.relief = DegradationPolicy(
+            clock=self.bench.clock, status=lambda: self.status, read_gpu=lambda: None
+        )
         self._up: SmallEngine | None = None
 
     @contextmanager

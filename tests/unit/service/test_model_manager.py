@@ -23,10 +23,10 @@ from transcriber.models.catalogue import CatalogueModel
 from transcriber.models.downloads import Downloads
 from transcriber.models.finder import ModelFinder
 from transcriber.models.hub import Progress
-from transcriber.models.memory_budget import Budget, ModelMemory
+from transcriber.models.memory_budget import DeviceBudget, MemoryBudget
 from transcriber.models.packaged import KnownModels
 from transcriber.models.verification import Verifier
-from transcriber.service.model_manager import Hub, ModelDesk
+from transcriber.service.model_manager import HubAccess, ModelManager
 
 ROW = CatalogueModel(
     name="small",
@@ -47,8 +47,8 @@ class World:
         self.error: EngineStartError | None = None
         known = KnownModels(catalogue=(ROW,), packaged=())
         put_model(folder / "models" / "mine")
-        memory = ModelMemory(
-            Budget(cpu_bytes=10**9, is_set=True, gpu_bytes=lambda: None),
+        memory = MemoryBudget(
+            DeviceBudget(cpu_bytes=10**9, is_set=True, gpu_bytes=lambda: None),
             compute_type=lambda device: "int8",
             batch_size=1,
             weights_bytes=lambda model: 1000,
@@ -65,8 +65,8 @@ class World:
             free_bytes=lambda folder: None,
         )
         finder = ModelFinder(None, folder / "models", may_download, folder / "hub", known=known)
-        hub = Hub(downloads=downloads, cache=folder / "hub", row=known.row, may_download=may_download)
-        self.desk = ModelDesk(
+        hub = HubAccess(downloads=downloads, cache=folder / "hub", row=known.row, may_download=may_download)
+        self.desk = ModelManager(
             finder=finder,
             engines=self.pool,
             memory=memory,

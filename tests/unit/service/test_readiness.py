@@ -13,7 +13,7 @@ from transcriber.engine.pool import PooledEngine
 from transcriber.gpu.policy import GpuSituation
 from transcriber.models.finder import ModelFinder
 from transcriber.models.packaged import KnownModels
-from transcriber.service.readiness import DefaultModel, Starts, find_fault
+from transcriber.service.readiness import DefaultModel, EngineStarts, find_fault
 
 GOOD, BAD = make_status(), make_status_without_driver()
 ON_GPU = make_engine()
@@ -60,11 +60,11 @@ def test_fault_is_that_no_engine_serves_the_default_model(
     assert fault(errors, **situation) == code
 
 
-def failing(error: TranscriberError) -> Starts:
+def failing(error: TranscriberError) -> EngineStarts:
     def launch(device: str, model: str) -> PooledEngine:
         raise error
 
-    return Starts(launch, "Systran/faster-whisper-base")
+    return EngineStarts(launch, "Systran/faster-whisper-base")
 
 
 def test_failed_start_of_the_default_model_is_remembered_for_its_device() -> None:

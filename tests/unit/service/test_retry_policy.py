@@ -8,11 +8,11 @@ import pytest
 
 from job_bench import make_job
 from transcriber.domain.errors import EngineStartError
-from transcriber.jobs.cancellation import Leash
-from transcriber.service.retry_policy import Patience
+from transcriber.jobs.cancellation import CancellationToken
+from transcriber.service.retry_policy import RetryPolicy
 
 
-class NotedLeash(Leash):
+class NotedLeash(CancellationToken):
     """Waits no time, and notes how long it was to wait."""
 
     def __init__(self) -> None:
@@ -23,9 +23,9 @@ class NotedLeash(Leash):
         self.waited.append(seconds)
 
 
-def patience(*, is_awaited: bool = False) -> tuple[Patience, NotedLeash]:
+def patience(*, is_awaited: bool = False) -> tuple[RetryPolicy, NotedLeash]:
     leash = NotedLeash()
-    return Patience(replace(make_job(), is_awaited=is_awaited), leash, lambda faults, kills: None), leash
+    return RetryPolicy(replace(make_job(), is_awaited=is_awaited), leash, lambda faults, kills: None), leash
 
 
 @pytest.mark.parametrize("code", ["numbers_differ", "engine_too_slow", "selftest_timeout"])

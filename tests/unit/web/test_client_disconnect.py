@@ -14,7 +14,7 @@ import pytest
 from fakes import FakeService
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.jobs.ids import new_job_id
-from transcriber.web.client_disconnect import ClientGoneError, Presence, Waiters, wait_for
+from transcriber.web.client_disconnect import ClientConnection, ClientGoneError, ConnectedClients, wait_for
 
 REQUEST = TranscriptionRequest(model="base", use_gpu=True, require_gpu=False, options=TranscriptionOptions())
 
@@ -29,8 +29,8 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield server, client
 
 
-def presence_on(server: socket.socket) -> Presence:
-    return Presence({"gunicorn.socket": server})
+def presence_on(server: socket.socket) -> ClientConnection:
+    return ClientConnection({"gunicorn.socket": server})
 
 
 def test_waiting_client_is_there(pair: tuple[socket.socket, socket.socket]) -> None:
@@ -76,7 +76,7 @@ def test_own_closed_socket_is_gone(pair: tuple[socket.socket, socket.socket]) ->
 
 
 def test_server_without_a_socket_tells_nothing() -> None:
-    assert Presence({}).is_gone() is False
+    assert ClientConnection({}).is_gone() is False
 
 
 def test_waiting_ends_when_the_client_goes(pair: tuple[socket.socket, socket.socket], tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ class UntoldOutcome:
 
 
 def test_last_of_several_waiters() -> None:
-    waiters = Waiters()
+    waiters = ConnectedClients()
     with waiters.counted("a"):
         assert waiters.is_last("a")
         with waiters.counted("a"):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 REMEMBERED_SECONDS = 600.0
 
 
-class Room:
+class BatchLimit:
     """Remembers for a while which size of batch fitted. One thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

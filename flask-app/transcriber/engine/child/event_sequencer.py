@@ -27,7 +27,7 @@ class PlanTotals:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Told:
+class Sequenced:
     """What an earlier run of the job has told, and the plan if that was told whole."""
 
     windows: int = 0
@@ -36,14 +36,14 @@ class Told:
     plan: tuple[Window, ...] | None = None
 
 
-class Teller:
+class EventSequencer:
     """Takes what becomes known of a job in any order, and gives it back as messages in the right one."""
 
     def __init__(
         self,
         job_id: str,
         samples: int,
-        told: Told,
+        told: Sequenced,
         totals: PlanTotals | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

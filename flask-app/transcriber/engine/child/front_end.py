@@ -19,26 +19,26 @@ import numpy as np
 from ...domain.ports import SAMPLE_RATE
 from .arrays import Features, Samples
 from .event_sequencer import PlanTotals
-from .job import Entry, Job
+from .job import EngineJob, Entry
 from .pcm import Pcm, find_least_speech
 from .vad import FRAME_SAMPLES, VadOptions, VadSession, iter_probabilities, iter_speech
 from .windows import SpeechChunk, Window, pack, silent_window, split_evenly
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Planned:
+class WindowPlanned:
     """To the batcher: one more window of this job's plan."""
 
-    job: Job
+    job: EngineJob
     window: Window
     totals: PlanTotals
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Offered:
+class WindowReady:
     """To the batcher: one more window of this job, ready for the model."""
 
-    job: Job
+    job: EngineJob
     entry: Entry
 
 
@@ -46,14 +46,14 @@ class Offered:
 class FrontEndFailed:
     """To the batcher: this job's audio can't be prepared."""
 
-    job: Job
+    job: EngineJob
     error: Exception
 
 
 #: A planner far ahead of the model takes only the time that the lanes leave it.
 _PLANNER_NICENESS = 10
 
-FrontEndMessage = Planned | Offered | FrontEndFailed
+FrontEndMessage = WindowPlanned | WindowReady | FrontEndFailed
 
 
 def _step_back() -> None:
@@ -70,7 +70,7 @@ class FrontEnd:
 
     def __init__(
         self,
-        job: Job,
+        job: EngineJob,
         log_mel: Callable[[Samples], Features],
         vad: VadSession,
         post: Callable[[FrontEndMessage], None],
@@ -110,13 +110,13 @@ class FrontEnd:
         held: Window | None = None
         for window in self._iter_windows(pcm):
             if held is not None:
-                self._post(Planned(job=self._job, window=held, totals=self._totals(is_complete=False)))
+                self._post(WindowPlanned(job=self._job, window=held, totals=self._totals(is_complete=False)))
             held = window
             if window.index >= self._job.first_index:
                 self._windows.put(window)
         self._windows.put(None)
         if held is not None:
-            self._post(Planned(job=self._job, window=held, totals=self._totals(is_complete=True)))
+            self._post(WindowPlanned(job=self._job, window=held, totals=self._totals(is_complete=True)))
 
     def _totals(self, *, is_complete: bool) -> PlanTotals:
         return PlanTotals(
@@ -132,7 +132,7 @@ class FrontEnd:
             if self._job.stopped.is_set():
                 return
             features = self._log_mel(pcm.read(window.start, window.end))
-            self._post(Offered(job=self._job, entry=Entry(window=window, features=features)))
+            self._post(WindowReady(job=self._job, entry=Entry(window=window, features=features)))
 
     def _iter_windows(self, pcm: Pcm) -> Iterator[Window]:
         """At least one window, as soon as each is known."""

@@ -8,7 +8,7 @@ from typing import Any
 from ...domain.options import TranscriptionOptions
 from ..protocol import Message
 from .batching import LANES
-from .event_sequencer import PlanTotals, Told
+from .event_sequencer import PlanTotals, Sequenced
 from .job import JobSpec, Resumed
 from .windows import SpeechChunk, Window
 
@@ -34,7 +34,7 @@ def _resumed(fields: dict[str, Any]) -> Resumed:
     return Resumed(
         language=str(fields["language"]),
         language_probability=float(fields["language_probability"]),
-        told=Told(
+        told=Sequenced(
             windows=int(fields["windows"]),
             segments=int(fields["segments"]),
             last_end=float(fields["last_end"]),

@@ -16,9 +16,9 @@ from ...domain.transcript import Notice
 from ..protocol import Message
 from .arrays import Features
 from .batching import BatchKey, Candidate, group_of
-from .decoding.decoder import DecodedWindow, Row
+from .decoding.decoder import DecodedWindow, DecodingRow
 from .decoding.prompts import PromptParts, previous_tokens
-from .event_sequencer import PlanTotals, Teller, Told
+from .event_sequencer import EventSequencer, PlanTotals, Sequenced
 from .windows import Window, choose_telling
 
 
@@ -28,7 +28,7 @@ class Resumed:
 
     language: str
     language_probability: float
-    told: Told
+    told: Sequenced
     totals: PlanTotals | None
     history: tuple[int, ...] | None
 
@@ -66,7 +66,7 @@ class Grouping:
     parts_lanes: bool = False
 
 
-class Job:
+class EngineJob:
     """A job in work."""
 
     def __init__(self, spec: JobSpec, language: str | None, prompt: PromptParts, grouping: Grouping) -> None:
@@ -77,10 +77,10 @@ class Job:
         self.turn = 0
         self.windows_served = 0
         resumed = spec.resumed
-        self.teller = Teller(
+        self.teller = EventSequencer(
             spec.job_id,
             spec.samples,
-            resumed.told if resumed else Told(),
+            resumed.told if resumed else Sequenced(),
             resumed.totals if resumed else None,
         )
         self._grouping = grouping
@@ -153,7 +153,7 @@ class Job:
             windows_served=self.windows_served,
         )
 
-    def take(self) -> list[Row]:
+    def take(self) -> list[DecodingRow]:
         """Rows of the group that is ready, whose windows wait no more."""
         if self._started is None:
             self._started = time.monotonic()
@@ -212,8 +212,8 @@ class Job:
     def _previous(self) -> tuple[int, ...]:
         return previous_tokens(self._prompt.sot_prev, self._prompt.hotwords, self._history)
 
-    def _row(self, entry: Entry) -> Row:
-        return Row(
+    def _row(self, entry: Entry) -> DecodingRow:
+        return DecodingRow(
             window=entry.window,
             features=entry.features,
             options=self.spec.options,

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...domain.selftest import SelfTestReport
-from .batch_limit import Room
+from .batch_limit import BatchLimit
 from .batching import SHORT
-from .decoding.decoder import DecodedWindow, Row
+from .decoding.decoder import DecodedWindow, DecodingRow
 from .faults import OUT_OF_MEMORY, Fault, FaultError, fault_of
-from .job import Job
+from .job import EngineJob
 from .memory import give_back
 
 _LOGGER = logging.getLogger("transcriber.engine")
@@ -21,7 +21,7 @@ _LOGGER = logging.getLogger("transcriber.engine")
 _IDLE_SECONDS = 0.5
 
 #: Rows of several jobs through the model.
-DecodeBatch = Callable[[Sequence[Row]], list[DecodedWindow]]
+DecodeBatch = Callable[[Sequence[DecodingRow]], list[DecodedWindow]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,12 +36,12 @@ class LaneWork:
 class Taken:
     """A window on its way, and whose it is."""
 
-    job: Job
-    row: Row
+    job: EngineJob
+    row: DecodingRow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class BatchOutcome:
     """What became of a window: its text, or a fault."""
 
     taken: Taken
@@ -58,7 +58,7 @@ class BatchEnded:
     """
 
     lane: Lane
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[BatchOutcome, ...]
     sizes: tuple[int, ...] = ()
     shrunk: tuple[int, int] | None = None
 
@@ -97,7 +97,7 @@ class Lane:
         self._work = work
         self._post = post
         self._batches: queue.SimpleQueue[list[Taken] | None] = queue.SimpleQueue()
-        self._room = Room()
+        self._room = BatchLimit()
         self._sizes: list[int] = []
         self._shrunk: tuple[int, int] | None = None
 
@@ -139,7 +139,7 @@ class Lane:
 
     def _ended(self, batch: list[Taken]) -> BatchEnded:
         self._sizes, self._shrunk = [], None
-        outcomes: list[Outcome] = []
+        outcomes: list[BatchOutcome] = []
         while batch:
             most = self._room.most(len(batch))
             outcomes += self._decode(batch[:most])
@@ -150,7 +150,7 @@ class Lane:
     def _tested(self) -> SelfTestEnded:
         return SelfTestEnded(lane=self, test_id=self.test_id or 0, report=self._work.selftest())
 
-    def _decode(self, batch: list[Taken]) -> list[Outcome]:
+    def _decode(self, batch: list[Taken]) -> list[BatchOutcome]:
         """Decode; after a failure in halves, so that one bad window, or too little memory, costs one job."""
         batch = [taken for taken in batch if not taken.job.stopped.is_set()]
         if not batch:
@@ -160,14 +160,16 @@ class Lane:
         except Exception as error:  # noqa: BLE001 - the boundary between jobs; a fault is told, or ends the process
             return self._decode_halves(batch, fault_of(error))
         self._sizes.append(len(batch))
-        return [Outcome(taken=taken, decoded=result) for taken, result in zip(batch, decoded, strict=True)]
+        return [
+            BatchOutcome(taken=taken, decoded=result) for taken, result in zip(batch, decoded, strict=True)
+        ]
 
-    def _decode_halves(self, batch: list[Taken], fault: Fault) -> list[Outcome]:
+    def _decode_halves(self, batch: list[Taken], fault: Fault) -> list[BatchOutcome]:
         _LOGGER.error("batch_failed rows=%d code=%s message=%s", len(batch), fault.code, fault.message)
         if fault.sticky:
             raise FaultError(fault)
         if len(batch) == 1:
-            return [Outcome(taken=batch[0], fault=fault)]
+            return [BatchOutcome(taken=batch[0], fault=fault)]
         if fault.code == OUT_OF_MEMORY:
             first = self._shrunk[0] if self._shrunk else len(batch)
             self._shrunk = (first, self._room.note_failure(len(batch)))

@@ -23,7 +23,7 @@ from ..protocol import Message, ProtocolError, receive_message, send_message
 from .faults import FaultError, load_fault_of
 
 if TYPE_CHECKING:
-    from .scheduler import Batcher
+    from .scheduler import Scheduler
 
 _LOGGER = logging.getLogger("transcriber.engine")
 
@@ -75,7 +75,7 @@ class ChildConfig:
         return cls(**{**given, **paths})
 
 
-class Outbox:
+class MessageSender:
     """Sends messages from any thread. When the service is gone, the process ends."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -96,8 +96,8 @@ def main(arguments: list[str]) -> NoReturn:
     sock = socket.socket(fileno=int(arguments[0]))
     config = ChildConfig.from_json(arguments[1])
     _guard_process()
-    outbox = Outbox(sock)
-    reader = Reader(sock)
+    outbox = MessageSender(sock)
+    reader = MessageReader(sock)
     threading.Thread(target=reader.run, name="reader", daemon=True).start()
     try:
         batcher, ready = _load(config, outbox, started)
@@ -119,16 +119,16 @@ def main(arguments: list[str]) -> NoReturn:
     end_process(EXIT_DEVICE_LOST)
 
 
-class Reader:
+class MessageReader:
     """Reads messages on its own thread, so that the end of the service is seen whatever the model does."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._lock = threading.Lock()
         self._early: list[Message] = []
-        self._batcher: Batcher | None = None
+        self._batcher: Scheduler | None = None
 
-    def connect(self, batcher: Batcher) -> None:
+    def connect(self, batcher: Scheduler) -> None:
         """Where messages go from now on, those that came early first."""
         with self._lock:
             self._batcher = batcher
@@ -178,13 +178,13 @@ def _set_parent_death_signal(number: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
-def _load(config: ChildConfig, outbox: Outbox, started: float) -> tuple[Batcher, Message]:
+def _load(config: ChildConfig, outbox: MessageSender, started: float) -> tuple[Scheduler, Message]:
     """The batcher on a loaded and proven model, and the message that says so."""
     # Imported here: after the guards and the environment, and so that a broken library is a start_failed.
     from .decoding.decoder import Decoder
     from .lane import LaneWork
     from .model.whisper import load_vad_session, supported_compute_types
-    from .scheduler import Batcher
+    from .scheduler import Scheduler
     from .selftest.startup_check import prove
     from .shape import choose_shape
 
@@ -208,7 +208,7 @@ def _load(config: ChildConfig, outbox: Outbox, started: float) -> tuple[Batcher,
         "selftest": asdict(report),
         "reference": None if proven.reference is None else proven.reference.to_dict(),
     }
-    batcher = Batcher(
+    batcher = Scheduler(
         model=model,
         work=LaneWork(decode=Decoder(model).decode, selftest=proven.test.run),
         vad=load_vad_session(),
@@ -221,7 +221,7 @@ def _load(config: ChildConfig, outbox: Outbox, started: float) -> tuple[Batcher,
     return batcher, ready
 
 
-def _tell_start_failed(outbox: Outbox, error: Exception) -> None:
+def _tell_start_failed(outbox: MessageSender, error: Exception) -> None:
     fault, report = load_fault_of(error), getattr(error, "report", None)
     outbox.send(
         {

@@ -18,9 +18,9 @@ from .arrays import Features, Samples
 from .batching import SHORT, Candidate, LanePlan, select_batch
 from .decoding.prompts import MAX_PREVIOUS_TOKENS, PromptParts
 from .faults import Fault, fault_of
-from .front_end import FrontEnd, FrontEndFailed, FrontEndMessage, Offered, Planned
-from .job import Grouping, Job, JobSpec
-from .lane import BatchEnded, Lane, LaneBroke, LaneWork, Outcome, SelfTestEnded, Taken
+from .front_end import FrontEnd, FrontEndFailed, FrontEndMessage, WindowPlanned, WindowReady
+from .job import EngineJob, Grouping, JobSpec
+from .lane import BatchEnded, BatchOutcome, Lane, LaneBroke, LaneWork, SelfTestEnded, Taken
 from .model.evidence import CudaDriver
 from .vad import VadSession
 
@@ -70,7 +70,7 @@ class Model(Protocol):
 Command = Submitted | Cancelled | SelfTestOrdered | FrontEndMessage | BatchEnded | SelfTestEnded | LaneBroke
 
 
-class Batcher:
+class Scheduler:
     """Runs jobs until the process ends. post() is safe from any thread; run() is one thread's body.
 
     `lanes`: how many batches the model takes at once, and for whom.
@@ -99,7 +99,7 @@ class Batcher:
         self._send = send
         # Bounded by the credits of the jobs in work, and by how many jobs the service lets in.
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, EngineJob] = {}
         self._turn = 0
         #: Self-tests that wait for the first lane; on a GPU that is the only one, so no batch runs beside them.
         self._tests: deque[int] = deque()
@@ -201,7 +201,7 @@ class Batcher:
                     }
                 )
 
-    def _note(self, outcome: Outcome) -> None:
+    def _note(self, outcome: BatchOutcome) -> None:
         job = outcome.taken.job
         if job.stopped.is_set():
             return
@@ -210,7 +210,7 @@ class Batcher:
         elif outcome.decoded is not None:
             job.record(outcome.taken.row.window, outcome.decoded)
 
-    def _tell(self, job: Job) -> None:
+    def _tell(self, job: EngineJob) -> None:
         if job.stopped.is_set():
             return
         for message in job.teller.pull():
@@ -219,7 +219,7 @@ class Batcher:
             peak = self._driver.pool_peak_bytes() if self._driver else None
             self._end(job, job.done_message(peak))
 
-    def _fail(self, job: Job, fault: Fault) -> None:
+    def _fail(self, job: EngineJob, fault: Fault) -> None:
         if job.stopped.is_set():
             return
         self._end(
@@ -233,7 +233,7 @@ class Batcher:
             },
         )
 
-    def _end(self, job: Job, message: Message) -> None:
+    def _end(self, job: EngineJob, message: Message) -> None:
         """The job's last message."""
         del self._jobs[job.spec.job_id]
         job.stop()
@@ -264,9 +264,9 @@ class Batcher:
         if job.stopped.is_set():
             return
         match message:
-            case Offered():
+            case WindowReady():
                 job.add_entry(message.entry)
-            case Planned():
+            case WindowPlanned():
                 job.add_planned(message.window, message.totals)
                 self._tell(job)
             case FrontEndFailed():
@@ -276,7 +276,7 @@ class Batcher:
         if self._driver is not None and not self._jobs:
             self._driver.reset_pool_peak()
         language, notices = self._language(spec)
-        job = Job(spec, language, self._prompt_parts(spec, notices), self._grouping)
+        job = EngineJob(spec, language, self._prompt_parts(spec, notices), self._grouping)
         job.turn = self._turn
         self._jobs[spec.job_id] = job
         fault = self._unsupported(spec, language)

@@ -12,7 +12,7 @@ from ...domain.selftest import SelfTestReport
 from ...models.catalogue import canonical_name
 from ..slots import Launch, PooledEngine
 from ..startup import unfit
-from .baseline import SpeedBook
+from .baseline import SpeedBaseline
 
 _log = structlog.get_logger()
 
@@ -20,7 +20,7 @@ _log = structlog.get_logger()
 AnyEngine = TypeVar("AnyEngine", bound=PooledEngine)
 
 
-class Register(Protocol):
+class AdmissionListener(Protocol):
     """Is told how admissions go."""
 
     def admitted(self, info: EngineInfo, report: SelfTestReport) -> None: ...
@@ -28,10 +28,10 @@ class Register(Protocol):
     def refused(self, device: str, model: str, error: EngineStartError) -> None: ...
 
 
-class Admission:
+class AdmissionPolicy:
     """Starts engines, and lets none in that is more than three times too slow twice in a row."""
 
-    def __init__(self, speeds: SpeedBook, register: Register, timeout: float) -> None:
+    def __init__(self, speeds: SpeedBaseline, register: AdmissionListener, timeout: float) -> None:
         """timeout: seconds that an engine may be silent while it tests itself."""
         self._register = register
         self._speeds = speeds

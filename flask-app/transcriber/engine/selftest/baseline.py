@@ -25,7 +25,7 @@ _LIMIT_BYTES = 1 << 20
 Write = Callable[[Path, bytes], None]
 
 
-class SpeedBook:
+class SpeedBaseline:
     """The first measured seconds of each device, model and number format, in one small file of the service's."""
 
     def __init__(self, path: Path, write: Write) -> None:

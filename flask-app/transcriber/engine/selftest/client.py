@@ -13,7 +13,7 @@ from ..messages import MALFORMED, selftest_report
 from ..protocol import Message
 
 
-class SelfTestDesk:
+class SelfTestClient:
     """Self-tests of one child. Safe from any thread; the child's reader delivers."""
 
     def __init__(self, tell: Callable[[Message], None], is_busy: Callable[[], bool]) -> None:

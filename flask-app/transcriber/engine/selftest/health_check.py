@@ -17,7 +17,7 @@ from ...gpu.memory_fallback import is_out_of_memory
 from ...gpu.policy import reason_of_engine_failure
 from ..slots import PooledEngine
 from ..startup import unfit
-from .baseline import SpeedBook, is_only_slow
+from .baseline import SpeedBaseline, is_only_slow
 
 logger = structlog.get_logger(__name__)
 
@@ -34,7 +34,7 @@ SHARE = 0.02
 AGAIN_SECONDS = 10.0
 
 
-class Engines(Protocol):
+class LiveEngines(Protocol):
     """What the canary needs of the pool: engines that are up, without borrowing them, and the end of an unfit one."""
 
     def engines(self) -> tuple[PooledEngine, ...]: ...
@@ -50,7 +50,7 @@ class Engines(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class HealthFinding:
     """One self-test of one engine. outcome: passed, failed, slow (once; twice is failed) or skipped.
 
     report None: it gave none. message: why it was skipped or failed, where no step says so.
@@ -84,7 +84,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Listeners:
+class HealthListeners:
     """Who is told what the canary finds.
 
     observe: every finding, with the device of its engine, and whether it is the word on that device from now on.
@@ -92,7 +92,7 @@ class Listeners:
     did not fit into the memory there is.
     """
 
-    observe: Callable[[str, Finding, bool], None]
+    observe: Callable[[str, HealthFinding, bool], None]
     condemned: Callable[[EngineInfo, TranscriberError], None]
     has_no_room: Callable[[EngineInfo], object]
 
@@ -100,18 +100,18 @@ class Listeners:
 _Key = tuple[str, str]
 
 
-class Canary:
+class HealthCheck:
     """Tests engines that are up. It borrows none, so it neither wakes an engine nor keeps one."""
 
     def __init__(
         self,
         *,
-        engines: Engines,
-        speeds: SpeedBook,
+        engines: LiveEngines,
+        speeds: SpeedBaseline,
         clock: Clock,
         interval: float,
         timeout: float,
-        tell: Listeners,
+        tell: HealthListeners,
     ) -> None:
         """interval: seconds between two tests of an engine; 0: only on demand, and after one that was only slow.
 
@@ -125,7 +125,7 @@ class Canary:
         self._tell = tell
         #: One test at a time.
         self._lock = threading.Lock()
-        self._newest: dict[_Key, Finding] = {}
+        self._newest: dict[_Key, HealthFinding] = {}
         self._last_proof: datetime | None = None
         #: Engines that were only slow the last time, by pid.
         self._slow: set[int] = set()
@@ -144,7 +144,7 @@ class Canary:
             except Exception:  # noqa: BLE001  the thread's boundary: the canary must outlive any fault
                 logger.exception("canary_failed")
 
-    def test_now(self, device: str | None = None) -> Finding:
+    def test_now(self, device: str | None = None) -> HealthFinding:
         """Test the engine that serves requests without wishes (the GPU's, else the CPU's), or that of this device.
 
         Those who ask while a test runs share the next one. No engine is started for it: outcome skipped.
@@ -170,7 +170,7 @@ class Canary:
         if report is None:
             return
         reason = reason_of_engine_failure(error)
-        finding = Finding(
+        finding = HealthFinding(
             outcome=FAILED,
             device=report.device,
             model=model,
@@ -196,7 +196,7 @@ class Canary:
         """The newest finding of each device and model, plain."""
         return [finding.to_dict() for finding in self._newest.values()]
 
-    def _keep(self, key: _Key, finding: Finding, *, stands: bool = True) -> None:
+    def _keep(self, key: _Key, finding: HealthFinding, *, stands: bool = True) -> None:
         if key[0] == "cuda" and finding.outcome in (PASSED, SLOW):
             self._last_proof = finding.proven_at
         self._newest[key] = finding
@@ -206,10 +206,10 @@ class Canary:
         up = [engine for engine in self._engines.engines() if device in (None, engine.info.device)]
         return min(up, key=lambda engine: engine.info.device != "cuda", default=None)
 
-    def _unloaded(self, device: str | None) -> Finding:
+    def _unloaded(self, device: str | None) -> HealthFinding:
         """Nothing is up that could be tested: the last proof stands, with its date."""
         last = next((f for f in self._newest.values() if device in (None, f.device)), None)
-        return Finding(
+        return HealthFinding(
             outcome=SKIPPED,
             device=device or (last.device if last else "none"),
             model=last.model if last else "",
@@ -233,11 +233,11 @@ class Canary:
         wait = AGAIN_SECONDS if info.pid in self._slow else max(self._interval, took / SHARE)
         return self._clock.now() - last >= timedelta(seconds=wait)
 
-    def _test(self, engine: PooledEngine) -> Finding:
+    def _test(self, engine: PooledEngine) -> HealthFinding:
         with self._lock:
             return self._run(engine)
 
-    def _run(self, engine: PooledEngine) -> Finding:
+    def _run(self, engine: PooledEngine) -> HealthFinding:
         """Under the lock: test it, remember and tell what was found, and end it if it is unfit."""
         info, begun = engine.info, self._clock.monotonic()
         try:
@@ -254,7 +254,7 @@ class Canary:
             self._condemn(engine, finding)
         return finding
 
-    def _judged(self, engine: PooledEngine, begun: float, report: SelfTestReport) -> Finding:
+    def _judged(self, engine: PooledEngine, begun: float, report: SelfTestReport) -> HealthFinding:
         info = engine.info
         if report.passed:
             self._slow.discard(info.pid)
@@ -273,10 +273,10 @@ class Canary:
         outcome: str,
         report: SelfTestReport | None = None,
         error: EngineError | None = None,
-    ) -> Finding:
+    ) -> HealthFinding:
         failure = unfit(report) if report is not None and report.failure is not None else error
         reason = reason_of_engine_failure(failure) if failure is not None else None
-        return Finding(
+        return HealthFinding(
             outcome=outcome,
             device=report.device if report else info.device,
             model=info.model,
@@ -291,7 +291,7 @@ class Canary:
             proven_at=info.proven_at,
         )
 
-    def _condemn(self, engine: PooledEngine, finding: Finding) -> None:
+    def _condemn(self, engine: PooledEngine, finding: HealthFinding) -> None:
         """The engine goes, and the pool starts another; until that passes, this is why there is none."""
         self._slow.discard(engine.info.pid)
         error = EngineStartError(

@@ -15,7 +15,7 @@ from .baseline import Write
 SHIPPED = Path(__file__).with_name("data")
 
 
-class ReferenceBook:
+class ReferenceStore:
     """References by model. The files' content is the engine child's business."""
 
     def __init__(self, folder: Path, write: Write, shipped: Path = SHIPPED) -> None:

@@ -32,7 +32,7 @@ class LoadResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LibraryPlace:
     """A folder to look in, and the reason to look there."""
 
     folder: Path
@@ -45,7 +45,7 @@ def list_places(
     site_packages: Iterable[Path],
     extra_dirs: Iterable[Path],
     root: Path = Path("/"),
-) -> list[Place]:
+) -> list[LibraryPlace]:
     """All folders to look in, the first wins: environment's packages, conda, LD_LIBRARY_PATH, extra, system."""
     places = [
         *_places_of_packages(site_packages),
@@ -57,30 +57,30 @@ def list_places(
     return _without_repeats(places)
 
 
-def _places(folders: Iterable[Path], found_via: str) -> list[Place]:
-    return [Place(folder, found_via) for folder in folders]
+def _places(folders: Iterable[Path], found_via: str) -> list[LibraryPlace]:
+    return [LibraryPlace(folder, found_via) for folder in folders]
 
 
 def _split(value: str) -> list[Path]:
     return [Path(part) for part in value.split(":") if part]
 
 
-def _places_of_packages(site_packages: Iterable[Path]) -> list[Place]:
+def _places_of_packages(site_packages: Iterable[Path]) -> list[LibraryPlace]:
     return [
-        Place(folder, f"Python package {folder.parent.name}")
+        LibraryPlace(folder, f"Python package {folder.parent.name}")
         for packages in site_packages
         for folder in sorted(packages.glob("nvidia/*/lib"))
     ]
 
 
-def _places_of_conda(environ: Mapping[str, str]) -> list[Place]:
+def _places_of_conda(environ: Mapping[str, str]) -> list[LibraryPlace]:
     prefix = environ.get("CONDA_PREFIX")
     if not prefix:
         return []
     return _places([Path(prefix, "lib"), *sorted(Path(prefix, "targets").glob("*/lib"))], "conda")
 
 
-def _places_of_system(environ: Mapping[str, str], root: Path) -> list[Place]:
+def _places_of_system(environ: Mapping[str, str], root: Path) -> list[LibraryPlace]:
     multiarch = f"{platform.machine()}-linux-gnu"
     places = _places(_ldconfig_folders(root), "ldconfig")
     for name in ("CUDA_PATH", "CUDA_HOME"):
@@ -89,7 +89,7 @@ def _places_of_system(environ: Mapping[str, str], root: Path) -> list[Place]:
     for toolkit in [*sorted(root.glob("usr/local/cuda-12*"), reverse=True), root / "usr/local/cuda"]:
         places += _places(_toolkit_folders(toolkit), "system folder")
     for folder in (f"usr/lib/{multiarch}", "usr/lib64", "usr/lib", "opt/cuda/lib64", "usr/local/lib"):
-        places.append(Place(root / folder, "system folder"))
+        places.append(LibraryPlace(root / folder, "system folder"))
     return places
 
 
@@ -118,16 +118,16 @@ def parse_ldconfig(listing: str) -> list[Path]:
     return list(dict.fromkeys(Path(path).parent for path in paths))
 
 
-def _without_repeats(places: Iterable[Place]) -> list[Place]:
+def _without_repeats(places: Iterable[LibraryPlace]) -> list[LibraryPlace]:
     """Each existing folder once, under the first reason that named it."""
-    seen: dict[Path, Place] = {}
+    seen: dict[Path, LibraryPlace] = {}
     for place in places:
         if place.folder.is_dir():
             seen.setdefault(place.folder.resolve(), place)
     return list(seen.values())
 
 
-def find_candidates(soname: str, places: Iterable[Place]) -> list[LibraryCandidate]:
+def find_candidates(soname: str, places: Iterable[LibraryPlace]) -> list[LibraryCandidate]:
     """Files of this library in these places, in order; those of another major version are rejected."""
     stem, _, major = soname.rpartition(".")
     candidates: list[LibraryCandidate] = []
@@ -142,13 +142,13 @@ def find_candidates(soname: str, places: Iterable[Place]) -> list[LibraryCandida
     return candidates
 
 
-def _candidate(path: Path, place: Place) -> LibraryCandidate:
+def _candidate(path: Path, place: LibraryPlace) -> LibraryCandidate:
     found = LibraryCandidate(path=str(path), found_via=place.found_via, version=_version_in_name(path))
     fault = elf.find_fault(path)
     return replace(found, rejected=fault, rejected_code="broken") if fault else found
 
 
-def _foreign(path: Path, place: Place, soname: str) -> LibraryCandidate:
+def _foreign(path: Path, place: LibraryPlace, soname: str) -> LibraryCandidate:
     return LibraryCandidate(
         path=str(path),
         found_via=place.found_via,
@@ -164,7 +164,7 @@ def _version_in_name(path: Path) -> str | None:
     return version if "." in version else None
 
 
-def choose_cublas(places: Sequence[Place], load: Load) -> tuple[Library, Library]:
+def choose_cublas(places: Sequence[LibraryPlace], load: Load) -> tuple[Library, Library]:
     """cuBLAS and its cuBLASLt, both from the first folder where the pair really loads and is version 12."""
     lt_candidates = find_candidates(CUBLASLT, places)
     lt_by_folder = {Path(c.path).parent: c for c in lt_candidates}
@@ -218,7 +218,7 @@ def _matching_lt(cublas: LibraryCandidate | None, candidates: Sequence[LibraryCa
     return Library(name=CUBLASLT, chosen=chosen, candidates=tuple(looked_at))
 
 
-def choose_cudnn(places: Sequence[Place], load: Load, *, needed: bool) -> Library:
+def choose_cudnn(places: Sequence[LibraryPlace], load: Load, *, needed: bool) -> Library:
     """cuDNN, from the first folder where it loads. Looked for even if nothing needs it, to be shown."""
     chosen: LibraryCandidate | None = None
     looked_at: list[LibraryCandidate] = []

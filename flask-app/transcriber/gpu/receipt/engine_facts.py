@@ -26,7 +26,7 @@ class EngineFacts:
 
 
 #: Looks at an engine that has just finished a job. Returns at once.
-Witness = Callable[[EngineInfo], EngineFacts]
+ObserveEngine = Callable[[EngineInfo], EngineFacts]
 
 
 def see_nothing(engine: EngineInfo) -> EngineFacts:

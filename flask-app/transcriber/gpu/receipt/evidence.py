@@ -20,7 +20,7 @@ def is_cuda(device: str) -> bool:
     return device.partition(":")[0].lower() == "cuda"
 
 
-class Evidence:
+class WindowEvidence:
     """Collects the device of each window of one job, over all of its attempts."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ def build_receipt(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class ReceiptVerdict:
     """Where the job ran, by evidence. `is_lie`: the engine claimed otherwise and should be discarded.
 
     device: 'cuda', 'cpu', 'mixed', or 'unknown' when no window left evidence.
@@ -121,7 +121,7 @@ class Verdict:
     is_lie: bool = False
 
 
-def verdict(receipt: Receipt, decision: DeviceDecision) -> Verdict:
+def verdict(receipt: Receipt, decision: DeviceDecision) -> ReceiptVerdict:
     """What the receipt proves, beside what was decided for the job."""
     device = _device(receipt)
     is_lie = _is_lie(receipt, device)
@@ -135,7 +135,7 @@ def verdict(receipt: Receipt, decision: DeviceDecision) -> Verdict:
         notices.append(_notice(fault_codes.reason("gpu_memory_steps", taken)))
     if device == "cuda" and is_lie:
         notices.append(_notice(fault_codes.reason("engine_device_mismatch", _counts(receipt))))
-    return Verdict(
+    return ReceiptVerdict(
         gpu_used=gpu_used,
         device=device,
         fallback_reason=reason,

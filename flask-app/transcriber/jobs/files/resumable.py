@@ -49,7 +49,7 @@ class ResumableUpload:
         return self.offset == self.length
 
 
-class Turn:
+class UploadTurn:
     """One connection's right to write to an upload, until a newer connection takes it."""
 
     def __init__(self, path: Path, room: int, let_go: Callable[[], None]) -> None:
@@ -97,7 +97,7 @@ class ResumableUploads:
         self._keep = keep
         self._begin = begin
         self._lock = threading.Lock()
-        self._turns: dict[str, Turn] = {}
+        self._turns: dict[str, UploadTurn] = {}
 
     def create(self, length: int, file_name: str) -> ResumableUpload:
         """Begin an upload of so many bytes. Raises TooManyUploadsError and what `begin` raises."""
@@ -135,7 +135,7 @@ class ResumableUploads:
         return self._spool.upload_path(upload_id)
 
     @contextmanager
-    def turn(self, upload_id: str, offset: int, let_go: Callable[[], None]) -> Iterator[Turn]:
+    def turn(self, upload_id: str, offset: int, let_go: Callable[[], None]) -> Iterator[UploadTurn]:
         """The right to append from `offset` on. Who had it loses it: his connection is the older one, and mostly dead.
 
         Raises UploadNotFoundError, UploadOffsetError.
@@ -144,7 +144,7 @@ class ResumableUploads:
         upload = self.get(upload_id)
         if offset != upload.offset:
             raise UploadOffsetError(f"The upload has {upload.offset} bytes; these begin at {offset}.")
-        turn = Turn(self._spool.upload_path(upload_id), upload.length - offset, let_go)
+        turn = UploadTurn(self._spool.upload_path(upload_id), upload.length - offset, let_go)
         with self._lock:
             self._turns[upload_id] = turn
         try:

@@ -12,7 +12,7 @@ from ...domain.errors import ConfigError
 from ...system.durable_files import unusable_folder
 
 
-class Ownership:
+class StoreLock:
     """Holds `<folder>/owner.lock` from construction to release.
 
     The descriptor is close-on-exec, so children that exec do not keep the lock; take it in the process

@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from ...domain.errors import ShuttingDownError
 from ...system.durable_files import PRIVATE_FILE, make_folder, unusable_folder
-from .lock import Ownership
+from .lock import StoreLock
 from .migration import migrate
 from .sqlite_errors import damaged, error_at_start, error_while_serving, is_storage_failure, no_wal
 
@@ -38,7 +38,7 @@ class SqliteDatabase:
         self._connection: Connection | None = None
         self._is_closed = False
         make_folder(path.parent, "WHISPER_DATA_DIR")
-        self._ownership = Ownership(path.parent)
+        self._ownership = StoreLock(path.parent)
         try:
             self._on_thread(lambda: self._open(migrations))
         except BaseException:

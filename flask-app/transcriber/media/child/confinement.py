@@ -23,7 +23,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class ProcessLimits:
     """What one child may use."""
 
     address_space_bytes: int
@@ -31,7 +31,7 @@ class Limits:
     seconds: int
 
 
-def confine(limits: Limits, parent_pid: int) -> None:
+def confine(limits: ProcessLimits, parent_pid: int) -> None:
     """Bind this process to its limits and to the system calls of `seccomp`; there is no way back.
 
     Raises SeccompUnavailableError, in which case nothing may be decoded.
@@ -49,7 +49,7 @@ def confine(limits: Limits, parent_pid: int) -> None:
     seccomp.install_filter()
 
 
-def _resource_limits(limits: Limits) -> list[tuple[int, int, int]]:
+def _resource_limits(limits: ProcessLimits) -> list[tuple[int, int, int]]:
     """Kind, soft and hard limit of each resource."""
     cpu = limits.seconds + 1  # the alarm comes first; this is for a clock that stands still
     return [

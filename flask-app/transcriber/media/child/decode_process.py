@@ -13,14 +13,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from ..messages import Message, encode_message
-from .confinement import (
-    FIRST_FREE_FD,
-    PCM_FD,
-    REPORT_FD,
-    SOURCE_FD,
-    Limits,
-    confine,
-)
+from .confinement import FIRST_FREE_FD, PCM_FD, REPORT_FD, SOURCE_FD, ProcessLimits, confine
 from .decoding import decode_media
 from .pcm import SAMPLE_BYTES, PcmSink
 from .refusal import MediaRefusedError
@@ -33,7 +26,7 @@ _BUFFER_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
+class DecodeWork:
     """What one child has to do."""
 
     max_samples: int
@@ -43,7 +36,7 @@ class Work:
     server_pid: int
 
 
-def run_child(work: Work, descriptors: Sequence[int]) -> NoReturn:
+def run_child(work: DecodeWork, descriptors: Sequence[int]) -> NoReturn:
     """Decode in this freshly forked process and exit. descriptors: upload, PCM, report socket."""
     code = 1
     try:
@@ -53,10 +46,10 @@ def run_child(work: Work, descriptors: Sequence[int]) -> NoReturn:
         os._exit(code)  # no clean-up of the server's objects in here
 
 
-def _decode_confined(work: Work) -> int:
+def _decode_confined(work: DecodeWork) -> int:
     source = io.FileIO(SOURCE_FD, "rb")
     pcm = io.BufferedWriter(io.FileIO(PCM_FD, "wb"), _BUFFER_BYTES)
-    limits = Limits(
+    limits = ProcessLimits(
         address_space_bytes=work.address_space_bytes,
         pcm_bytes=work.max_samples * SAMPLE_BYTES,
         seconds=work.timeout_seconds,

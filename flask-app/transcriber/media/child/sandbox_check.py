@@ -11,8 +11,8 @@ import wave
 from collections.abc import Callable
 
 from ..messages import MAX_MESSAGE_BYTES, parse_message
-from .confinement import Limits, confine
-from .decode_process import Work, run_child
+from .confinement import ProcessLimits, confine
+from .decode_process import DecodeWork, run_child
 from .decoding import decode_media
 from .pcm import PcmSink
 from .seccomp import SeccompUnavailableError
@@ -28,7 +28,7 @@ class _KilledError(Exception):
     """Somebody, or the kernel for want of memory, killed a process of the test."""
 
 
-def find_problem(work: Work) -> str:
+def find_problem(work: DecodeWork) -> str:
     """What is wrong with the sandbox on this machine, or '' when it holds."""
     for _ in range(_TRIES):
         try:
@@ -47,7 +47,7 @@ def warm_up(codecs: str) -> None:
         raise RuntimeError(f"the decode server has {threads} threads and can't fork safely")
 
 
-def _find_leak(work: Work) -> str:
+def _find_leak(work: DecodeWork) -> str:
     """Fork, confine, and try what a decode child must not be able to do."""
     reader, writer = os.pipe()
     pid = os.fork()
@@ -65,8 +65,10 @@ def _find_leak(work: Work) -> str:
     return "" if answer == "ok" else answer
 
 
-def _try_forbidden(work: Work) -> str:
-    limits = Limits(address_space_bytes=work.address_space_bytes, pcm_bytes=_SAMPLES * 2, seconds=_SECONDS)
+def _try_forbidden(work: DecodeWork) -> str:
+    limits = ProcessLimits(
+        address_space_bytes=work.address_space_bytes, pcm_bytes=_SAMPLES * 2, seconds=_SECONDS
+    )
     try:
         confine(limits, work.server_pid)
     except SeccompUnavailableError as error:
@@ -90,7 +92,7 @@ def _is_refused(attempt: Callable[[], object]) -> bool:
     return False
 
 
-def _find_decoding_problem(work: Work) -> str:
+def _find_decoding_problem(work: DecodeWork) -> str:
     """Decode a short WAV as a job would; this also loads whatever PyAV loads at first use."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with _memory_file(_make_wave()) as upload, _memory_file(b"") as pcm, ours:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from ..messages import MAX_MESSAGE_BYTES, Message, MessageError, encode_message, parse_message
 from .confinement import HEADROOM_BYTES
-from .decode_process import Work, run_child
+from .decode_process import DecodeWork, run_child
 from .decoding import audio_codecs
 from .sandbox_check import find_problem, warm_up
 
@@ -36,7 +36,7 @@ class _Child:
 class DecodeServer:
     """Takes requests, forks children, and says how each ended."""
 
-    def __init__(self, control: socket.socket, work: Work) -> None:
+    def __init__(self, control: socket.socket, work: DecodeWork) -> None:
         self._control = control
         self._work = work
         self._children: dict[int, _Child] = {}
@@ -125,7 +125,7 @@ def main() -> None:
     _volunteer_for_oom()
     codecs = audio_codecs()
     warm_up(codecs)
-    work = Work(
+    work = DecodeWork(
         max_samples=16_000,
         timeout_seconds=10,
         address_space_bytes=_address_space_bytes() + HEADROOM_BYTES,

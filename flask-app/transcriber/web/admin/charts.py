@@ -25,7 +25,7 @@ class Chart:
 
 
 def charts(facts: Mapping[str, Any]) -> dict[str, Chart]:
-    """Of LastHour.facts: speed, queue and use of the GPU."""
+    """Of History.facts: speed, queue and use of the GPU."""
     speed = known(facts["rtf_gpu"]) + known(facts["rtf_cpu"])
     queue = known(facts["waiting"]) + known(facts["at_work"])
     fastest, longest = round_up(max(speed, default=0.0)), max(2.0, round_up(max(queue, default=0.0)))

@@ -14,7 +14,7 @@ from ...domain import errors as e
 from ..extensions import application
 from ..negotiation import wants_html
 from ..openapi.answers import DiagnosticsAnswer, SelfTestAnswer, SelfTestQuery
-from ..openapi.operations import HTML, JSON, Answer, Operation
+from ..openapi.operations import HTML, JSON, Operation, OperationAnswer
 from .charts import charts, minutes
 
 bp = Blueprint("diagnostics", __name__)
@@ -27,7 +27,9 @@ TONES = MappingProxyType({"ok": "good", "degraded": "warn", "failed": "bad"})
 @Operation(
     "What this installation is and where it computes",
     tag="Health",
-    answers={200: Answer("The verdict and all that it rests on.", {JSON: DiagnosticsAnswer, HTML: str})},
+    answers={
+        200: OperationAnswer("The verdict and all that it rests on.", {JSON: DiagnosticsAnswer, HTML: str})
+    },
 )
 def show() -> Response:
     """The verdict in one sentence, then everything it rests on."""
@@ -42,9 +44,11 @@ def show() -> Response:
     "Test an engine now",
     tag="Health",
     answers={
-        200: Answer("It passed; or none is loaded, and `outcome` is `skipped`.", {JSON: SelfTestAnswer}),
-        303: Answer("To the page that shows it, for browsers.", headers=("Location",)),
-        503: Answer("It failed, or was too slow.", {JSON: SelfTestAnswer}),
+        200: OperationAnswer(
+            "It passed; or none is loaded, and `outcome` is `skipped`.", {JSON: SelfTestAnswer}
+        ),
+        303: OperationAnswer("To the page that shows it, for browsers.", headers=("Location",)),
+        503: OperationAnswer("It failed, or was too slow.", {JSON: SelfTestAnswer}),
     },
     query=SelfTestQuery,
     raises=(e.InvalidParameterError,),

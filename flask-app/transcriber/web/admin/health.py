@@ -9,12 +9,12 @@ from flask import Blueprint, Response, g, jsonify
 from ... import __version__
 from ..extensions import application
 from ..openapi.answers import HealthAnswer
-from ..openapi.operations import JSON, Answer, Operation
+from ..openapi.operations import JSON, Operation, OperationAnswer
 
 bp = Blueprint("health", __name__)
 
-_GOOD = Answer("Yes.", {JSON: HealthAnswer})
-_BAD = Answer("No, or not yet; the body says why.", {JSON: HealthAnswer})
+_GOOD = OperationAnswer("Yes.", {JSON: HealthAnswer})
+_BAD = OperationAnswer("No, or not yet; the body says why.", {JSON: HealthAnswer})
 
 
 @bp.get("/health")

@@ -12,18 +12,20 @@ from ..extensions import application
 from ..forms import parse_query
 from ..negotiation import wants_html
 from ..openapi.answers import ModelAnswer, ModelDeviceQuery, ModelsAnswer
-from ..openapi.operations import JSON, Answer, Operation
+from ..openapi.operations import JSON, Operation, OperationAnswer
 
 bp = Blueprint("models", __name__)
 
-_TO_PAGE = Answer("To the page that shows it, for browsers.", headers=("Location",))
+_TO_PAGE = OperationAnswer("To the page that shows it, for browsers.", headers=("Location",))
 
 
 @bp.get("/models")
 @Operation(
     "The models of this installation",
     tag="Models",
-    answers={200: Answer("Models that are here, and those that may be fetched.", {JSON: ModelsAnswer})},
+    answers={
+        200: OperationAnswer("Models that are here, and those that may be fetched.", {JSON: ModelsAnswer})
+    },
 )
 def show_all() -> Response:
     """What is here, what of it is loaded where, what it takes of the memory, and when it was last used."""
@@ -35,7 +37,7 @@ def show_all() -> Response:
 @Operation(
     "One model",
     tag="Models",
-    answers={200: Answer("It is here, or may be fetched.", {JSON: ModelAnswer})},
+    answers={200: OperationAnswer("It is here, or may be fetched.", {JSON: ModelAnswer})},
     raises=(e.ModelNotFoundError,),
 )
 def show(model_id: str) -> Response:
@@ -48,7 +50,7 @@ def show(model_id: str) -> Response:
     "Load a model",
     tag="Models",
     query=ModelDeviceQuery,
-    answers={200: Answer("It is loaded.", {JSON: ModelAnswer}), 303: _TO_PAGE},
+    answers={200: OperationAnswer("It is loaded.", {JSON: ModelAnswer}), 303: _TO_PAGE},
     raises=(
         e.ModelNotFoundError,
         e.InvalidParameterError,
@@ -71,7 +73,10 @@ def load(model_id: str) -> Answered:
     "Unload a model",
     tag="Models",
     query=ModelDeviceQuery,
-    answers={200: Answer("It is not loaded any more, or was not.", {JSON: ModelAnswer}), 303: _TO_PAGE},
+    answers={
+        200: OperationAnswer("It is not loaded any more, or was not.", {JSON: ModelAnswer}),
+        303: _TO_PAGE,
+    },
     raises=(e.ModelNotFoundError, e.InvalidParameterError, e.ModelBusyError),
 )
 def unload(model_id: str) -> Answered:
@@ -85,8 +90,8 @@ def unload(model_id: str) -> Answered:
     "Fetch a known model from the hub",
     tag="Models",
     answers={
-        200: Answer("It is here already.", {JSON: ModelAnswer}),
-        202: Answer("It is being fetched; `download` tells how far it is.", {JSON: ModelAnswer}),
+        200: OperationAnswer("It is here already.", {JSON: ModelAnswer}),
+        202: OperationAnswer("It is being fetched; `download` tells how far it is.", {JSON: ModelAnswer}),
         303: _TO_PAGE,
     },
     raises=(e.ModelNotFoundError, e.DownloadRefusedError),

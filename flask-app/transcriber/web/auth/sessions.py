@@ -31,7 +31,7 @@ class Session:
     token: str
 
 
-class Register(Protocol):
+class SessionRegister(Protocol):
     """Keeps the sessions that signed out, by id, with the Unix time at which they would have expired."""
 
     def read(self) -> dict[str, int]: ...
@@ -48,7 +48,7 @@ class Sessions:
         secret: bytes,
         api_key: str,
         seconds: int,
-        register: Register,
+        register: SessionRegister,
         now: Callable[[], float] = time.time,
     ) -> None:
         """`seconds`: how long a session lasts. `now`: Unix time."""

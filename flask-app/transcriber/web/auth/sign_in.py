@@ -12,7 +12,7 @@ from flask import Blueprint, Response, g, make_response, redirect, render_templa
 from ...domain.errors import BadRequestError, TooManyTriesError, UnauthorizedError
 from ..extensions import application, sessions, tries
 from ..negotiation import wants_html
-from ..openapi.operations import HTML, Answer, Operation
+from ..openapi.operations import HTML, Operation, OperationAnswer
 from ..uploads.receiver import UploadRequest, parse_form
 
 bp = Blueprint("sign_in", __name__)
@@ -20,7 +20,7 @@ bp = Blueprint("sign_in", __name__)
 #: The cookie of a session.
 COOKIE = "transcriber_session"
 
-_TO_NEXT = Answer("For browsers: where one wanted to go.", headers=("Location",))
+_TO_NEXT = OperationAnswer("For browsers: where one wanted to go.", headers=("Location",))
 
 
 @bp.get("/sign-in")
@@ -28,8 +28,8 @@ _TO_NEXT = Answer("For browsers: where one wanted to go.", headers=("Location",)
     "The sign-in page",
     tag="Pages",
     answers={
-        200: Answer("A form for the key; works without a script.", {HTML: str}),
-        303: Answer("Nobody has to sign in, or one has.", headers=("Location",)),
+        200: OperationAnswer("A form for the key; works without a script.", {HTML: str}),
+        303: OperationAnswer("Nobody has to sign in, or one has.", headers=("Location",)),
     },
     is_open=True,
 )
@@ -52,7 +52,7 @@ def show() -> Response:
     "Sign in (for the page's form)",
     tag="Pages",
     answers={
-        204: Answer("Signed in; the cookie opens everything.", headers=("Set-Cookie",)),
+        204: OperationAnswer("Signed in; the cookie opens everything.", headers=("Set-Cookie",)),
         303: _TO_NEXT,
     },
     raises=(UnauthorizedError, TooManyTriesError, BadRequestError),
@@ -90,8 +90,8 @@ def sign_in() -> Response:
     "Sign out (for the button of the pages)",
     tag="Pages",
     answers={
-        204: Answer("Signed out; the cookie opens nothing any more.", headers=("Set-Cookie",)),
-        303: Answer("For browsers: the sign-in page.", headers=("Location",)),
+        204: OperationAnswer("Signed out; the cookie opens nothing any more.", headers=("Set-Cookie",)),
+        303: OperationAnswer("For browsers: the sign-in page.", headers=("Location",)),
     },
     raises=(BadRequestError,),
 )

@@ -23,7 +23,7 @@ KNOWN_SECONDS = 86_400.0
 MAX_ADDRESSES = 10_000
 
 
-class Tries:
+class SignInThrottle:
     """Judges keys by address. After a few wrong ones, each doubles the wait. Safe to call from any thread.
 
     While an address waits, nothing that comes from it is looked at, or one could go on trying. An address from which

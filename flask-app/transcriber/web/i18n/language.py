@@ -15,7 +15,7 @@ from flask import Blueprint, Flask, Response, g, has_request_context, make_respo
 
 from ...domain.errors import BadRequestError, InvalidParameterError
 from ..auth.sign_in import is_https, next_page
-from ..openapi.operations import Answer, Operation
+from ..openapi.operations import Operation, OperationAnswer
 from ..uploads.receiver import UploadRequest, parse_form
 
 bp = Blueprint("language", __name__)
@@ -47,7 +47,7 @@ def init_app(app: Flask) -> None:
 @Operation(
     "Choose the language of the pages (for the form on them)",
     tag="Pages",
-    answers={303: Answer("Back to the page.", headers=("Location", "Set-Cookie"))},
+    answers={303: OperationAnswer("Back to the page.", headers=("Location", "Set-Cookie"))},
     raises=(InvalidParameterError, BadRequestError),
     is_open=True,
 )

@@ -25,7 +25,7 @@ from ..file_names import shown_name
 from ..forms import Flag, RetryForm, fields_of, parse_fields, parse_query
 from ..negotiation import wants_html
 from ..openapi.answers import JobAnswer
-from ..openapi.operations import JSON, LOOKUP_ERRORS, Answer, Operation
+from ..openapi.operations import JSON, LOOKUP_ERRORS, Operation, OperationAnswer
 from ..uploads.submissions import last_values
 from .answers import job_to_dict
 from .listing import find_transcription, get_job
@@ -44,9 +44,9 @@ class RemovalQuery(BaseModel):
 #: A title of 1000 characters takes a tenth of it.
 MAX_TITLE_BYTES = 64 * 1024
 
-_PURGED = Answer("The job and its files are gone.")
-_CANCELLED = Answer("The job is cancelled; no more of it is worked on.", {JSON: JobAnswer})
-_TO_THE_JOB = Answer("For browsers: back to the job's page.", headers=("Location",))
+_PURGED = OperationAnswer("The job and its files are gone.")
+_CANCELLED = OperationAnswer("The job is cancelled; no more of it is worked on.", {JSON: JobAnswer})
+_TO_THE_JOB = OperationAnswer("For browsers: back to the job's page.", headers=("Location",))
 
 
 @bp.delete("")
@@ -73,7 +73,7 @@ def remove(job_id: str) -> Response:
     tag="Jobs",
     form=RetryForm,
     answers={
-        202: Answer("It waits for its turn.", {JSON: JobAnswer}, headers=("Location",)),
+        202: OperationAnswer("It waits for its turn.", {JSON: JobAnswer}, headers=("Location",)),
         303: _TO_THE_JOB,
     },
     raises=(
@@ -127,7 +127,7 @@ class TitleForm(BaseModel):
     title: str = Field("", max_length=1000, description="text of up to 1000 characters")
 
 
-_NAMED = Answer("The job under its new name.", {JSON: JobAnswer})
+_NAMED = OperationAnswer("The job under its new name.", {JSON: JobAnswer})
 
 
 @bp.patch("")
@@ -180,7 +180,7 @@ def cancel(job_id: str) -> Response:
 @Operation(
     "Remove a job that has ended (for plain forms)",
     tag="Jobs",
-    answers={204: _PURGED, 303: Answer("For browsers: back to the list.", headers=("Location",))},
+    answers={204: _PURGED, 303: OperationAnswer("For browsers: back to the list.", headers=("Location",))},
     raises=(JobNotFinishedError, *LOOKUP_ERRORS),
 )
 def delete(job_id: str) -> Response:

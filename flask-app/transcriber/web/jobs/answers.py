@@ -15,7 +15,7 @@ from ...domain.jobs import Delivery, DeliveryStatus, Job, JobProgress, JobStatus
 from ...domain.ports import Excerpt
 from ...domain.transcript import Transcription
 from ...formats.table import DOWNLOADS
-from ..device_cache import Facts
+from ..device_cache import DeviceFacts
 
 if TYPE_CHECKING:
     from ...service.facade import JobView
@@ -54,7 +54,7 @@ def job_to_dict(view: JobView, transcription: Transcription | None) -> Json:
     return _job_fields(job, None) | standing | answer | {"links": links_of(job)}
 
 
-def summary_to_dict(job: Job, facts: Facts | None, excerpt: Excerpt | None = None) -> Json:
+def summary_to_dict(job: Job, facts: DeviceFacts | None, excerpt: Excerpt | None = None) -> Json:
     """The job without its text, for lists; with the place where the text has what was searched."""
     parts = None if excerpt is None else [asdict(part) for part in excerpt.parts]
     return _job_fields(job, facts) | {"excerpt": parts, "links": links_of(job)}
@@ -112,7 +112,7 @@ def _place_to_dict(view: JobView) -> Json:
     }
 
 
-def _job_fields(job: Job, facts: Facts | None) -> Json:
+def _job_fields(job: Job, facts: DeviceFacts | None) -> Json:
     return {
         "job_id": job.id,
         "status": job.status.value,

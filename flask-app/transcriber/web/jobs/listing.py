@@ -27,9 +27,9 @@ from ..openapi.operations import (
     LOOKUP_ERRORS,
     RUN_ERRORS,
     SUBMISSION_ERRORS,
-    Answer,
     Operation,
-    Upload,
+    OperationAnswer,
+    UploadBody,
 )
 from ..pages import model_names
 from ..transcripts.downloads import downloaded, set_facts, set_revision
@@ -47,14 +47,14 @@ bp = Blueprint("jobs", __name__, url_prefix="/jobs")
 @Operation(
     "Submit a file as a job",
     tag="Jobs",
-    upload=Upload(form=JobForm),
+    upload=UploadBody(form=JobForm),
     answers={
-        202: Answer(
+        202: OperationAnswer(
             "The job is on disk and will be done, whatever happens to this process.",
             {JSON: JobAnswer},
             headers=("Location", "Idempotency-Replayed"),
         ),
-        303: Answer("For browsers: the job's page.", headers=("Location",)),
+        303: OperationAnswer("For browsers: the job's page.", headers=("Location",)),
     },
     raises=SUBMISSION_ERRORS + ARRIVED_ERRORS,
 )
@@ -79,7 +79,7 @@ def submit() -> Response:
     "List jobs, the newest first",
     tag="Jobs",
     query=JobsQuery,
-    answers={200: Answer("A page of jobs.", {JSON: JobPageAnswer, HTML: str})},
+    answers={200: OperationAnswer("A page of jobs.", {JSON: JobPageAnswer, HTML: str})},
     raises=(InvalidParameterError, *LOOKUP_ERRORS[1:]),
 )
 def history() -> Response:
@@ -109,7 +109,7 @@ def history() -> Response:
     "See how a job stands",
     tag="Jobs",
     answers={
-        200: Answer(
+        200: OperationAnswer(
             "The job, with all of its transcription once it has succeeded.",
             {JSON: JobAnswer, HTML: str},
         )
@@ -151,7 +151,7 @@ class DownloadQuery(BaseModel):
     tag="Jobs",
     query=DownloadQuery,
     answers={
-        200: Answer(
+        200: OperationAnswer(
             "The transcript as a file.",
             {JSON: TranscriptionAnswer, **dict.fromkeys(DOWNLOAD_TYPES, str)},
             headers=("Content-Disposition", "ETag"),

@@ -12,7 +12,7 @@ from ...domain.errors import RangeError, TranscriberError, UploadGoneError
 from ...domain.jobs import Job
 from ..extensions import application
 from ..file_names import attachment, is_video_name, shown_name
-from ..openapi.operations import LOOKUP_ERRORS, Answer, Operation
+from ..openapi.operations import LOOKUP_ERRORS, Operation, OperationAnswer
 from .listing import find_transcription, get_job
 
 bp = Blueprint("media", __name__, url_prefix="/jobs")
@@ -49,13 +49,15 @@ SANDBOX = "sandbox; default-src 'none'; media-src 'self'; style-src 'unsafe-inli
     tag="Jobs",
     headers=("Range",),
     answers={
-        200: Answer("The upload.", {"audio/*": str, "video/*": str, UNKNOWN_TYPE: str}, headers=("ETag",)),
-        206: Answer(
+        200: OperationAnswer(
+            "The upload.", {"audio/*": str, "video/*": str, UNKNOWN_TYPE: str}, headers=("ETag",)
+        ),
+        206: OperationAnswer(
             "The part of it that Range asked for.",
             {"audio/*": str, "video/*": str, UNKNOWN_TYPE: str},
             headers=("Content-Range", "ETag"),
         ),
-        304: Answer("It has not changed."),
+        304: OperationAnswer("It has not changed."),
     },
     raises=(RangeError, UploadGoneError, *LOOKUP_ERRORS),
 )

@@ -14,7 +14,7 @@ from ...domain.feed import FeedEvent
 from ...domain.jobs import Job
 from ..extensions import application
 from ..forms import Whole, parse_query
-from ..openapi.operations import EVENTS, LOOKUP_ERRORS, Answer, Operation
+from ..openapi.operations import EVENTS, LOOKUP_ERRORS, Operation, OperationAnswer
 from ..uploads.submissions import last_values
 from .listing import get_job
 
@@ -43,12 +43,12 @@ class StreamQuery(BaseModel):
     query=StreamQuery,
     headers=("Last-Event-ID",),
     answers={
-        200: Answer(
+        200: OperationAnswer(
             "Server-Sent Events: `progress`, `segment`, and one `done` or `error` at the end. Each `segment` "
             "has an id; who comes back with the last one misses none and sees none twice.",
             {EVENTS: str},
         ),
-        204: Answer("There is nothing after this id, and nothing will come: do not connect again."),
+        204: OperationAnswer("There is nothing after this id, and nothing will come: do not connect again."),
     },
     raises=(InvalidParameterError, *LOOKUP_ERRORS),
 )

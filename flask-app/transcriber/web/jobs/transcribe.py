@@ -8,7 +8,7 @@ from flask import Blueprint, Response, make_response, render_template, request
 from ...domain.errors import JobCancelledError
 from ...domain.jobs import Job, SubmissionTerms
 from ...domain.transcript import Transcription
-from ..client_disconnect import ClientGoneError, Presence, wait_for
+from ..client_disconnect import ClientConnection, ClientGoneError, wait_for
 from ..extensions import application, waiters
 from ..forms import TranscriptionForm
 from ..negotiation import wants_html
@@ -19,13 +19,13 @@ from ..openapi.operations import (
     RUN_ERRORS,
     SUBMISSION_ERRORS,
     TRANSCRIPT_TYPES,
-    Answer,
     Operation,
-    Upload,
+    OperationAnswer,
+    UploadBody,
 )
 from ..transcripts.downloads import rendered, set_facts
 from ..transcripts.page import transcript_facts
-from ..uploads.submissions import Submission, receive_submission
+from ..uploads.submissions import SubmissionForm, receive_submission
 
 logger = structlog.get_logger(__name__)
 
@@ -36,9 +36,9 @@ bp = Blueprint("api", __name__)
 @Operation(
     "Transcribe a file and wait for the answer",
     tag="Transcribing",
-    upload=Upload(form=TranscriptionForm),
+    upload=UploadBody(form=TranscriptionForm),
     answers={
-        200: Answer(
+        200: OperationAnswer(
             "The transcript, in the format that was asked for.",
             {JSON: TranscriptionAnswer, HTML: str, **dict.fromkeys(TRANSCRIPT_TYPES, str)},
             has_facts=True,
@@ -67,12 +67,12 @@ def answer(form: TranscriptionForm, job: Job, transcription: Transcription) -> R
     return response
 
 
-def _awaited(submission: Submission[TranscriptionForm]) -> Transcription:
+def _awaited(submission: SubmissionForm[TranscriptionForm]) -> Transcription:
     service = application().service
     job_id = submission.job.id
     with waiters().counted(job_id):
         try:
-            return wait_for(service, job_id, Presence(request.environ))
+            return wait_for(service, job_id, ClientConnection(request.environ))
         except ClientGoneError:
             logger.info("client_gone", job_id=job_id, detach=submission.form.detach)
             if not submission.form.detach and waiters().is_last(job_id):

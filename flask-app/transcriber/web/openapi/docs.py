@@ -7,7 +7,7 @@ from flask import Blueprint, Response, current_app, g, jsonify, render_template
 from ..extensions import application
 from .answers import OpenApiDocument
 from .document import make_document
-from .operations import JSON, Answer, Operation, page
+from .operations import JSON, Operation, OperationAnswer, page
 
 bp = Blueprint("docs", __name__)
 
@@ -16,7 +16,7 @@ bp = Blueprint("docs", __name__)
 @Operation(
     "The description of this API",
     tag="About",
-    answers={200: Answer("An OpenAPI 3.1 document.", {JSON: OpenApiDocument})},
+    answers={200: OperationAnswer("An OpenAPI 3.1 document.", {JSON: OpenApiDocument})},
 )
 def openapi() -> Response:
     """Written from the routes and the models that validate their input."""

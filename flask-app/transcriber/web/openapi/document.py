@@ -20,7 +20,7 @@ from ..auth.security import SAFE_METHODS
 from ..auth.sign_in import COOKIE
 from ..errors import status_of_class
 from .answers import ErrorAnswer
-from .operations import JSON, Answer, Operation, Upload, find_operation
+from .operations import JSON, Operation, OperationAnswer, UploadBody, find_operation
 
 Json = dict[str, Any]
 
@@ -201,7 +201,7 @@ def _request_body(operation: Operation) -> Json | None:
     return None
 
 
-def _body(upload: Upload) -> Json:
+def _body(upload: UploadBody) -> Json:
     schema = _plain(upload.form.model_json_schema(ref_template=_REF))
     schema["properties"] = dict(_FILE) | schema["properties"]
     # Or `upload`, where that is taken, as its description says: generators of clients make little of a choice.
@@ -209,7 +209,7 @@ def _body(upload: Upload) -> Json:
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 
-def _answer(answer: Answer) -> Json:
+def _answer(answer: OperationAnswer) -> Json:
     written: Json = {"description": answer.description}
     if answer.bodies:
         written["content"] = {media: {"schema": _schema_of(kind)} for media, kind in answer.bodies.items()}

@@ -73,7 +73,7 @@ LOOKUP_ERRORS: Errors = (e.JobNotFoundError, e.StorageFailedError)
 
 
 @dataclass(frozen=True)
-class Answer:
+class OperationAnswer:
     """One status: what it means, and the body by media type (a model, or str for text)."""
 
     description: str
@@ -84,7 +84,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Upload:
+class UploadBody:
     """A multipart body: a file, and the fields of this form."""
 
     form: type[BaseModel]
@@ -102,9 +102,9 @@ class Operation:
 
     summary: str
     tag: str
-    answers: Mapping[int, Answer]
+    answers: Mapping[int, OperationAnswer]
     raises: Errors = ()
-    upload: Upload | None = None
+    upload: UploadBody | None = None
     #: The JSON body, or the fields of a form that may also be left out.
     body: type[BaseModel] | None = None
     form: type[BaseModel] | None = None
@@ -128,16 +128,16 @@ def find_operation(view: Callable[..., Any]) -> Operation | None:
 
 
 #: A file of ours, sent the way browsers like it.
-FILE_ANSWERS: Mapping[int, Answer] = MappingProxyType(
+FILE_ANSWERS: Mapping[int, OperationAnswer] = MappingProxyType(
     {
-        200: Answer("The file.", {"*/*": str}),
-        206: Answer("The part of it that Range asked for.", {"*/*": str}),
-        304: Answer("It has not changed."),
+        200: OperationAnswer("The file.", {"*/*": str}),
+        206: OperationAnswer("The part of it that Range asked for.", {"*/*": str}),
+        304: OperationAnswer("It has not changed."),
     }
 )
 FILE_ERRORS: Errors = (e.RangeError, e.NotFoundError)
 
 
-def page(description: str) -> Mapping[int, Answer]:
+def page(description: str) -> Mapping[int, OperationAnswer]:
     """A route that answers with a page, and with nothing else."""
-    return {200: Answer(description, {HTML: str})}
+    return {200: OperationAnswer(description, {HTML: str})}

@@ -15,7 +15,7 @@ from ..extensions import application
 from ..jobs.listing import get_job
 from ..negotiation import wants_html
 from ..openapi.answers import ComparisonAnswer
-from ..openapi.operations import HTML, JSON, LOOKUP_ERRORS, RUN_ERRORS, Answer, Operation
+from ..openapi.operations import HTML, JSON, LOOKUP_ERRORS, RUN_ERRORS, Operation, OperationAnswer
 
 bp = Blueprint("comparison", __name__)
 
@@ -33,7 +33,7 @@ class CompareQuery(BaseModel):
     "Compare two transcripts",
     tag="Jobs",
     query=CompareQuery,
-    answers={200: Answer("Both, row by row.", {JSON: ComparisonAnswer, HTML: str})},
+    answers={200: OperationAnswer("Both, row by row.", {JSON: ComparisonAnswer, HTML: str})},
     raises=(InvalidParameterError, JobNotFinishedError, *LOOKUP_ERRORS, *RUN_ERRORS),
 )
 def show() -> Response:

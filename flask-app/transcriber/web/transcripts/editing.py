@@ -26,7 +26,7 @@ from ..extensions import application
 from ..forms import Flag, Whole, parse_query
 from ..jobs.listing import get_job
 from ..openapi.answers import TranscriptAnswer
-from ..openapi.operations import JSON, LOOKUP_ERRORS, RUN_ERRORS, Answer, Errors, Operation
+from ..openapi.operations import JSON, LOOKUP_ERRORS, RUN_ERRORS, Errors, Operation, OperationAnswer
 from ..uploads.submissions import last_values
 from .downloads import set_revision
 
@@ -80,7 +80,7 @@ class RestoreForm(BaseModel):
 
 _FINDING: Errors = (JobNotFinishedError, *LOOKUP_ERRORS, *RUN_ERRORS)
 _SAVING: Errors = (RevisionMissingError, TranscriptChangedError, StorageFullError, *_FINDING)
-_SHOWN = Answer("The transcript as it is now.", {JSON: TranscriptAnswer}, headers=("ETag",))
+_SHOWN = OperationAnswer("The transcript as it is now.", {JSON: TranscriptAnswer}, headers=("ETag",))
 
 
 @bp.get("/transcript")
@@ -146,7 +146,7 @@ def restore(job_id: str) -> Response:
     "Take back what was edited (for plain forms)",
     tag="Jobs",
     form=RestoreForm,
-    answers={303: Answer("Back to the job's page.", headers=("Location",))},
+    answers={303: OperationAnswer("Back to the job's page.", headers=("Location",))},
     raises=(BadRequestError, InvalidParameterError, *_SAVING),
 )
 def restore_by_form(job_id: str) -> Response:

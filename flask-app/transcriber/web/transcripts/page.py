@@ -29,7 +29,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PageRow:
+class SegmentRow:
     """One segment as the page shows it."""
 
     segment: Segment
@@ -54,7 +54,7 @@ def transcript_facts(job: Job) -> dict[str, Any]:
     }
 
 
-def page_rows(segments: Sequence[Segment]) -> Iterator[list[PageRow]]:
+def page_rows(segments: Sequence[Segment]) -> Iterator[list[SegmentRow]]:
     """The segments in lists of ROWS_IN_A_LIST."""
     checks = zip(segments, find_suspicions(segments), find_faults(segments), strict=True)
     rows = (_row(segment, suspicions, faults) for segment, suspicions, faults in checks)
@@ -64,10 +64,12 @@ def page_rows(segments: Sequence[Segment]) -> Iterator[list[PageRow]]:
         let_others_run()
 
 
-def _row(segment: Segment, suspicions: tuple[Suspicion, ...], faults: tuple[SubtitleFault, ...]) -> PageRow:
+def _row(
+    segment: Segment, suspicions: tuple[Suspicion, ...], faults: tuple[SubtitleFault, ...]
+) -> SegmentRow:
     text = segment.text.strip()
     placed = tuple(_placed(text, segment.words or ()))
-    return PageRow(
+    return SegmentRow(
         segment=segment,
         stretches=tuple(_stretches(text, placed)),
         words=" ".join(_numbers(at, word, segment.start) for at, word in placed),

@@ -35,7 +35,7 @@ class CheckedInput:
             raise OSError("the body's transfer coding is broken") from error
 
 
-class UnreadBodies:
+class BodyDrain:
     """Refuses with a closed connection where a body came with the request, and drains a little of it.
 
     Left alone, gunicorn keeps the connection and reads the rest of the body without an end.

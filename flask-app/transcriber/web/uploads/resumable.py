@@ -32,12 +32,12 @@ from ...domain.errors import (
     UploadOffsetError,
     UploadTooLargeError,
 )
-from ...jobs.files.resumable import ResumableUpload, Turn
+from ...jobs.files.resumable import ResumableUpload, UploadTurn
 from ..cooperative_yield import TURN_BYTES, let_others_run
 from ..extensions import application
 from ..file_names import shown_name
 from ..openapi.answers import ResumableUploadAnswer
-from ..openapi.operations import JSON, Answer, Operation
+from ..openapi.operations import JSON, Operation, OperationAnswer
 from .receiver import too_large
 
 logger = structlog.get_logger(__name__)
@@ -68,7 +68,9 @@ def name_version(response: Response) -> Response:
 
 
 @bp.route("", methods=["OPTIONS"], provide_automatic_options=False)
-@Operation("What the upload protocol offers here", tag="Uploads", answers={204: Answer("In the headers.")})
+@Operation(
+    "What the upload protocol offers here", tag="Uploads", answers={204: OperationAnswer("In the headers.")}
+)
 def options() -> Response:
     """The version, the extensions, and the largest upload."""
     response = Response(status=204)
@@ -84,7 +86,9 @@ def options() -> Response:
     tag="Uploads",
     headers=("Tus-Resumable", "Upload-Length", "Upload-Metadata"),
     answers={
-        201: Answer("It waits for its bytes, at the address in Location.", headers=("Location", *_STANDING))
+        201: OperationAnswer(
+            "It waits for its bytes, at the address in Location.", headers=("Location", *_STANDING)
+        )
     },
     raises=(
         TusVersionError,
@@ -114,7 +118,9 @@ def create() -> Response:
     "See how far an upload is",
     tag="Uploads",
     answers={
-        200: Answer("Its offset and length, also in the headers.", {JSON: ResumableUploadAnswer}, _STANDING)
+        200: OperationAnswer(
+            "Its offset and length, also in the headers.", {JSON: ResumableUploadAnswer}, _STANDING
+        )
     },
     raises=(UploadNotFoundError, *_STORAGE),
 )
@@ -141,7 +147,7 @@ def show(upload_id: str) -> Response:
     tag="Uploads",
     headers=("Tus-Resumable", "Upload-Offset"),
     bytes_type=CONTENT_TYPE,
-    answers={204: Answer("They are here.", headers=_STANDING)},
+    answers={204: OperationAnswer("They are here.", headers=_STANDING)},
     raises=(
         TusVersionError,
         InvalidParameterError,
@@ -176,7 +182,7 @@ def append(upload_id: str) -> Response:
     "Give an upload up",
     tag="Uploads",
     headers=("Tus-Resumable",),
-    answers={204: Answer("It is gone.")},
+    answers={204: OperationAnswer("It is gone.")},
     raises=(TusVersionError, UploadNotFoundError, *_STORAGE),
 )
 def remove(upload_id: str) -> Response:
@@ -186,7 +192,7 @@ def remove(upload_id: str) -> Response:
     return Response(status=204)
 
 
-def receive(turn: Turn, check_room: Callable[[], None]) -> None:
+def receive(turn: UploadTurn, check_room: Callable[[], None]) -> None:
     """Write the request's body, giving others their turn. Raises OSError when the connection breaks."""
     until_turn = 0
     while data := request.stream.read(PIECE_BYTES):

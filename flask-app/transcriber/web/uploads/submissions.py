@@ -24,7 +24,7 @@ _SANE_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submission(Generic[Form]):
+class SubmissionForm(Generic[Form]):
     """What was submitted, and the job that it became, or that its Idempotency-Key had become before."""
 
     form: Form
@@ -38,7 +38,7 @@ class Submission(Generic[Form]):
         return response
 
 
-def receive_submission(kind: type[Form], terms_of: Callable[[Form], SubmissionTerms]) -> Submission[Form]:
+def receive_submission(kind: type[Form], terms_of: Callable[[Form], SubmissionTerms]) -> SubmissionForm[Form]:
     """Receive the request's file, or find the one that arrived before, and make it a job.
 
     A file of this request is removed again if it becomes none; one that arrived before stays for another try.
@@ -54,19 +54,19 @@ def receive_submission(kind: type[Form], terms_of: Callable[[Form], SubmissionTe
         form = read_options(kind)
         terms = replace(terms_of(form), idempotency_key=key, fingerprint=_fingerprint(form, upload))
         job = _make_job(form, upload, terms)
-    return Submission(form=form, job=job, is_replay=job.id != upload.place.job_id)
+    return SubmissionForm(form=form, job=job, is_replay=job.id != upload.place.job_id)
 
 
 def _submit_arrived(
     kind: type[Form], terms_of: Callable[[Form], SubmissionTerms], key: str | None
-) -> Submission[Form]:
+) -> SubmissionForm[Form]:
     """A job of an upload that came in parts. The key is asked first: under it the upload may be a job already."""
     service = application().service
     form = read_options(kind)
     terms = replace(terms_of(form), idempotency_key=key, fingerprint=_digest(form, None) if key else None)
     earlier = service.find_submitted(key, terms.fingerprint) if key else None
     if earlier is not None:
-        return Submission(form=form, job=earlier, is_replay=True)
+        return SubmissionForm(form=form, job=earlier, is_replay=True)
     with service.resumable.claimed(request.form["upload"]) as arrived:
         if arrived.length == 0:
             raise EmptyUploadError()
@@ -74,7 +74,7 @@ def _submit_arrived(
         place = Upload(job_id=arrived.id, path=path)
         upload = ReceivedUpload(place=place, file_name=arrived.file_name, size_bytes=arrived.length)
         job = _make_job(form, upload, terms)
-    return Submission(form=form, job=job, is_replay=job.id != arrived.id)
+    return SubmissionForm(form=form, job=job, is_replay=job.id != arrived.id)
 
 
 def idempotency_key() -> str | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from transcriber.engine.child.batch_limit import REMEMBERED_SECONDS, Room
+from transcriber.engine.child.batch_limit import REMEMBERED_SECONDS, BatchLimit
 
 
 def test_what_did_not_fit_is_not_tried_again_for_a_while() -> None:
     now = [0.0]
-    room = Room(lambda: now[0])
+    room = BatchLimit(lambda: now[0])
     assert room.most(8) == 8
 
     assert room.note_failure(8) == 4

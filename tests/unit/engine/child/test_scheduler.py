@@ -16,13 +16,13 @@ from transcriber.domain.selftest import SelfTestReport, Step
 from transcriber.domain.transcript import Segment
 from transcriber.engine.child.arrays import Features, Samples
 from transcriber.engine.child.batching import LanePlan
-from transcriber.engine.child.decoding.decoder import DecodedWindow, Row
+from transcriber.engine.child.decoding.decoder import DecodedWindow, DecodingRow
 from transcriber.engine.child.decoding.prompts import remember
-from transcriber.engine.child.event_sequencer import PlanTotals, Told
+from transcriber.engine.child.event_sequencer import PlanTotals, Sequenced
 from transcriber.engine.child.faults import FaultError
 from transcriber.engine.child.job import JobSpec, Resumed
 from transcriber.engine.child.lane import LaneWork
-from transcriber.engine.child.scheduler import Batcher, Cancelled, SelfTestOrdered, Submitted
+from transcriber.engine.child.scheduler import Cancelled, Scheduler, SelfTestOrdered, Submitted
 from transcriber.engine.child.windows import SpeechChunk, Window
 
 SECOND = 16_000
@@ -63,7 +63,7 @@ class Desk:
 
     def __init__(
         self,
-        decode: Callable[[Sequence[Row]], list[DecodedWindow]],
+        decode: Callable[[Sequence[DecodingRow]], list[DecodedWindow]],
         batch_size: int = 4,
         *,
         model: FakeModel | None = None,
@@ -74,7 +74,7 @@ class Desk:
         self.messages: list[dict[str, Any]] = []
         self.fault: FaultError | None = None
         self._changed = threading.Condition()
-        self.batcher = Batcher(
+        self.batcher = Scheduler(
             model=model or FakeModel(),
             work=LaneWork(decode=decode, selftest=selftest),
             vad=vad or FakeVad(),
@@ -137,7 +137,7 @@ class Desk:
             self._changed.notify_all()
 
 
-def segment_of(row: Row) -> Segment:
+def segment_of(row: DecodingRow) -> Segment:
     return Segment(
         id=0,
         seek=0,
@@ -154,7 +154,7 @@ def segment_of(row: Row) -> Segment:
 
 
 def decoded(
-    row: Row, *, written: tuple[int, ...] = (1, 2), temperature: float = 0.0, **changes: Any
+    row: DecodingRow, *, written: tuple[int, ...] = (1, 2), temperature: float = 0.0, **changes: Any
 ) -> DecodedWindow:
     is_conditioned = row.options.condition_on_previous_text
     values: dict[str, Any] = {
@@ -168,7 +168,7 @@ def decoded(
     return DecodedWindow(**{**values, **changes})
 
 
-def decode_all(rows: Sequence[Row]) -> list[DecodedWindow]:
+def decode_all(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
     return [decoded(row) for row in rows]
 
 
@@ -206,7 +206,7 @@ def test_messages_come_in_the_order_of_the_protocol(long: Path) -> None:
 def test_one_window_tells_the_language_and_the_others_follow(long: Path) -> None:
     batches: list[list[tuple[int, str | None]]] = []
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         batches.append([(row.window.index, row.language) for row in rows])
         return decode_all(rows)
 
@@ -222,7 +222,7 @@ def test_one_window_tells_the_language_and_the_others_follow(long: Path) -> None
 def test_too_little_memory_halves_the_batch(long: Path) -> None:
     sizes: list[int] = []
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         sizes.append(len(rows))
         if len(rows) > 1:
             raise RuntimeError("CUDA failed with error out of memory")
@@ -241,7 +241,7 @@ def test_too_little_memory_halves_the_batch(long: Path) -> None:
 def test_a_batch_that_did_not_fit_is_told_and_the_next_ones_are_smaller_at_once(tmp_path: Path) -> None:
     tried: list[int] = []
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         tried.append(len(rows))
         if len(rows) > 2:
             raise RuntimeError("CUDA failed with error out of memory")
@@ -260,7 +260,7 @@ def test_a_batch_that_did_not_fit_is_told_and_the_next_ones_are_smaller_at_once(
 
 
 def test_a_window_that_always_fails_costs_its_own_job_only(long: Path, short: Path) -> None:
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         if any(row.options.initial_prompt == "bad" for row in rows):
             raise RuntimeError("CUDA failed with error out of memory")
         return decode_all(rows)
@@ -274,7 +274,7 @@ def test_a_window_that_always_fails_costs_its_own_job_only(long: Path, short: Pa
 
 
 def test_a_lost_device_ends_the_engine_without_an_answer(short: Path) -> None:
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         raise RuntimeError("CUDA failed with error an illegal memory access was encountered")
 
     desk = Desk(decode)
@@ -288,7 +288,7 @@ def test_a_cancelled_job_is_told_at_once_and_nothing_more_of_it_is_decoded(long:
     started, resume = threading.Event(), threading.Event()
     decoded_jobs: list[str | None] = []
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         decoded_jobs.extend(row.options.hotwords for row in rows)
         started.set()
         assert resume.wait(20)
@@ -313,7 +313,7 @@ def test_a_row_knows_that_its_job_was_cancelled(long: Path) -> None:
     stopped: list[bool] = []
     started, resume = threading.Event(), threading.Event()
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         started.set()
         assert resume.wait(20)
         stopped.extend(row.stopped.is_set() for row in rows)
@@ -333,7 +333,7 @@ def test_a_row_knows_that_its_job_was_cancelled(long: Path) -> None:
 def test_a_clip_of_the_short_lane_does_not_wait_for_a_batch_of_the_long_one(long: Path, short: Path) -> None:
     resume, started = threading.Event(), threading.Event()
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         if rows[0].options.hotwords == "long":
             started.set()
             assert resume.wait(20)
@@ -353,7 +353,7 @@ def test_lanes_side_by_side_take_groups_of_one_file_and_tell_them_in_order(long:
     later_done = threading.Event()
     batches: list[list[int]] = []
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         batches.append([row.window.index for row in rows])
         if rows[0].window.index == 1:
             assert later_done.wait(20)
@@ -372,7 +372,7 @@ def test_lanes_side_by_side_take_groups_of_one_file_and_tell_them_in_order(long:
 def test_towards_the_end_of_a_file_lanes_take_less_so_that_they_end_together(long: Path) -> None:
     batches: list[list[int]] = []
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         batches.append([row.window.index for row in rows])
         return decode_all(rows)
 
@@ -392,7 +392,7 @@ def test_windows_that_wait_for_the_one_before_are_not_taken_by_another_lane(
     at_work: list[int] = []
     early: list[int] = []
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         first = rows[0].window.index
         if at_work and ("condition_on_previous_text" in options or 0 in at_work):
             early.append(first)
@@ -411,7 +411,7 @@ def test_windows_that_wait_for_the_one_before_are_not_taken_by_another_lane(
 def test_while_a_clip_has_the_extra_lane_no_long_batch_begins(long: Path, short: Path) -> None:
     steps = {name: threading.Event() for name in ("long", "short")}
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         assert steps[rows[0].options.hotwords or ""].wait(20)
         return decode_all(rows)
 
@@ -438,7 +438,7 @@ def test_while_a_clip_has_the_extra_lane_no_long_batch_begins(long: Path, short:
 def test_clips_and_long_files_share_no_batch_where_lanes_are_parted(long: Path, short: Path) -> None:
     batches: list[set[str | None]] = []
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         batches.append({row.options.language for row in rows})
         return decode_all(rows)
 
@@ -455,7 +455,7 @@ def test_clips_and_long_files_share_no_batch_where_lanes_are_parted(long: Path, 
 def test_with_one_lane_there_is_one_batch_at_a_time(long: Path, short: Path) -> None:
     running, most = threading.Semaphore(1), []
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         most.append(running.acquire(blocking=False))
         running.release()
         return decode_all(rows)
@@ -474,7 +474,7 @@ def test_with_one_lane_there_is_one_batch_at_a_time(long: Path, short: Path) -> 
 def test_batches_of_a_job_are_the_same_in_every_run_and_the_first_are_small(long: Path) -> None:
     batches: list[list[int]] = []
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         batches.append([row.window.index for row in rows])
         return decode_all(rows)
 
@@ -547,7 +547,7 @@ def resumed_at(
     return Resumed(
         language="de",
         language_probability=0.75,
-        told=Told(
+        told=Sequenced(
             windows=windows,
             segments=len(segments),
             last_end=segments[-1]["end"] if segments else 0.0,
@@ -583,7 +583,7 @@ def test_a_known_plan_needs_no_vad_and_a_finished_window_no_decoding(long: Path)
 
     rows_decoded: list[int] = []
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         rows_decoded.extend(row.window.index for row in rows)
         return decode_all(rows)
 
@@ -602,7 +602,7 @@ def test_where_the_batch_matters_the_whole_group_is_decoded_again_and_told_once(
 
     batches: list[list[int]] = []
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         batches.append([row.window.index for row in rows])
         return decode_all(rows)
 
@@ -619,7 +619,7 @@ def test_where_the_batch_matters_the_whole_group_is_decoded_again_and_told_once(
 def test_a_resumed_job_goes_on_with_the_text_before(long: Path) -> None:
     prompts: list[tuple[int, ...]] = []
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         prompts.extend(row.history for row in rows)
         return decode_all(rows)
 
@@ -652,7 +652,7 @@ def test_history_is_kept_as_far_as_the_model_can_use_it(long: Path) -> None:
 def test_each_window_gets_the_text_before_it_when_asked(long: Path) -> None:
     prompts: list[tuple[int, ...]] = []
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         prompts.extend(row.history for row in rows)
         return decode_all(rows)
 
@@ -666,7 +666,7 @@ def test_each_window_gets_the_text_before_it_when_asked(long: Path) -> None:
 def test_wild_text_is_no_prompt(long: Path) -> None:
     prompts: list[tuple[int, ...]] = []
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         prompts.extend(row.history for row in rows)
         return [decoded(row, temperature=0.6) for row in rows]
 
@@ -723,7 +723,7 @@ def test_a_self_test_waits_for_the_batch_in_work_and_goes_before_the_next(long: 
     events: list[str] = []
     in_batch, ordered = threading.Event(), threading.Event()
 
-    def decode(rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         events.append("batch begins")
         in_batch.set()
         assert ordered.wait(20)

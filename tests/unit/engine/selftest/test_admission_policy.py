@@ -20,10 +20,10 @@ from transcriber.domain.errors import (
     TranscriberError,
 )
 from transcriber.engine.pool import PooledEngine
-from transcriber.engine.selftest.admission_policy import Admission
-from transcriber.engine.selftest.baseline import SpeedBook
-from transcriber.gpu.degradation_steps import Rung
-from transcriber.gpu.memory_fallback import Relief
+from transcriber.engine.selftest.admission_policy import AdmissionPolicy
+from transcriber.engine.selftest.baseline import SpeedBaseline
+from transcriber.gpu.degradation_steps import DegradationStep
+from transcriber.gpu.memory_fallback import DegradationPolicy
 from transcriber.system.durable_files import write_small
 
 
@@ -45,17 +45,19 @@ def register() -> Register:
 
 
 @pytest.fixture
-def speeds(tmp_path: Path) -> SpeedBook:
-    return SpeedBook(tmp_path / "speeds.json", write_small)
+def speeds(tmp_path: Path) -> SpeedBaseline:
+    return SpeedBaseline(tmp_path / "speeds.json", write_small)
 
 
-def admit(engine: TestableEngine | TranscriberError, speeds: SpeedBook, register: Register) -> PooledEngine:
+def admit(
+    engine: TestableEngine | TranscriberError, speeds: SpeedBaseline, register: Register
+) -> PooledEngine:
     def launch(device: str, model: str) -> Any:
         if isinstance(engine, TranscriberError):
             raise engine
         return engine
 
-    admission = Admission(speeds, register, timeout=1.0)
+    admission = AdmissionPolicy(speeds, register, timeout=1.0)
     watched = admission.watching(lambda device, model: admission.admit(launch(device, model)))
     return watched("cuda", "Systran/faster-whisper-base")
 
@@ -67,7 +69,7 @@ def slow(engine: TestableEngine) -> TestableEngine:
     return engine
 
 
-def test_first_engine_sets_the_speed_and_is_registered(speeds: SpeedBook, register: Register) -> None:
+def test_first_engine_sets_the_speed_and_is_registered(speeds: SpeedBaseline, register: Register) -> None:
     engine = engine_of()
 
     assert admit(engine, speeds, register) is engine
@@ -77,7 +79,7 @@ def test_first_engine_sets_the_speed_and_is_registered(speeds: SpeedBook, regist
 
 
 def test_slow_engine_is_tested_again_and_admitted_if_that_was_better(
-    speeds: SpeedBook, register: Register
+    speeds: SpeedBaseline, register: Register
 ) -> None:
     admit(engine_of(), speeds, register)
     engine = slow(engine_of())
@@ -86,7 +88,7 @@ def test_slow_engine_is_tested_again_and_admitted_if_that_was_better(
     assert (engine.tests, engine.closed) == (1, 0)
 
 
-def test_engine_that_is_slow_twice_is_ended_and_refused(speeds: SpeedBook, register: Register) -> None:
+def test_engine_that_is_slow_twice_is_ended_and_refused(speeds: SpeedBaseline, register: Register) -> None:
     admit(engine_of(), speeds, register)
     engine = slow(engine_of("cuda", "slow"))
 
@@ -108,7 +110,7 @@ def test_engine_that_is_slow_twice_is_ended_and_refused(speeds: SpeedBook, regis
     ],
 )
 def test_engine_that_breaks_in_its_second_test_did_not_start(
-    speeds: SpeedBook, register: Register, error: TranscriberError
+    speeds: SpeedBaseline, register: Register, error: TranscriberError
 ) -> None:
     admit(engine_of(), speeds, register)
     engine = slow(engine_of("cuda", error))
@@ -119,7 +121,7 @@ def test_engine_that_breaks_in_its_second_test_did_not_start(
     assert (caught.value.code, engine.closed) == (error.code, 1)
 
 
-def test_start_that_failed_is_registered_and_passed_on(speeds: SpeedBook, register: Register) -> None:
+def test_start_that_failed_is_registered_and_passed_on(speeds: SpeedBaseline, register: Register) -> None:
     with pytest.raises(EngineStartError):
         admit(EngineStartError("Numbers.", code="numbers_differ"), speeds, register)
     with pytest.raises(ModelNotFoundError):
@@ -134,24 +136,24 @@ def test_disk_that_is_full_keeps_no_speed_and_no_engine_out(tmp_path: Path, regi
 
     engine = engine_of()
 
-    assert admit(engine, SpeedBook(tmp_path / "speeds.json", refuse), register) is engine
+    assert admit(engine, SpeedBaseline(tmp_path / "speeds.json", refuse), register) is engine
 
 
 def test_engine_without_room_for_its_second_test_is_followed_by_a_lighter_one(
-    speeds: SpeedBook, register: Register
+    speeds: SpeedBaseline, register: Register
 ) -> None:
     admit(engine_of(), speeds, register)
-    admission = Admission(speeds, register, timeout=1.0)
-    relief = Relief(clock=FakeClock(), status=make_status, read_gpu=lambda: None)
+    admission = AdmissionPolicy(speeds, register, timeout=1.0)
+    relief = DegradationPolicy(clock=FakeClock(), status=make_status, read_gpu=lambda: None)
     engines = {
         "float16": slow(engine_of("cuda", "memory")),
         "int8_float16": engine_of("cuda", compute_type="int8_float16"),
     }
 
-    def start(rung: Rung) -> TestableEngine:
+    def start(rung: DegradationStep) -> TestableEngine:
         return admission.admit(engines[rung.compute_type])
 
-    admitted = relief.start("base", Rung(compute_type="float16", batch_size=8), start)
+    admitted = relief.start("base", DegradationStep(compute_type="float16", batch_size=8), start)
 
     assert admitted is engines["int8_float16"]
     assert (engines["float16"].tests, engines["float16"].closed) == (1, 1)

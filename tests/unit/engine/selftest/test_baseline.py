@@ -11,22 +11,22 @@ import pytest
 from fake_gpu import make_engine
 from tested_engines import report
 from transcriber.domain.selftest import SelfTestReport
-from transcriber.engine.selftest.baseline import SpeedBook, is_only_slow
+from transcriber.engine.selftest.baseline import SpeedBaseline, is_only_slow
 from transcriber.system.durable_files import write_small
 
 L4 = make_engine()
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> SpeedBook:
-    return SpeedBook(tmp_path / "selftest" / "speeds.json", write_small)
+def book(tmp_path: Path) -> SpeedBaseline:
+    return SpeedBaseline(tmp_path / "selftest" / "speeds.json", write_small)
 
 
 def took(seconds: float) -> SelfTestReport:
     return replace(report(), run_seconds=seconds)
 
 
-def test_first_run_sets_the_speed_and_says_so(book: SpeedBook) -> None:
+def test_first_run_sets_the_speed_and_says_so(book: SpeedBaseline) -> None:
     judged = book.judge(L4, took(0.5))
     book.learn(L4, judged)
 
@@ -36,7 +36,7 @@ def test_first_run_sets_the_speed_and_says_so(book: SpeedBook) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "passes"), [(0.1, True), (1.5, True), (1.51, False), (20.0, False)])
-def test_three_times_the_first_run_is_the_limit(book: SpeedBook, seconds: float, passes: bool) -> None:
+def test_three_times_the_first_run_is_the_limit(book: SpeedBaseline, seconds: float, passes: bool) -> None:
     book.learn(L4, took(0.5))
 
     judged = book.judge(L4, took(seconds))
@@ -50,21 +50,21 @@ def test_three_times_the_first_run_is_the_limit(book: SpeedBook, seconds: float,
         assert (step.name, step.code, bool(step.fix)) == ("fast", "engine_too_slow", True)
 
 
-def test_later_runs_do_not_move_it(book: SpeedBook) -> None:
+def test_later_runs_do_not_move_it(book: SpeedBaseline) -> None:
     book.learn(L4, took(0.5))
     book.learn(L4, took(1.4))
 
     assert book.find(L4) == 0.5
 
 
-def test_each_device_model_and_format_has_its_own(book: SpeedBook) -> None:
+def test_each_device_model_and_format_has_its_own(book: SpeedBaseline) -> None:
     book.learn(L4, took(0.5))
 
     for changes in ({"device_uuid": "GPU-2"}, {"model": "large-v3"}, {"compute_type": "float32"}):
         assert book.find(replace(L4, **changes)) is None
 
 
-def test_a_cpus_speed_is_not_judged(book: SpeedBook) -> None:
+def test_a_cpus_speed_is_not_judged(book: SpeedBaseline) -> None:
     cpu = make_engine(device="cpu", device_uuid=None)
     slow = replace(report("slow", "cpu"), run_seconds=99.0)
     book.learn(cpu, slow)
@@ -81,7 +81,7 @@ def test_other_failures_are_not_only_slow() -> None:
 def test_damaged_file_is_begun_anew(tmp_path: Path, content: str) -> None:
     path = tmp_path / "speeds.json"
     path.write_text(content)
-    book = SpeedBook(path, write_small)
+    book = SpeedBaseline(path, write_small)
 
     assert book.find(L4) is None
     book.learn(L4, took(0.5))

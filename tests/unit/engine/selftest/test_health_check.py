@@ -19,8 +19,8 @@ from transcriber.domain.errors import (
 )
 from transcriber.domain.ports import EngineInfo
 from transcriber.engine.pool import ChildEnginePool
-from transcriber.engine.selftest.baseline import SpeedBook
-from transcriber.engine.selftest.health_check import Canary, Finding, Listeners
+from transcriber.engine.selftest.baseline import SpeedBaseline
+from transcriber.engine.selftest.health_check import HealthCheck, HealthFinding, HealthListeners
 from transcriber.system.durable_files import write_small
 
 INTERVAL = 300.0
@@ -30,11 +30,11 @@ INTERVAL = 300.0
 class Bench:
     """A canary over these engines, and all that it told."""
 
-    canary: Canary
+    canary: HealthCheck
     pool: FakePool
     clock: FakeClock
-    speeds: SpeedBook
-    findings: list[tuple[str, Finding]] = field(default_factory=list)
+    speeds: SpeedBaseline
+    findings: list[tuple[str, HealthFinding]] = field(default_factory=list)
     #: Which of them are the word on their device from then on.
     stands: list[bool] = field(default_factory=list)
     condemned: list[tuple[EngineInfo, TranscriberError]] = field(default_factory=list)
@@ -54,18 +54,18 @@ class Bench:
 
 def bench(folder: Path, *engines: TestableEngine, interval: float = INTERVAL) -> Bench:
     clock, pool = FakeClock(), FakePool(list(engines))
-    speeds = SpeedBook(folder / "speeds.json", write_small)
-    findings: list[tuple[str, Finding]] = []
+    speeds = SpeedBaseline(folder / "speeds.json", write_small)
+    findings: list[tuple[str, HealthFinding]] = []
     told: list[bool] = []
     condemned: list[tuple[EngineInfo, TranscriberError]] = []
     without_room: list[EngineInfo] = []
-    canary = Canary(
+    canary = HealthCheck(
         engines=pool,
         speeds=speeds,
         clock=clock,
         interval=interval,
         timeout=1.0,
-        tell=Listeners(
+        tell=HealthListeners(
             observe=lambda device, finding, stands: findings.append((device, finding)) or told.append(stands),
             condemned=lambda info, error: condemned.append((info, error)),
             has_no_room=without_room.append,
@@ -246,7 +246,7 @@ def test_those_who_ask_while_a_test_runs_share_the_next_one(tmp_path: Path) -> N
         b.clock.seconds += 1
 
     engine.on_test = hold
-    found: list[Finding] = []
+    found: list[HealthFinding] = []
     asked = [threading.Thread(target=lambda: found.append(b.canary.test_now())) for _ in range(5)]
     asked[0].start()
     assert begun.wait(20)
@@ -306,13 +306,13 @@ def test_canary_neither_keeps_an_idle_engine_nor_wakes_an_unloaded_one(tmp_path:
         return started[-1]
 
     pool = ChildEnginePool(launch=launch, max_engines=1, clock=clock, ttl=2.5 * INTERVAL)
-    canary = Canary(
+    canary = HealthCheck(
         engines=pool,
-        speeds=SpeedBook(tmp_path / "speeds.json", write_small),
+        speeds=SpeedBaseline(tmp_path / "speeds.json", write_small),
         clock=clock,
         interval=INTERVAL,
         timeout=1.0,
-        tell=Listeners(
+        tell=HealthListeners(
             observe=lambda device, finding: None,
             condemned=lambda info, error: None,
             has_no_room=lambda info: None,

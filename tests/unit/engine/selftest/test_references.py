@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from transcriber.engine.selftest.references import SHIPPED, ReferenceBook
+from transcriber.engine.selftest.references import SHIPPED, ReferenceStore
 from transcriber.models.finder import LocalModel
 from transcriber.system.durable_files import write_small
 
@@ -32,20 +32,20 @@ def model(tmp_path: Path) -> LocalModel:
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> ReferenceBook:
-    return ReferenceBook(tmp_path / "selftest", write_small)
+def book(tmp_path: Path) -> ReferenceStore:
+    return ReferenceStore(tmp_path / "selftest", write_small)
 
 
-def test_verified_weights_have_the_shipped_reference(book: ReferenceBook, model: LocalModel) -> None:
+def test_verified_weights_have_the_shipped_reference(book: ReferenceStore, model: LocalModel) -> None:
     assert book.find(model) == SHIPPED / "base.json"
 
 
-def test_weights_that_only_have_the_name_do_not(book: ReferenceBook, model: LocalModel) -> None:
+def test_weights_that_only_have_the_name_do_not(book: ReferenceStore, model: LocalModel) -> None:
     assert book.find(replace(model, verified=False)) is None
 
 
 def test_reference_that_was_made_here_is_found_until_the_weights_change(
-    book: ReferenceBook, model: LocalModel
+    book: ReferenceStore, model: LocalModel
 ) -> None:
     own = replace(model, name="own", verified=False)
     assert book.find(own) is None
@@ -58,7 +58,7 @@ def test_reference_that_was_made_here_is_found_until_the_weights_change(
     assert book.find(own) is None
 
 
-def test_folder_without_weights_has_none(book: ReferenceBook, model: LocalModel) -> None:
+def test_folder_without_weights_has_none(book: ReferenceStore, model: LocalModel) -> None:
     (model.path / "model.bin").unlink()
     own = replace(model, verified=False)
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from transcriber.gpu.probe.libraries import (
+    LibraryPlace,
     LoadResult,
-    Place,
     choose_cublas,
     choose_cudnn,
     list_places,
@@ -78,7 +78,7 @@ def test_folder_named_twice_is_looked_at_once(tmp_path: Path) -> None:
 def test_first_pair_that_loads_is_chosen_and_the_next_is_not_needed(tmp_path: Path) -> None:
     first, second = _put(tmp_path / "a", *PAIR), _put(tmp_path / "b", *PAIR)
 
-    cublas, lt = choose_cublas([Place(first, "conda"), Place(second, "ldconfig")], _loads)
+    cublas, lt = choose_cublas([LibraryPlace(first, "conda"), LibraryPlace(second, "ldconfig")], _loads)
 
     assert cublas.chosen is not None and lt.chosen is not None
     assert (cublas.chosen.path, cublas.chosen.version) == (str(first / PAIR[0]), "12.9.1")
@@ -95,7 +95,7 @@ def test_lt_is_loaded_first_and_from_the_same_folder(tmp_path: Path) -> None:
         asked.append(list(paths))
         return LoadResult(version="12.8.4")
 
-    choose_cublas([Place(folder, "conda")], load)
+    choose_cublas([LibraryPlace(folder, "conda")], load)
 
     assert asked == [[folder / "libcublasLt.so.12", folder / "libcublas.so.12"]]
 
@@ -110,7 +110,7 @@ def test_broken_pair_is_passed_over_with_the_loaders_words(tmp_path: Path) -> No
             )
         return LoadResult(version="12.8.4")
 
-    cublas, _ = choose_cublas([Place(bad, "LD_LIBRARY_PATH"), Place(good, "ldconfig")], load)
+    cublas, _ = choose_cublas([LibraryPlace(bad, "LD_LIBRARY_PATH"), LibraryPlace(good, "ldconfig")], load)
 
     assert cublas.chosen is not None and cublas.chosen.path == str(good / PAIR[0])
     assert "undefined symbol: cublasLtNew" in str(cublas.candidates[0].rejected)
@@ -123,7 +123,7 @@ def test_cublas_without_its_lt_is_rejected_unloaded(tmp_path: Path) -> None:
     def load(paths: Sequence[Path]) -> LoadResult:
         raise AssertionError("must not be loaded")
 
-    cublas, _ = choose_cublas([Place(folder, "conda")], load)
+    cublas, _ = choose_cublas([LibraryPlace(folder, "conda")], load)
 
     assert cublas.chosen is None
     assert cublas.candidates[0].rejected_code == "lt_missing"
@@ -132,7 +132,7 @@ def test_cublas_without_its_lt_is_rejected_unloaded(tmp_path: Path) -> None:
 def test_other_major_versions_are_named_and_rejected(tmp_path: Path) -> None:
     folder = _put(tmp_path / "nvidia/cu13/lib", "libcublas.so.13", "libcublasLt.so.13")
 
-    cublas, _ = choose_cublas([Place(folder, "Python package cu13")], _loads)
+    cublas, _ = choose_cublas([LibraryPlace(folder, "Python package cu13")], _loads)
 
     assert cublas.chosen is None
     assert [(c.path, c.rejected_code) for c in cublas.candidates] == [
@@ -143,7 +143,7 @@ def test_other_major_versions_are_named_and_rejected(tmp_path: Path) -> None:
 def test_library_that_calls_itself_13_is_rejected(tmp_path: Path) -> None:
     folder = _put(tmp_path, *PAIR)
 
-    cublas, lt = choose_cublas([Place(folder, "conda")], lambda paths: LoadResult(version="13.0.1"))
+    cublas, lt = choose_cublas([LibraryPlace(folder, "conda")], lambda paths: LoadResult(version="13.0.1"))
 
     assert cublas.chosen is None and lt.chosen is None
     assert cublas.candidates[0].rejected == "it calls itself version 13.0.1, not 12"
@@ -153,7 +153,7 @@ def test_version_is_read_from_the_real_files_name(tmp_path: Path) -> None:
     folder = _put(tmp_path, "libcudnn.so.9.10.2")
     (folder / "libcudnn.so.9").symlink_to("libcudnn.so.9.10.2")
 
-    cudnn = choose_cudnn([Place(folder, "ldconfig")], lambda paths: LoadResult(), needed=False)
+    cudnn = choose_cudnn([LibraryPlace(folder, "ldconfig")], lambda paths: LoadResult(), needed=False)
 
     assert cudnn.chosen is not None and cudnn.chosen.version == "9.10.2"
     assert not cudnn.needed
@@ -163,7 +163,7 @@ def test_cudnn_that_does_not_load_is_rejected_with_the_loaders_words(tmp_path: P
     folder = _put(tmp_path, "libcudnn.so.9")
 
     cudnn = choose_cudnn(
-        [Place(folder, "conda")], lambda paths: LoadResult(error="no such symbol"), needed=True
+        [LibraryPlace(folder, "conda")], lambda paths: LoadResult(error="no such symbol"), needed=True
     )
 
     assert cudnn.chosen is None

@@ -10,7 +10,7 @@ from fake_gpu import make_engine
 from transcriber.domain.events import WindowDone
 from transcriber.domain.transcript import FallbackReason
 from transcriber.gpu.policy import DeviceDecision
-from transcriber.gpu.receipt.evidence import Evidence, build_receipt, verdict
+from transcriber.gpu.receipt.evidence import WindowEvidence, build_receipt, verdict
 
 ON_GPU = DeviceDecision(device="cuda")
 ON_CPU = DeviceDecision(device="cpu")
@@ -62,7 +62,7 @@ def test_a_lie_is_told_to_the_caller() -> None:
 
 
 def test_job_finished_on_the_cpu_after_a_crash_is_mixed_and_no_lie() -> None:
-    evidence = Evidence()
+    evidence = WindowEvidence()
     evidence.add(WindowDone(index=0, device="cuda"))
     evidence.add_peak(100)
     evidence.begin_attempt(keeps_windows=True)
@@ -78,7 +78,7 @@ def test_job_finished_on_the_cpu_after_a_crash_is_mixed_and_no_lie() -> None:
 
 
 def test_windows_whose_work_was_thrown_away_are_no_evidence() -> None:
-    evidence = Evidence()
+    evidence = WindowEvidence()
     evidence.add(WindowDone(index=0, device="cuda"))
     evidence.begin_attempt(keeps_windows=False)
     evidence.add(WindowDone(index=0, device="cpu"))
@@ -90,7 +90,7 @@ def test_windows_whose_work_was_thrown_away_are_no_evidence() -> None:
 
 
 def test_kept_window_done_again_counts_where_it_ran_last() -> None:
-    evidence = Evidence()
+    evidence = WindowEvidence()
     evidence.add(WindowDone(index=0, device="cuda"))
     evidence.begin_attempt(keeps_windows=True)
     evidence.add(WindowDone(index=0, device="cpu"))
@@ -125,7 +125,7 @@ def test_more_windows_than_planned_all_count() -> None:
 
 
 def test_window_without_a_device_is_no_evidence() -> None:
-    evidence = Evidence()
+    evidence = WindowEvidence()
     evidence.add(WindowDone(index=0, device="cuda"))
     evidence.add(WindowDone(index=1, device=""))
 
@@ -134,7 +134,7 @@ def test_window_without_a_device_is_no_evidence() -> None:
 
 @pytest.mark.parametrize("order", [("cuda", "cpu"), ("cpu", "cuda")])
 def test_window_reported_twice_counts_where_it_did_not_flatter(order: tuple[str, str]) -> None:
-    evidence = Evidence()
+    evidence = WindowEvidence()
     for device in order:
         evidence.add(WindowDone(index=0, device=device))
 

@@ -21,7 +21,7 @@ from transcriber.domain.errors import (
     ShuttingDownError,
 )
 from transcriber.domain.jobs import JobError, JobStatus
-from transcriber.jobs.store.lock import Ownership
+from transcriber.jobs.store.lock import StoreLock
 from transcriber.jobs.store.sqlite import SqliteJobStore
 
 DEADLINE_SECONDS = 20
@@ -163,13 +163,13 @@ def test_every_job_is_synced_before_it_is_acknowledged(path: Path, tmp_path: Pat
 
 def test_a_pid_that_cannot_be_written_down_does_not_stop_the_owner(tmp_path: Path) -> None:
     with files_up_to(0):
-        owner = Ownership(tmp_path)
+        owner = StoreLock(tmp_path)
     with pytest.raises(ConfigError, match="another process"):
-        Ownership(tmp_path)
+        StoreLock(tmp_path)
     owner.release()
     owner.release()
 
-    Ownership(tmp_path).release()
+    StoreLock(tmp_path).release()
 
 
 def test_errors_of_jobs_survive_a_restart(path: Path, executor: Executor) -> None:

@@ -11,11 +11,11 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from fakes import FakeRegister, make_application
-from transcriber.server.revoked_sessions import SignedOut
+from transcriber.server.revoked_sessions import RevokedSessions
 from transcriber.web import create_app
 from transcriber.web.auth.sessions import Sessions
 from transcriber.web.auth.sign_in import COOKIE, next_page
-from transcriber.web.auth.throttle import FREE_TRIES, LONGEST_WAIT, Tries
+from transcriber.web.auth.throttle import FREE_TRIES, LONGEST_WAIT, SignInThrottle
 from uploading import BROWSER, post_file
 
 ROOT = Path(__file__).parents[4]
@@ -115,7 +115,7 @@ def test_wrong_tries_are_slowed_and_the_right_key_too(guarded: FlaskClient) -> N
 
 def test_wait_doubles_up_to_its_limit_and_is_forgotten() -> None:
     time = HeldTime()
-    tries = Tries(time)
+    tries = SignInThrottle(time)
     for _ in range(FREE_TRIES):
         assert tries.judge("a", is_right=False) == 0
     waits = []
@@ -134,7 +134,7 @@ def test_wait_doubles_up_to_its_limit_and_is_forgotten() -> None:
 
 def test_address_that_is_known_for_the_right_key_is_not_locked_out_by_others_behind_its_proxy() -> None:
     time = HeldTime()
-    tries = Tries(time)
+    tries = SignInThrottle(time)
     assert tries.judge("proxy", is_right=True) == 0
     for _ in range(FREE_TRIES):
         tries.judge("proxy", is_right=False)
@@ -312,7 +312,7 @@ def test_every_script_that_changes_something_sends_the_token() -> None:
 
 
 def test_session_that_signed_out_stays_out_over_a_restart(tmp_path: Path) -> None:
-    register = SignedOut(tmp_path / "data" / "signed-out.json", lambda work: work())
+    register = RevokedSessions(tmp_path / "data" / "signed-out.json", lambda work: work())
 
     def start() -> Sessions:
         return Sessions(secret=b"s" * 32, api_key="k", seconds=60, register=register)
@@ -332,4 +332,4 @@ def test_damaged_list_of_those_who_signed_out_stops_nobody(tmp_path: Path, conte
     path = tmp_path / "signed-out.json"
     path.write_text(content)
 
-    assert SignedOut(path, lambda work: work()).read() == {}
+    assert RevokedSessions(path, lambda work: work()).read() == {}

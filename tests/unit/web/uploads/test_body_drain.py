@@ -10,7 +10,7 @@ import pytest
 from gunicorn.http.errors import InvalidChunkSize
 
 from transcriber.web.cooperative_yield import TURN_BYTES
-from transcriber.web.uploads.body_drain import DRAIN_BYTES, CheckedInput, UnreadBodies
+from transcriber.web.uploads.body_drain import DRAIN_BYTES, BodyDrain, CheckedInput
 
 
 class FakeServerResponse:
@@ -66,7 +66,7 @@ def answer(status: str, body: Any, *, length: str = "10") -> FakeServerResponse:
 
     response = FakeServerResponse()
     environ = {"wsgi.input": body, "gunicorn.socket": FakeSocket(), "CONTENT_LENGTH": length}
-    result = UnreadBodies(app)(environ, response.start_response)
+    result = BodyDrain(app)(environ, response.start_response)
     assert list(result) == [b"answer"]
     if hasattr(result, "close"):
         result.close()

@@ -18,7 +18,7 @@ from ..windows import Window, has_rest
 from .prompts import MAX_LENGTH, PromptParts, max_new_tokens, previous_tokens, remember
 from .segmentation import DraftText, build_segments
 from .segments import is_too_long
-from .temperature_fallback import Attempt, best_of_failed, is_silence, needs_fallback
+from .temperature_fallback import TemperatureAttempt, best_of_failed, is_silence, needs_fallback
 from .timestamps import Draft, parse_window
 from .word_timing import TimedWord, TokenTimes, tidy, time_words, usual_duration
 
@@ -30,7 +30,7 @@ _MAX_ALIGNED_TOKENS = MAX_LENGTH - 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class DecodingRow:
     """One window as the model takes it. language None: find out. history: the text so far, or the initial prompt.
 
     stopped: set when nobody wants its text any more, so that it is not tried again.
@@ -61,19 +61,19 @@ class DecodedWindow:
 
 
 @dataclass(slots=True)
-class _Work:
+class _WindowWork:
     """A row on its way through the steps. resume_at: seconds from its start, where the text written so far ends."""
 
     position: int
-    row: Row
+    row: DecodingRow
     language: str
     probability: float
     history: tuple[int, ...]
     detection_seconds: float = 0.0
     parts: int = 0
     resume_at: float = 0.0
-    attempts: list[Attempt] = field(default_factory=list)
-    final: Attempt | None = None
+    attempts: list[TemperatureAttempt] = field(default_factory=list)
+    final: TemperatureAttempt | None = None
     drafts: list[DraftText] = field(default_factory=list)
 
     @property
@@ -91,7 +91,7 @@ class Decoder:
     def __init__(self, model: WhisperModel) -> None:
         self._model = model
 
-    def decode(self, rows: Sequence[Row]) -> list[DecodedWindow]:
+    def decode(self, rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         """Decode rows that agree in prompt length and search options, in one batch."""
         encoded = self._model.encode([row.features for row in rows])
         works = self._with_languages(encoded, rows)
@@ -104,9 +104,9 @@ class Decoder:
         self._align(encoded, [work for work in spoken if work.drafts])
         return [self._finish(work, encoded.device) for work in works]
 
-    def _with_languages(self, encoded: Encoded, rows: Sequence[Row]) -> list[_Work]:
+    def _with_languages(self, encoded: Encoded, rows: Sequence[DecodingRow]) -> list[_WindowWork]:
         works = [
-            _Work(
+            _WindowWork(
                 position=position,
                 row=row,
                 language=row.language or "",
@@ -125,14 +125,14 @@ class Decoder:
             work.language, work.probability, work.detection_seconds = language, probability, seconds
         return works
 
-    def _alike(self, works: Sequence[_Work]) -> list[list[_Work]]:
+    def _alike(self, works: Sequence[_WindowWork]) -> list[list[_WindowWork]]:
         """What CTranslate2 takes in one call: prompts of one length."""
-        groups: dict[int, list[_Work]] = {}
+        groups: dict[int, list[_WindowWork]] = {}
         for work in works:
             groups.setdefault(len(self._prompt(work)), []).append(work)
         return list(groups.values())
 
-    def _generate(self, encoded: Encoded, works: Sequence[_Work]) -> None:
+    def _generate(self, encoded: Encoded, works: Sequence[_WindowWork]) -> None:
         """The temperatures in turn, each for the windows only that failed so far.
 
         Sampling depends on all that was sampled before on the same thread of CTranslate2. Where the model can
@@ -154,13 +154,19 @@ class Decoder:
                 is_hopeless = work.position in hopeless
                 work.final = best_of_failed(work.attempts) if is_hopeless else work.attempts[-1]
 
-    def _climb_afresh(self, encoded: Encoded, work: _Work, temperatures: Sequence[float]) -> list[_Work]:
+    def _climb_afresh(
+        self, encoded: Encoded, work: _WindowWork, temperatures: Sequence[float]
+    ) -> list[_WindowWork]:
         with self._model.afresh() as fresh:
             return self._climb(fresh, encoded, [work], temperatures)
 
     def _climb(
-        self, model: WhisperModel, encoded: Encoded, works: Sequence[_Work], temperatures: Sequence[float]
-    ) -> list[_Work]:
+        self,
+        model: WhisperModel,
+        encoded: Encoded,
+        works: Sequence[_WindowWork],
+        temperatures: Sequence[float],
+    ) -> list[_WindowWork]:
         """Decode at these temperatures until it is good; gives back the windows that never were."""
         pending = list(works)
         for temperature in temperatures:
@@ -180,14 +186,14 @@ class Decoder:
             pending = [work for work in pending if needs_fallback(work.attempts[-1])]
         return pending
 
-    def _prompt(self, work: _Work) -> list[int]:
+    def _prompt(self, work: _WindowWork) -> list[int]:
         """For the rest of a window, it ends with the time from which on there is no text yet."""
         parts = work.row.prompt
         previous = previous_tokens(parts.sot_prev, parts.hotwords, work.history)
         prompt = self._model.prompt(work.language, work.row.options.task, previous)
         return [*prompt, self._model.timestamp(work.resume_at)] if work.parts else prompt
 
-    def _read(self, work: _Work) -> bool:
+    def _read(self, work: _WindowWork) -> bool:
         """From tokens to drafts with text. Whether the model left out a rest, which is to be decoded next."""
         if work.final is None or is_silence(work.final):
             return False
@@ -211,14 +217,14 @@ class Decoder:
             work.history = remember(work.history, written, work.final.temperature)
         return parsed.resume_at is not None and self._goes_on(work, parsed.resume_at, closed=parsed.closed)
 
-    def _goes_on(self, work: _Work, resume_at: float, *, closed: bool) -> bool:
+    def _goes_on(self, work: _WindowWork, resume_at: float, *, closed: bool) -> bool:
         work.parts += 1
         if resume_at <= work.resume_at or work.parts >= _MAX_PARTS:
             return False
         work.resume_at = resume_at
         return has_rest(work.row.window, int(resume_at * SAMPLE_RATE), closed=closed)
 
-    def _draft_text(self, draft: Draft, attempt: Attempt) -> DraftText:
+    def _draft_text(self, draft: Draft, attempt: TemperatureAttempt) -> DraftText:
         text_tokens = tuple(token for token in draft.tokens if token < self._model.eot)
         return DraftText(
             start=draft.start,
@@ -230,9 +236,9 @@ class Decoder:
             attempt=attempt,
         )
 
-    def _align(self, encoded: Encoded, works: Sequence[_Work]) -> None:
+    def _align(self, encoded: Encoded, works: Sequence[_WindowWork]) -> None:
         """Word times for the windows that need them: asked for, or a segment is too long."""
-        groups: dict[tuple[str, str], list[tuple[_Work, list[DraftText]]]] = {}
+        groups: dict[tuple[str, str], list[tuple[_WindowWork, list[DraftText]]]] = {}
         for work in works:
             if work.row.options.word_timestamps or any(
                 is_too_long(draft.text, draft.end - draft.start) for draft in work.drafts
@@ -252,7 +258,7 @@ class Decoder:
             for (work, run), found in zip(group, times, strict=True):
                 work.drafts += self._with_words(work, run, found)
 
-    def _with_words(self, work: _Work, run: Sequence[DraftText], times: TokenTimes) -> list[DraftText]:
+    def _with_words(self, work: _WindowWork, run: Sequence[DraftText], times: TokenTimes) -> list[DraftText]:
         timed: list[list[TimedWord]] = []
         offset = 0
         for draft in run:
@@ -265,7 +271,7 @@ class Decoder:
             for draft, words in zip(run, timed, strict=True)
         ]
 
-    def _finish(self, work: _Work, device: str) -> DecodedWindow:
+    def _finish(self, work: _WindowWork, device: str) -> DecodedWindow:
         return DecodedWindow(
             device=device,
             language=work.language,

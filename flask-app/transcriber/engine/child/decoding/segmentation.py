@@ -9,7 +9,7 @@ from ....domain.ports import SAMPLE_RATE
 from ....domain.transcript import Segment, Word
 from ..windows import Window
 from .segments import cut, is_too_long
-from .temperature_fallback import Attempt
+from .temperature_fallback import TemperatureAttempt
 from .word_timing import TimedWord, confine
 
 #: Segment.seek counts frames of log-mel, 10 ms each.
@@ -29,7 +29,7 @@ class DraftText:
     text_tokens: tuple[int, ...]
     text: str
     words: tuple[TimedWord, ...] | None
-    attempt: Attempt
+    attempt: TemperatureAttempt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +39,7 @@ class _Piece:
     text: str
     tokens: tuple[int, ...]
     words: tuple[TimedWord, ...] | None
-    attempt: Attempt
+    attempt: TemperatureAttempt
 
 
 def build_segments(drafts: Sequence[DraftText], window: Window, *, keep_words: bool) -> tuple[Segment, ...]:

@@ -15,7 +15,7 @@ PROMPT_RESET_TEMPERATURE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
+class TemperatureAttempt:
     """One decoding of one window at one temperature."""
 
     tokens: tuple[int, ...]
@@ -31,19 +31,19 @@ def compression_ratio(text: str) -> float:
     return len(encoded) / len(zlib.compress(encoded))
 
 
-def is_silence(attempt: Attempt) -> bool:
+def is_silence(attempt: TemperatureAttempt) -> bool:
     """The model heard no speech and is not sure of its text either."""
     return attempt.no_speech_prob > NO_SPEECH_THRESHOLD and attempt.avg_logprob <= LOG_PROB_THRESHOLD
 
 
-def needs_fallback(attempt: Attempt) -> bool:
+def needs_fallback(attempt: TemperatureAttempt) -> bool:
     """Too repetitive or too improbable, and not just silence."""
     if attempt.no_speech_prob > NO_SPEECH_THRESHOLD and attempt.avg_logprob < LOG_PROB_THRESHOLD:
         return False
     return _is_repetitive(attempt) or attempt.avg_logprob < LOG_PROB_THRESHOLD
 
 
-def best_of_failed(attempts: Sequence[Attempt]) -> Attempt:
+def best_of_failed(attempts: Sequence[TemperatureAttempt]) -> TemperatureAttempt:
     """When every temperature failed: the most probable that does not repeat itself.
 
     It carries the last temperature, as in faster-whisper, so that its text is no prompt.
@@ -53,5 +53,5 @@ def best_of_failed(attempts: Sequence[Attempt]) -> Attempt:
     return replace(best, temperature=attempts[-1].temperature)
 
 
-def _is_repetitive(attempt: Attempt) -> bool:
+def _is_repetitive(attempt: TemperatureAttempt) -> bool:
     return attempt.compression_ratio > COMPRESSION_RATIO_THRESHOLD

@@ -24,7 +24,7 @@ from faster_whisper.vad import get_vad_model
 
 from ..arrays import Features, Samples
 from ..decoding.prompts import MAX_LENGTH
-from ..decoding.temperature_fallback import Attempt, compression_ratio
+from ..decoding.temperature_fallback import TemperatureAttempt, compression_ratio
 from ..decoding.word_timing import TokenTimes, token_times
 from ..faults import Fault, FaultError, not_finite
 from ..memory import give_back
@@ -91,7 +91,7 @@ def supported_compute_types(device: str, device_index: int) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Limits:
+class _TokenLimits:
     """Of one decoding: tokens in all, and the index of the latest timestamp that the text may begin with."""
 
     length: int
@@ -226,13 +226,13 @@ class WhisperModel:
         beam_size: int,
         max_length: int = MAX_LENGTH,
         latest_start: float = MAX_FIRST_TIMESTAMP,
-    ) -> list[Attempt]:
+    ) -> list[TemperatureAttempt]:
         """Decode these rows: beam search at temperature 0, else the best of several samples.
 
         latest_start: seconds from the window's start, before which the text has to begin.
         """
         view = encoded.select(rows)
-        limits = _Limits(length=max_length, first_timestamp=round(latest_start / _STEP_SECONDS))
+        limits = _TokenLimits(length=max_length, first_timestamp=round(latest_start / _STEP_SECONDS))
         if temperature == 0:
             found = self._generate(view, prompts, limits, beam_size=beam_size, sampling_topk=1)
         elif self._is_on_cpu:
@@ -246,7 +246,7 @@ class WhisperModel:
         self,
         view: ctranslate2.StorageView,
         prompts: Sequence[Sequence[int]],
-        limits: _Limits,
+        limits: _TokenLimits,
         temperature: float,
         candidates: int,
     ) -> list[ctranslate2.models.WhisperGenerationResult]:
@@ -265,7 +265,7 @@ class WhisperModel:
         self,
         view: ctranslate2.StorageView,
         prompts: Sequence[Sequence[int]],
-        limits: _Limits,
+        limits: _TokenLimits,
         *,
         beam_size: int,
         sampling_topk: int,
@@ -335,14 +335,16 @@ class WhisperModel:
     def _build_tokenizer(self, language: str, task: str) -> Tokenizer:
         return Tokenizer(self._vocabulary, self.is_multilingual, task=task, language=language)
 
-    def _attempt(self, result: ctranslate2.models.WhisperGenerationResult, temperature: float) -> Attempt:
+    def _attempt(
+        self, result: ctranslate2.models.WhisperGenerationResult, temperature: float
+    ) -> TemperatureAttempt:
         tokens = tuple(result.sequences_ids[0])
         # The score is the sum of log probabilities over length ** penalty; +1 counts the end token.
         sum_logprob = result.scores[0] * len(tokens) ** _LENGTH_PENALTY
         avg_logprob = sum_logprob / (len(tokens) + 1)
         if math.isnan(avg_logprob) or not math.isfinite(result.no_speech_prob):
             raise FaultError(not_finite("decoding"))
-        return Attempt(
+        return TemperatureAttempt(
             tokens=tokens,
             avg_logprob=max(_FLOOR_LOGPROB, avg_logprob),
             no_speech_prob=float(result.no_speech_prob),

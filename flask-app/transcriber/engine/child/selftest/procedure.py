@@ -17,7 +17,7 @@ import numpy as np
 
 from ....domain.selftest import FIXES, NOT_APPLICABLE, SKIPPED, STEPS, SelfTestReport, Step
 from ..arrays import Features, Samples
-from ..decoding.temperature_fallback import Attempt
+from ..decoding.temperature_fallback import TemperatureAttempt
 from ..faults import Fault, FaultError, not_finite
 from ..model.evidence import CudaDriver
 from .device_checks import DeviceChecks, take_step
@@ -80,7 +80,7 @@ class ModelUnderTest(Protocol):
         temperature: float,
         beam_size: int,
         max_length: int,
-    ) -> list[Attempt]: ...
+    ) -> list[TemperatureAttempt]: ...
 
     def decode_text(self, tokens: Sequence[int]) -> str: ...
 
@@ -118,7 +118,7 @@ class _Pass:
 
     device: str
     numbers: Features
-    attempt: Attempt
+    attempt: TemperatureAttempt
     text: str
     language: tuple[str, float] | None
     seconds: float

@@ -11,9 +11,9 @@ import pytest
 
 from transcriber.domain.options import TranscriptionOptions
 from transcriber.engine.child.arrays import Features
-from transcriber.engine.child.decoding.decoder import Decoder, Row
+from transcriber.engine.child.decoding.decoder import Decoder, DecodingRow
 from transcriber.engine.child.decoding.prompts import MAX_LENGTH, PromptParts
-from transcriber.engine.child.decoding.temperature_fallback import Attempt
+from transcriber.engine.child.decoding.temperature_fallback import TemperatureAttempt
 from transcriber.engine.child.decoding.word_timing import TokenTimes
 from transcriber.engine.child.windows import SpeechChunk, Window
 
@@ -64,7 +64,7 @@ class Script:
         beam_size: int,
         *,
         latest_start: float,
-    ) -> list[Attempt]:
+    ) -> list[TemperatureAttempt]:
         names = tuple(self.rows[row] for row in rows)
         self.asked.append((names, list(prompts), latest_start))
         return [attempt(self.texts[name].pop(0)) for name in names]
@@ -96,15 +96,15 @@ class Script:
         return [chr(token) for token in tokens], [[token] for token in tokens]
 
 
-def attempt(tokens: list[int]) -> Attempt:
-    return Attempt(
+def attempt(tokens: list[int]) -> TemperatureAttempt:
+    return TemperatureAttempt(
         tokens=tuple(tokens), avg_logprob=-0.1, no_speech_prob=0.0, compression_ratio=1.0, temperature=0.0
     )
 
 
-def row(name: int, seconds: int = 12, *, history: tuple[int, ...] = (), **options: Any) -> Row:
+def row(name: int, seconds: int = 12, *, history: tuple[int, ...] = (), **options: Any) -> DecodingRow:
     end = seconds * SECOND
-    return Row(
+    return DecodingRow(
         window=Window(index=name, start=0, end=end, speech=(SpeechChunk(start=0, end=end),)),
         features=np.full((1, 1), name, np.float32),
         options=TranscriptionOptions(**options),
@@ -114,7 +114,7 @@ def row(name: int, seconds: int = 12, *, history: tuple[int, ...] = (), **option
     )
 
 
-def decode(script: Script, rows: Sequence[Row]) -> list[list[tuple[float, float, str]]]:
+def decode(script: Script, rows: Sequence[DecodingRow]) -> list[list[tuple[float, float, str]]]:
     windows = Decoder(script).decode(rows)  # type: ignore[arg-type]
     return [[(one.start, one.end, one.text) for one in window.segments] for window in windows]
 

@@ -6,11 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transcriber.engine.child.decoding.segmentation import DraftText, build_segments
-from transcriber.engine.child.decoding.temperature_fallback import Attempt
+from transcriber.engine.child.decoding.temperature_fallback import TemperatureAttempt
 from transcriber.engine.child.decoding.word_timing import TimedWord
 from transcriber.engine.child.windows import SpeechChunk, Window
 
-ATTEMPT = Attempt(tokens=(), avg_logprob=-0.2, no_speech_prob=0.1, compression_ratio=1.1, temperature=0.0)
+ATTEMPT = TemperatureAttempt(
+    tokens=(), avg_logprob=-0.2, no_speech_prob=0.1, compression_ratio=1.1, temperature=0.0
+)
 WINDOW = Window(index=2, start=160_000, end=480_000, speech=(SpeechChunk(start=160_000, end=480_000),))
 
 

@@ -7,14 +7,16 @@ from dataclasses import replace
 import pytest
 
 from transcriber.engine.child.decoding.temperature_fallback import (
-    Attempt,
+    TemperatureAttempt,
     best_of_failed,
     compression_ratio,
     is_silence,
     needs_fallback,
 )
 
-GOOD = Attempt(tokens=(1,), avg_logprob=-0.3, no_speech_prob=0.1, compression_ratio=1.2, temperature=0.0)
+GOOD = TemperatureAttempt(
+    tokens=(1,), avg_logprob=-0.3, no_speech_prob=0.1, compression_ratio=1.2, temperature=0.0
+)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,7 @@ GOOD = Attempt(tokens=(1,), avg_logprob=-0.3, no_speech_prob=0.1, compression_ra
         (replace(GOOD, no_speech_prob=0.9), False, False),
     ],
 )
-def test_rules(attempt: Attempt, again: bool, silent: bool) -> None:
+def test_rules(attempt: TemperatureAttempt, again: bool, silent: bool) -> None:
     assert needs_fallback(attempt) is again
     assert is_silence(attempt) is silent
 

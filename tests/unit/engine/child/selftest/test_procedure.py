@@ -11,7 +11,7 @@ import pytest
 
 from transcriber.domain.selftest import FIXES, SelfTestReport, Step
 from transcriber.engine.child.arrays import Features, Samples
-from transcriber.engine.child.decoding.temperature_fallback import Attempt
+from transcriber.engine.child.decoding.temperature_fallback import TemperatureAttempt
 from transcriber.engine.child.selftest.device_checks import DeviceChecks
 from transcriber.engine.child.selftest.procedure import Expectation, SelfTest
 from transcriber.engine.child.selftest.reference import Clip, Reference, make_reference
@@ -75,9 +75,9 @@ class FakeModel:
     def prompt(self, language: str, task: str, previous: Sequence[int]) -> list[int]:
         return [1, 2, 3]
 
-    def generate(self, *arguments: Any) -> list[Attempt]:
+    def generate(self, *arguments: Any) -> list[TemperatureAttempt]:
         return [
-            Attempt(
+            TemperatureAttempt(
                 tokens=(1,),
                 avg_logprob=self.avg_logprob,
                 no_speech_prob=0.0,
