@@ -27,7 +27,7 @@ POINTS = {
         ("SqliteJobStore", "finish", "after_state_change", "after"),
     ),
     "transcriber.jobs.store.queries": ((None, "insert_delivery", "inside_state_change", "before"),),
-    "transcriber.web.uploads.submissions": (("Submission", "mark", "before_202", "after"),),
+    "transcriber.web.uploads.submissions": (("SubmissionForm", "mark", "before_202", "after"),),
     "gunicorn.http.wsgi": (("Response", "close", "after_202", "after"),),
     "transcriber.jobs.files.journal": (
         ("Journal", "add_audio", "after_audio_decode", "journalled"),

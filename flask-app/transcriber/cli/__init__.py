@@ -11,10 +11,10 @@ from dataclasses import asdict
 from typing import Any
 
 from .. import __version__
-from ..config.loader import ROOT
 from ..domain.errors import TranscriberError
 from ..observability.diagnostics_text import render_text
 from ..server import bootstrap
+from ..system.paths import PACKAGE_PARENT
 from . import transcribe
 
 
@@ -71,7 +71,7 @@ def _models(parsed: argparse.Namespace) -> int:
 
 
 def _serve(_: argparse.Namespace) -> int:
-    app = str(ROOT / "flask-app" / "app.py")
+    app = str(PACKAGE_PARENT / "app.py")
     os.execv(sys.executable, [sys.executable, app])
 
 

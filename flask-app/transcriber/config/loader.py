@@ -1,6 +1,6 @@
 """Reading the settings: from the environment, checked, with those applied that speak of others.
 
-Read once, by bootstrap alone; parts get plain values. The table is in config/schema.py.
+Read once, in server/ alone; parts get plain values. The table is in config/schema.py.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.errors import ConfigError
-from .schema import ROOT, SettingRow, Settings, rows_of_settings
+from ..system.paths import PROJECT
+from .schema import SettingRow, Settings, rows_of_settings
 
 __all__ = [
-    "ROOT",
     "SettingRow",
     "Settings",
     "check_listening",
@@ -122,7 +122,7 @@ def settings_markdown(rows: list[SettingRow]) -> str:
         if isinstance(row.default, bool):
             default = str(row.default).lower()
         elif isinstance(row.default, Path):
-            default = f"<project>/{row.default.relative_to(ROOT)}"
+            default = f"<project>/{row.default.relative_to(PROJECT)}"
         else:
             default = "" if row.default in (None, (), "") else str(row.default)
         lines.append(

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ..system.paths import PROJECT
 from .parsers import arguments, boolean, choice, folders, integer, key, networks, path, setting, text, words
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +131,7 @@ class Settings:
         "Accepted because people set it; CTranslate2 has no such variable, and diagnostics says so.",
     )
     data_dir: Path = setting(
-        ROOT / "data",
+        PROJECT / "data",
         "WHISPER_DATA_DIR DATA_DIR",
         path,
         "Folder for uploads, results, the job store and models.",

@@ -19,6 +19,7 @@ from .transcript import Notice, Transcription
 
 #: The rate of all decoded audio, in samples a second; samples are int16, one channel.
 SAMPLE_RATE = 16_000
+SAMPLE_BYTES = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

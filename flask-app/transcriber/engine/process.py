@@ -9,14 +9,12 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import structlog
 
-_log = structlog.get_logger()
+from ..system.paths import PACKAGE_PARENT
 
-#: The folder that holds this package: the child imports it from there.
-PACKAGE_PARENT = Path(__file__).resolve().parents[2]
+_log = structlog.get_logger()
 
 #: Signals that a process brings upon itself.
 _FAULT_SIGNALS = frozenset(

@@ -7,9 +7,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..system.paths import PACKAGE_PARENT
 from .probe.facts import GpuStatus
-
-_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -23,7 +22,7 @@ def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Variables for a child of ours that asks driver or NVML."""
-    paths = [str(_PACKAGE_ROOT), environ.get("PYTHONPATH", "")]
+    paths = [str(PACKAGE_PARENT), environ.get("PYTHONPATH", "")]
     return {
         **without_secrets(environ),
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),

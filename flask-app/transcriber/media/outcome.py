@@ -21,10 +21,9 @@ from transcriber.domain.errors import (
     TranscriberError,
     UndecodableMediaError,
 )
-from transcriber.domain.ports import DecodedAudio
+from transcriber.domain.ports import SAMPLE_BYTES, DecodedAudio
 from transcriber.domain.transcript import Notice
 
-from .child.pcm import SAMPLE_BYTES
 from .messages import Message
 from .peaks import MOST_PARTS
 

@@ -8,14 +8,13 @@ import socket
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from transcriber.domain.errors import DecoderUnavailableError
+from transcriber.system.paths import PACKAGE_PARENT
 
 from .messages import MAX_MESSAGE_BYTES, Message, MessageError, encode_message, parse_message
 
 #: The folder that holds the package `transcriber`.
-_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 #: All that a decode server gets of our environment; keys and other secrets are none of its business.
 _PASSED_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME")
@@ -111,4 +110,4 @@ def _receive_ready(control: socket.socket) -> SandboxStatus:
 
 def _environment() -> dict[str, str]:
     passed = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ}
-    return {**passed, "PYTHONPATH": str(_PACKAGE_ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**passed, "PYTHONPATH": str(PACKAGE_PARENT), "PYTHONDONTWRITEBYTECODE": "1"}

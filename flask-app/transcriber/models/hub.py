@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from ..domain.errors import EngineStartError
+from ..system.paths import PACKAGE_PARENT
 from .catalogue import CatalogueModel
 
 _log = structlog.get_logger()
@@ -31,7 +32,6 @@ PART = ".part"
 #: The hub names a blob by its hash: nothing else may become the name of a file.
 _ETAG = re.compile(r"[0-9a-f]{32,64}")
 
-_PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
 #: Bytes that are here, bytes of the whole.
 Progress = Callable[[str, int, int], None]
@@ -103,7 +103,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    paths = [str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
+    paths = [str(PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
     return os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import socket
 import time
 from contextlib import suppress
-from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -30,7 +28,7 @@ LINGER_SECONDS = 1.0
 
 
 class TranscriberWorker(GeventWorker):  # type: ignore[misc]
-    """Answers in the one shape also what never reaches the application."""
+    """Answers in the one shape also what never reaches the application, which knows how an answer looks."""
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer, log, and leave the closing to the caller."""
@@ -45,7 +43,7 @@ class TranscriberWorker(GeventWorker):  # type: ignore[misc]
             logger.error("request_failed", request_id=request_id, exc_info=exc)
         with suppress(OSError):
             client.settimeout(LINGER_SECONDS)
-            client.sendall(answer_bytes(error, request_id))
+            client.sendall(self.wsgi.refusal_bytes(error, request_id))
             linger(client)
 
 
@@ -62,30 +60,6 @@ def refusal_of(exc: BaseException) -> TranscriberError:
             return BadRequestError("The request is not well-formed HTTP.")
         case _:
             return TranscriberError()
-
-
-def answer_bytes(error: TranscriberError, request_id: str) -> bytes:
-    """The whole answer, as it goes over the wire."""
-    # Here and not above: the master imports this module, and the worker patches the standard library after that.
-    from ..web.auth.security import FIXED_HEADERS
-    from ..web.errors import error_body, status_of
-
-    body = json.dumps(error_body(error), ensure_ascii=False).encode()
-    status = HTTPStatus(status_of(error))
-    headers = {
-        **FIXED_HEADERS,
-        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-        "Cache-Control": "no-store",
-        "Connection": "close",
-        "Content-Type": "application/json",
-        "Content-Length": str(len(body)),
-        "X-Request-ID": request_id,
-    }
-    lines = [
-        f"HTTP/1.1 {status.value} {status.phrase}",
-        *(f"{name}: {value}" for name, value in headers.items()),
-    ]
-    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def linger(client: Any) -> None:

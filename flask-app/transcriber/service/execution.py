@@ -24,10 +24,11 @@ from ..domain.jobs import Job, JobStatus
 from ..domain.ports import Clock, DecodedAudio
 from ..domain.transcript import Transcription
 from ..jobs.cancellation import CancellationToken, StopReason
-from ..jobs.events import HEARTBEAT_SECONDS, PACE_SECONDS, EventFeeds
+from ..jobs.events import EventFeeds
 from ..jobs.files.journal import Journal
+from ..jobs.limits import LONGEST_BACKOFF_SECONDS, JobLimits
 from ..jobs.progress import Progress
-from ..jobs.queue import JobQueue, Slots, WaitingJob
+from ..jobs.queue import JobQueue, WaitingJob
 from ..jobs.speeds import Speeds
 from ..system.durable_files import storage_errors
 from .completion import STORAGE_ERRORS, JobCompletion, Storage
@@ -42,33 +43,7 @@ MAX_FRUITLESS = 20
 #: A look at a file that takes longer is over: it is treated as a long one.
 LOOK_SECONDS = 5.0
 
-#: Seconds before a job is tried again whose disk failed: the first time, and the longest.
-FIRST_BACKOFF_SECONDS = 1.0
-LONGEST_BACKOFF_SECONDS = 60.0
-
-#: The limit where none is set: so much, and so much for each second of audio.
-BASE_TIMEOUT_SECONDS = 1800.0
-TIMEOUT_FACTOR = 60.0
-
 _SAMPLES_BYTES_A_SECOND = 32_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JobLimits:
-    """How much is worked on at once, what a short job is, and how long one may take (0: by its duration)."""
-
-    slots: Slots
-    short_seconds: float
-    job_timeout_seconds: float = 0.0
-    #: How long followers hear nothing before they are told so, and how often they are served at most.
-    heartbeat_seconds: float = HEARTBEAT_SECONDS
-    pace_seconds: float = PACE_SECONDS
-    #: Before a job is tried again whose disk failed; twice as long each time, up to LONGEST_BACKOFF_SECONDS.
-    backoff_seconds: float = FIRST_BACKOFF_SECONDS
-
-    def timeout(self, duration: float) -> float:
-        """Seconds that an attempt at a job of this duration may take."""
-        return self.job_timeout_seconds or BASE_TIMEOUT_SECONDS + TIMEOUT_FACTOR * duration
 
 
 @dataclass(slots=True)

@@ -18,11 +18,12 @@ from ..jobs.cancellation import StopReason
 from ..jobs.estimates import Estimates
 from ..jobs.events import EventFeeds
 from ..jobs.files.resumable import ResumableUploads
+from ..jobs.limits import JobLimits
 from ..jobs.retention import purge_job
 from ..jobs.speeds import Speeds
 from ..models.finder import LocalModel
 from .completion import JobCompletion, JobEnded, Storage, Webhooks
-from .execution import JobExecution, JobLimits
+from .execution import JobExecution
 from .job_queries import JobQueries, JobView
 from .job_waiters import JobWaiters, Outcome
 from .submission import Checks, Submission, Upload, refuse_unfit

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flask import Flask
 
+from ..domain.errors import TranscriberError
+from ..system.paths import PROJECT
 from . import errors, pages, request_log
 from .admin import diagnostics, health, metrics, models
 from .auth import csrf, security, sign_in
@@ -17,6 +18,7 @@ from .jobs import actions, listing, media, stream, transcribe
 from .method_override import MethodOverride
 from .openapi import docs
 from .openapi.operations import FILE_ANSWERS, FILE_ERRORS, Operation
+from .refusals import answer_bytes
 from .transcripts import comparison, editing
 from .uploads import resumable
 from .uploads.body_drain import BodyDrain
@@ -25,19 +27,21 @@ from .uploads.receiver import FORM_ROOM_BYTES, UploadRequest
 if TYPE_CHECKING:
     from ..server.lifecycle import Application
 
-ROOT = Path(__file__).resolve().parents[3]
-
 
 class TranscriberFlask(Flask):
     """Flask whose requests write uploaded files straight into the spool."""
 
     request_class = UploadRequest
 
+    def refusal_bytes(self, error: TranscriberError, request_id: str) -> bytes:
+        """For gunicorn's worker: the answer to bytes that are no request."""
+        return answer_bytes(error, request_id)
+
 
 def create_app(application: Application) -> Flask:
     """The WSGI application over one assembled service; starts nothing."""
     app = TranscriberFlask(
-        "transcriber", template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static")
+        "transcriber", template_folder=str(PROJECT / "templates"), static_folder=str(PROJECT / "static")
     )
     app.config.update(
         MAX_CONTENT_LENGTH=FORM_ROOM_BYTES,

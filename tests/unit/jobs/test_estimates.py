@@ -17,10 +17,10 @@ from transcriber.domain.ports import SAMPLE_RATE, DecodedAudio
 from transcriber.jobs.estimates import Estimates
 from transcriber.jobs.events import JobEvents
 from transcriber.jobs.files.journal import JournalState
+from transcriber.jobs.limits import JobLimits
 from transcriber.jobs.progress import Progress
 from transcriber.jobs.queue import JobQueue, Slots, WaitingJob
 from transcriber.jobs.speeds import OVERHEAD_SECONDS, Speeds
-from transcriber.service.execution import JobLimits
 
 WINDOW_SECONDS = 30.0
 

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from transcriber.domain.ports import SAMPLE_BYTES
+
 from ..messages import Message, encode_message
 from .confinement import FIRST_FREE_FD, PCM_FD, REPORT_FD, SOURCE_FD, ProcessLimits, confine
 from .decoding import decode_media
-from .pcm import SAMPLE_BYTES, PcmSink
+from .pcm import PcmSink
 from .refusal import MediaRefusedError
 from .seccomp import SeccompUnavailableError
 

@@ -18,11 +18,11 @@ from av.filter import Graph
 from av.packet import Packet
 from av.stream import Discard, Disposition
 
-from transcriber.domain.ports import SAMPLE_RATE
+from transcriber.domain.ports import SAMPLE_BYTES, SAMPLE_RATE
 
 from .containers import ACCEPTED, DECLARES_LENGTH
 from .headers import is_streamed_wav, missing_mp3_bytes
-from .pcm import SAMPLE_BYTES, PcmSink
+from .pcm import PcmSink
 from .refusal import MediaRefusedError
 from .timeline import Timeline
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from transcriber.domain.ports import SAMPLE_RATE
+from transcriber.domain.ports import SAMPLE_BYTES, SAMPLE_RATE
 
 from ..peaks import Peaks
 from .refusal import MediaRefusedError
 
-SAMPLE_BYTES = 2
 BYTES_PER_SECOND = SAMPLE_RATE * SAMPLE_BYTES
 
 

@@ -17,7 +17,7 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[4] / "flask-app"
 #: Installs the filter, tries things, and prints the errno of each (0: it worked).
 PROGRAM = """
 import ctypes, json, mmap, os, resource, signal, socket, sys, threading
-from transcriber.media import seccomp
+from transcriber.media.child import seccomp
 
 libc = ctypes.CDLL(None, use_errno=True)
 

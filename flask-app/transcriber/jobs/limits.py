@@ -1,0 +1,34 @@
+"""How many jobs are worked on at once, and for how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .events import HEARTBEAT_SECONDS, PACE_SECONDS
+from .queue import Slots
+
+#: Seconds before a job is tried again whose disk failed: the first time, and the longest.
+FIRST_BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 60.0
+
+#: The limit where none is set: so much, and so much for each second of audio.
+BASE_TIMEOUT_SECONDS = 1800.0
+TIMEOUT_FACTOR = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobLimits:
+    """How much is worked on at once, what a short job is, and how long one may take (0: by its duration)."""
+
+    slots: Slots
+    short_seconds: float
+    job_timeout_seconds: float = 0.0
+    #: How long followers hear nothing before they are told so, and how often they are served at most.
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
+    pace_seconds: float = PACE_SECONDS
+    #: Before a job is tried again whose disk failed; twice as long each time, up to LONGEST_BACKOFF_SECONDS.
+    backoff_seconds: float = FIRST_BACKOFF_SECONDS
+
+    def timeout(self, duration: float) -> float:
+        """Seconds that an attempt at a job of this duration may take."""
+        return self.job_timeout_seconds or BASE_TIMEOUT_SECONDS + TIMEOUT_FACTOR * duration
