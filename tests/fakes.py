@@ -75,10 +75,11 @@ class FakeService:
         self.progresses: dict[str, JobProgress] = {}
         self.outbox: dict[str, tuple[Delivery, ...]] = {}
         self.feeds: dict[str, list[FeedEvent]] = {}
-        #: Raised by begin_upload, by check_room, by submit, and as the job's own error.
+        #: Raised by begin_upload, by check_room, by submit, where the store is asked for a job, and as the job's own error.
         self.begin_error: TranscriberError | None = None
         self.room_error: TranscriberError | None = None
         self.submit_error: TranscriberError | None = None
+        self.store_error: TranscriberError | None = None
         self.job_error: TranscriberError | None = None
         self.answer = make_transcription(
             make_segment(), make_segment(id=1, start=2.5, end=4.0, text=" Ask <b>more</b>.")
@@ -94,6 +95,8 @@ class FakeService:
             native=ThreadPoolExecutor(1),
             keep=timedelta(hours=24),
             begin=lambda size: self.begin_upload(expected_bytes=size).job_id,
+            is_job=self.is_stored,
+            clock=SystemClock(),
         )
         self._changed = threading.Condition()
         self._is_stopped = False
@@ -112,6 +115,11 @@ class FakeService:
         folder = self.spool / job_id
         folder.mkdir()
         return Upload(job_id=job_id, path=folder / "upload")
+
+    def is_stored(self, job_id: str) -> bool:
+        if self.store_error is not None:
+            raise self.store_error
+        return job_id in self.jobs
 
     def check_room(self) -> None:
         if self.room_error is not None:

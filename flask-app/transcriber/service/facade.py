@@ -87,6 +87,8 @@ class Service:
             native=storage.native,
             keep=storage.retention.keep_unfinished,
             begin=lambda size_bytes: self._submission.begin_upload(size_bytes).job_id,
+            is_job=self._submission.is_job,
+            clock=clock,
         )
         self._following = JobQueries(storage, self._feeds, self._running, estimates)
         #: Finished transcripts, for those who edit, compare and search them.
@@ -102,6 +104,7 @@ class Service:
         left = self._storage.jobs.list_jobs(statuses=(JobStatus.QUEUED, JobStatus.RUNNING), limit=1_000_000)
         for job in sorted(left, key=lambda job: job.number):
             self._take_up(job)
+        self.resumable.settle_all()
         self._storage.retention.sweep_orphans()
         self._runner.start()
         threading.Thread(target=self._tick, name="service-tick", daemon=True).start()

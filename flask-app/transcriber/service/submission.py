@@ -121,6 +121,17 @@ class Submission:
             return None
         return None if job is None else _checked(job, fingerprint)
 
+    def is_job(self, job_id: str) -> bool:
+        """Whether the store has this job. One whose client was told otherwise runs from now on."""
+        try:
+            job = self._storage.jobs.get(job_id)
+        except JobNotFoundError:
+            return False
+        if job_id in self._doubtful:
+            self._doubtful.discard(job_id)
+            self.queue(job)
+        return True
+
     def check(self, request: TranscriptionRequest) -> TranscriptionRequest:
         """Refuse what can be refused before any work; the request with the model's own name."""
         model = self._checks.models.describe(request.model)

@@ -186,7 +186,7 @@ class TooManyUploadsError(CapacityError):
     """Too many uploads are unfinished."""
 
     code = "too_many_uploads"
-    fix = "Finish or end some (DELETE /uploads/{upload_id}); those that rest are removed by themselves."
+    fix = "Send it again in a minute; finish your unfinished uploads, or end some (DELETE /uploads/{upload_id})."
     retry_after = 60
 
 

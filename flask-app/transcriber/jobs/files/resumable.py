@@ -1,20 +1,24 @@
 """Uploads that arrive in parts and may be cut off: their bytes lie in the spool, with a note beside them.
 
-The upload's id is that of the job it will become. Before it becomes one its note is put aside, so that what has
-a note is no job, and can be removed when it has rested for too long.
+The upload's id is that of the job it will become. Before it becomes one its note is put aside (a claim), so that
+what has a note is no job, and can be removed when it has rested for too long. A claim whose process died, or whose
+store could not say what became of it, is settled by the job store: the upload is a job, or an upload again.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
+
+import structlog
 
 from ...domain.errors import (
     StorageFailedError,
@@ -24,14 +28,22 @@ from ...domain.errors import (
     UploadNotFoundError,
     UploadOffsetError,
 )
+from ...domain.ports import Clock
 from ...system.durable_files import PRIVATE_FILE, storage_errors, sync_path, write_whole
 from ..ids import is_job_id
 from .spool import Spool
+
+logger = structlog.get_logger(__name__)
 
 Answer = TypeVar("Answer")
 
 #: Unfinished uploads at a time: each holds a folder and a few kilobytes, whether bytes come or not.
 MAX_UNFINISHED = 1000
+
+#: With all places taken, a newcomer gets one from the owner who has the most and more than the newcomer, if it has
+#: rested for this long; and from anybody, if it has rested for an hour.
+RESTED = timedelta(minutes=1)
+RESTED_LONG = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +59,31 @@ class ResumableUpload:
     @property
     def is_complete(self) -> bool:
         return self.offset == self.length
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resting:
+    """An unfinished upload that no connection writes to."""
+
+    id: str
+    owner: str
+    size_bytes: int
+    rested: timedelta
+
+
+def find_displaced(resting: Sequence[Resting], owner: str) -> Resting | None:
+    """The upload that makes way for a newcomer of this owner, with all places taken; None: the newcomer waits.
+
+    So nobody can keep the others out by uploads that cost nothing: of the greatest holder's, the one with the fewest
+    bytes goes, and of those the one that has rested longest.
+    """
+    held = Counter(upload.owner for upload in resting)
+    may_go = [
+        upload
+        for upload in resting
+        if upload.rested >= RESTED_LONG or (upload.rested >= RESTED and held[upload.owner] > held[owner] + 1)
+    ]
+    return min(may_go, key=lambda one: (-held[one.owner], one.size_bytes, -one.rested), default=None)
 
 
 class UploadTurn:
@@ -89,26 +126,48 @@ class ResumableUploads:
     """Keeps uploads that arrive in parts. Safe to call from any thread."""
 
     def __init__(
-        self, *, spool: Spool, native: Executor, keep: timedelta, begin: Callable[[int], str]
+        self,
+        *,
+        spool: Spool,
+        native: Executor,
+        keep: timedelta,
+        begin: Callable[[int], str],
+        is_job: Callable[[str], bool],
+        clock: Clock,
     ) -> None:
-        """`begin`: reserves a place of so many bytes in the spool, with all its checks, and gives its id."""
+        """`begin`: reserves a place of so many bytes in the spool, with all its checks, and gives its id.
+
+        `is_job`: whether the store has a job of this id; raises StorageFullError, StorageFailedError.
+        """
         self._spool = spool
         self._native = native
         self._keep = keep
         self._begin = begin
+        self._is_job = is_job
+        self._clock = clock
         self._lock = threading.Lock()
         self._turns: dict[str, UploadTurn] = {}
+        #: Uploads that are being made jobs by this process.
+        self._claims: set[str] = set()
+        #: Those begun since the last count, which reads all folders; some may be gone.
+        self._begun: set[str] = set()
 
-    def create(self, length: int, file_name: str) -> ResumableUpload:
+    def settle_all(self) -> None:
+        """At start, before orphans are removed: finish what an earlier process left between upload and job."""
+        for upload_id in self._natively(self._spool.noted):
+            self._settle(upload_id)
+        self._begun = set(self._natively(self._spool.resting))
+
+    def create(self, length: int, file_name: str, owner: str = "") -> ResumableUpload:
         """Begin an upload of so many bytes. Raises TooManyUploadsError and what `begin` raises."""
-        if len(self._natively(self._spool.resting)) >= MAX_UNFINISHED:
-            raise TooManyUploadsError()
+        self._natively(self._make_way, owner)
         upload_id = self._begin(length)
         try:
-            self._natively(self._write_note, upload_id, length, file_name)
+            self._natively(self._write_note, upload_id, length, file_name, owner)
         except BaseException:
             self._natively(self._spool.remove, upload_id)
             raise
+        self._begun.add(upload_id)
         return self.get(upload_id)
 
     def get(self, upload_id: str) -> ResumableUpload:
@@ -116,6 +175,7 @@ class ResumableUploads:
         if not is_job_id(upload_id):
             raise UploadNotFoundError()
         path = self._spool.note_path(upload_id)
+        self._settle_if_left(upload_id)
         with storage_errors():
             try:
                 note, noted_at = json.loads(path.read_text()), path.stat().st_mtime
@@ -177,30 +237,84 @@ class ResumableUploads:
         upload = self.get(upload_id)
         if not upload.is_complete:
             raise UploadIncompleteError(f"{upload.offset} of {upload.length} bytes are here.")
-        note = self._spool.note_path(upload_id)
-        aside = note.with_name("claimed")
-        with storage_errors():
-            try:
-                note.rename(aside)
-            except FileNotFoundError:
-                raise UploadNotFoundError() from None
+        with self._lock:
+            if upload_id in self._claims:
+                raise UploadNotFoundError()
+            self._claims.add(upload_id)
         try:
+            with storage_errors():
+                try:
+                    self._spool.note_path(upload_id).rename(self._spool.claim_path(upload_id))
+                except FileNotFoundError:
+                    raise UploadNotFoundError() from None
             yield upload
-        except (StorageFailedError, StorageFullError):
-            # It may have become a job all the same, which nobody was told of: it can't be both.
-            self._natively(self._spool.remove, upload_id)
-            raise
+            self._spool.claim_path(upload_id).unlink(missing_ok=True)
         except BaseException:
-            with suppress(FileNotFoundError):
-                aside.rename(note)
+            # The job may be stored all the same. Where the store can't say, the claim stays for a later look.
+            with suppress(StorageFailedError, StorageFullError):
+                self._settle(upload_id)
             raise
-        aside.unlink(missing_ok=True)
+        finally:
+            with self._lock:
+                self._claims.discard(upload_id)
 
-    def _write_note(self, upload_id: str, length: int, file_name: str) -> None:
+    def _settle_if_left(self, upload_id: str) -> None:
+        """Settle a claim that nobody holds."""
+        with self._lock:
+            is_held = upload_id in self._claims
+        if not is_held and self._spool.claim_path(upload_id).exists():
+            self._settle(upload_id)
+
+    def _settle(self, upload_id: str) -> None:
+        """Make it what the store says: a job, or an upload."""
+        is_job = self._is_job(upload_id)
+        note, claim = self._spool.note_path(upload_id), self._spool.claim_path(upload_id)
+        with storage_errors():
+            if is_job:
+                note.unlink(missing_ok=True)
+                claim.unlink(missing_ok=True)
+                return
+            try:
+                claim.rename(note)
+            except FileNotFoundError:
+                return
+        logger.info("upload_claim_undone", upload_id=upload_id)
+
+    def _make_way(self, owner: str) -> None:
+        """Have a place for one more. Raises TooManyUploadsError."""
+        if len(self._begun) < MAX_UNFINISHED:
+            return
+        last_bytes = self._spool.resting()
+        self._begun = set(last_bytes)
+        if len(last_bytes) < MAX_UNFINISHED:
+            return
+        now = self._clock.now().timestamp()
+        found = [self._resting(upload_id, now - at) for upload_id, at in last_bytes.items()]
+        displaced = find_displaced([upload for upload in found if upload is not None], owner)
+        if displaced is None:
+            raise TooManyUploadsError()
+        self._spool.remove(displaced.id)
+        logger.warning("unfinished_upload_displaced", upload_id=displaced.id, size_bytes=displaced.size_bytes)
+
+    def _resting(self, upload_id: str, rested_seconds: float) -> Resting | None:
+        """None for one that a connection writes to, or that has gone meanwhile."""
+        with self._lock:
+            if upload_id in self._turns:
+                return None
+        try:
+            note = json.loads(self._spool.note_path(upload_id).read_text())
+            size_bytes = self._spool.upload_path(upload_id).stat().st_size
+        except (OSError, ValueError):
+            return None
+        rested = timedelta(seconds=rested_seconds)
+        return Resting(id=upload_id, owner=note.get("owner", ""), size_bytes=size_bytes, rested=rested)
+
+    def _write_note(self, upload_id: str, length: int, file_name: str, owner: str) -> None:
         path = self._spool.note_path(upload_id)
+        note = {"length": length, "file_name": file_name, "owner": owner}
         with storage_errors():
             self._spool.upload_path(upload_id).touch(mode=PRIVATE_FILE)
-        write_whole(path, json.dumps({"length": length, "file_name": file_name}).encode())
+        write_whole(path, json.dumps(note).encode())
         with storage_errors():
             sync_path(path.parent.parent)
 

@@ -50,6 +50,18 @@ class Spool:
         """What is known of an upload that arrives in parts, for as long as it is no job (jobs/files/resumable.py)."""
         return self._folder(job_id) / "resumable"
 
+    def claim_path(self, job_id: str) -> Path:
+        """That note, while the upload is made a job."""
+        return self._folder(job_id) / "claimed"
+
+    def noted(self) -> tuple[str, ...]:
+        """Uploads with a note or a claim."""
+        return tuple(
+            job_id
+            for job_id in sorted(self.ids())
+            if self.note_path(job_id).exists() or self.claim_path(job_id).exists()
+        )
+
     def resting(self) -> dict[str, float]:
         """Uploads that arrive in parts and are no jobs yet, with the Unix time of their last byte."""
         found = ((job_id, self._last_byte_at(job_id)) for job_id in self.ids())

@@ -107,7 +107,7 @@ def create() -> Response:
     if length > limit:
         raise too_large(limit)
     name = file_name_in(request.headers.get("Upload-Metadata", ""))
-    upload = application().service.resumable.create(length, name)
+    upload = application().service.resumable.create(length, name, owner=request.remote_addr or "")
     response = _standing(Response(status=201), upload)
     response.headers["Location"] = url_for("resumable.show", upload_id=upload.id)
     return response

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,16 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from fakes import FakeService
-from transcriber.domain.errors import ModelNotFoundError, QueueFullError, StorageFailedError, StorageFullError
+from job_stores import make_job
+from transcriber.domain.errors import (
+    ModelNotFoundError,
+    QueueFullError,
+    StorageFailedError,
+    StorageFullError,
+    UploadNotFoundError,
+)
 from transcriber.jobs.files import resumable
+from transcriber.jobs.files.resumable import Resting, find_displaced
 from uploading import post_file
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -174,6 +185,59 @@ def test_too_many_unfinished_uploads_are_429(
     assert (answer.status_code, answer.json["error"]["code"]) == (429, "too_many_uploads")
 
 
+def resting(name: str, owner: str, minutes: float, size_bytes: int = 1) -> Resting:
+    return Resting(id=name, owner=owner, size_bytes=size_bytes, rested=timedelta(minutes=minutes))
+
+
+def test_whoever_holds_most_makes_way_for_others() -> None:
+    crowd = [resting(f"m{n}", "many", 2) for n in range(990)]
+    others = [resting(f"o{n}", f"one {n}", 50, size_bytes=0) for n in range(10)]
+
+    displaced = find_displaced([*others, *crowd, resting("m", "many", 3)], "new")
+
+    assert displaced is not None
+    assert displaced.id == "m"
+    assert find_displaced([*crowd, *others], "many") is None
+
+
+def test_bytes_that_came_count_before_rest() -> None:
+    crowd = [resting("large", "many", 59, 10**9), resting("small", "many", 2), resting("new", "many", 0, 0)]
+
+    displaced = find_displaced(crowd, "new")
+
+    assert displaced is not None
+    assert displaced.id == "small"
+
+
+def test_behind_one_address_only_what_rested_for_an_hour_makes_way() -> None:
+    crowd = [resting(f"m{n}", "proxy", n) for n in range(70)]
+
+    displaced = find_displaced(crowd, "proxy")
+
+    assert displaced is not None
+    assert displaced.rested >= timedelta(hours=1)
+    assert find_displaced(crowd[:60], "proxy") is None
+
+
+def test_displaced_upload_is_gone_and_one_that_is_written_stays(
+    service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resumable, "MAX_UNFINISHED", 3)
+    uploads = service.resumable
+    held = [uploads.create(10, "a.wav", owner="many") for _ in range(3)]
+    an_hour_ago = time.time() - 3599
+    for upload in held:
+        for entry in (service.spool / upload.id).iterdir():
+            os.utime(entry, (an_hour_ago, an_hour_ago))
+
+    with uploads.turn(held[0].id, 0, lambda: None):
+        new = uploads.create(10, "b.wav", owner="other")
+
+    left = {entry.name for entry in service.spool.iterdir()}
+    assert {held[0].id, new.id} < left
+    assert len(left) == 3
+
+
 def test_terminated_upload_is_gone(client: FlaskClient, service: FakeService, path: str) -> None:
     assert client.delete(path, headers=TUS).status_code == 204
     assert client.head(path, headers=TUS).status_code == 404
@@ -210,13 +274,61 @@ def test_refused_job_leaves_the_upload_for_another_try(
     assert client.post("/jobs", data=form).status_code == 202
 
 
-def test_broken_disk_ends_the_upload(client: FlaskClient, service: FakeService, path: str) -> None:
-    """The job may be in the store all the same: it can't be both."""
+def test_broken_disk_leaves_the_upload_for_another_try(
+    client: FlaskClient, service: FakeService, path: str
+) -> None:
     send(client, path, 0, b"0123456789")
     service.submit_error = StorageFailedError()
+    form = {"upload": path.rpartition("/")[2]}
 
-    assert client.post("/jobs", data={"upload": path.rpartition("/")[2]}).status_code == 503
-    assert list(service.spool.iterdir()) == []
+    assert client.post("/jobs", data=form).status_code == 503
+    assert client.head(path, headers=TUS).headers["Upload-Offset"] == "10"
+    service.submit_error = None
+    assert client.post("/jobs", data=form).status_code == 202
+
+
+def test_store_that_can_not_say_is_asked_again_later(
+    client: FlaskClient, service: FakeService, path: str
+) -> None:
+    send(client, path, 0, b"0123456789")
+    service.submit_error = service.store_error = StorageFailedError()
+    form = {"upload": path.rpartition("/")[2]}
+
+    assert client.post("/jobs", data=form).status_code == 503
+    assert client.post("/jobs", data=form).status_code == 503
+    service.submit_error = service.store_error = None
+    assert client.post("/jobs", data=form).status_code == 202
+
+
+def test_claim_of_a_killed_process_is_undone_or_finished_at_start(service: FakeService) -> None:
+    uploads = service.resumable
+    upload, job = (uploads.create(0, name) for name in ("a.wav", "b.wav"))
+    service.jobs[job.id] = make_job().evolve(id=job.id)
+    for one in (upload, job):
+        folder = service.spool / one.id
+        (folder / "resumable").rename(folder / "claimed")
+
+    uploads.settle_all()
+
+    assert uploads.get(upload.id).file_name == "a.wav"
+    assert {entry.name for entry in (service.spool / job.id).iterdir()} == {"upload"}
+
+
+def test_job_that_still_has_its_note_is_no_upload_after_a_start(service: FakeService) -> None:
+    job = service.resumable.create(0, "a.wav")
+    service.jobs[job.id] = make_job().evolve(id=job.id)
+
+    service.resumable.settle_all()
+
+    with pytest.raises(UploadNotFoundError):
+        service.resumable.get(job.id)
+
+
+def test_claim_is_not_undone_under_whoever_holds_it(service: FakeService) -> None:
+    upload = service.resumable.create(0, "a.wav")
+
+    with service.resumable.claimed(upload.id), pytest.raises(UploadNotFoundError):
+        service.resumable.get(upload.id)
 
 
 def test_idempotency_key_finds_the_job_of_an_upload_that_is_gone(client: FlaskClient, path: str) -> None:
