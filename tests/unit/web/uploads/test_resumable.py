@@ -369,6 +369,16 @@ def test_method_may_stand_in_a_header(client: FlaskClient, path: str) -> None:
     assert elsewhere.status_code == 405
 
 
+def test_head_in_a_header_says_that_no_body_comes(client: FlaskClient, path: str) -> None:
+    answer = client.post(path, headers=TUS | {"X-HTTP-Method-Override": "HEAD"})
+
+    assert (answer.status_code, answer.data) == (200, b"")
+    assert answer.headers["Content-Length"] == "0"
+    assert (answer.headers["Upload-Offset"], answer.headers["Upload-Length"]) == ("0", "10")
+    refused = client.post(path, headers={"X-HTTP-Method-Override": "HEAD"})
+    assert (refused.status_code, refused.data, refused.headers["Content-Length"]) == (412, b"", "0")
+
+
 def test_newer_connection_takes_over(service: FakeService) -> None:
     uploads = service.resumable
     upload = uploads.create(10, "a.wav")
