@@ -130,7 +130,7 @@ def check_origin() -> None:
         return
     origin = request.headers.get("Origin")
     if origin is not None:
-        allowed = is_same_origin(origin, request.environ.get("HTTP_HOST", ""))
+        allowed = is_same_origin(origin, request.environ.get("HTTP_HOST", ""), is_secure=request.is_secure)
     else:
         # A browser that names no origin may still send its cookies along; curl has none.
         allowed = "Cookie" not in request.headers
@@ -145,8 +145,12 @@ def check_token() -> None:
         csrf.check_request()
 
 
-def is_same_origin(origin: str, host: str) -> bool:
-    """Whether the Origin header names the host and port the request was sent to."""
+def is_same_origin(origin: str, host: str, *, is_secure: bool = False) -> bool:
+    """Whether the Origin header names the scheme, host and port the request was sent to, and nothing else.
+
+    Where nobody said that the request came by https, both schemes may be its own: a proxy may have ended TLS without
+    a word. Where somebody did, a page that came by http may be anybody's.
+    """
     try:
         split = urlsplit(origin)
         port = split.port or _DEFAULT_PORTS.get(split.scheme)
@@ -154,7 +158,11 @@ def is_same_origin(origin: str, host: str) -> bool:
         same_port = (target.port or _DEFAULT_PORTS.get(split.scheme)) == port
     except ValueError:
         return False
-    return bool(split.hostname) and split.hostname == target.hostname and same_port
+    is_plain = split.netloc.rpartition("@")[1] == "" and origin == f"{split.scheme}://{split.netloc}"
+    same_scheme = split.scheme == "https" or (split.scheme == "http" and not is_secure)
+    return (
+        is_plain and same_scheme and bool(split.hostname) and split.hostname == target.hostname and same_port
+    )
 
 
 def judge_key(api_key: str) -> tuple[bool, int]:

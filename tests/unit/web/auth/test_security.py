@@ -134,10 +134,22 @@ def test_reading_is_open_to_links_from_elsewhere(client: FlaskClient) -> None:
         ("http://[::1]:5000", "[::1]:5000", True),
         ("http://SPEECH.example", "speech.EXAMPLE", True),
         ("file://", "", False),
+        ("ftp://speech.example:5000", "speech.example:5000", False),
+        ("http://user@speech.example", "speech.example", False),
+        ("http://user:secret@speech.example", "speech.example", False),
+        ("http://@speech.example", "speech.example", False),
+        ("http://speech.example/", "speech.example", False),
+        ("http://speech.example/page", "speech.example", False),
+        ("http://speech.example?", "speech.example", False),
     ],
 )
 def test_same_origin(origin: str, host: str, same: bool) -> None:
     assert is_same_origin(origin, host) is same
+
+
+def test_page_that_came_by_http_is_another_site_than_https() -> None:
+    assert is_same_origin("https://speech.example", "speech.example", is_secure=True)
+    assert not is_same_origin("http://speech.example", "speech.example", is_secure=True)
 
 
 def basic(password: str) -> str:
