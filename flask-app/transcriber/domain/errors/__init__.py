@@ -191,7 +191,7 @@ class TooManyUploadsError(CapacityError):
 
 
 class TooManyTriesError(CapacityError):
-    """Too many wrong keys came from this address."""
+    """Too many wrong keys came, from this address or in all."""
 
     code = "too_many_tries"
     fix = "Wait, and look the key up before the next try."

@@ -100,6 +100,7 @@ def init_app(app: Flask) -> None:
         g.authorised = has_key or g.session is not None
         check_host(rule)
         if wait and request.endpoint not in OPEN_ENDPOINTS:
+            tries().hold_back(request.remote_addr or "")
             raise TooManyTriesError(wait)
         check_key()
         check_origin()

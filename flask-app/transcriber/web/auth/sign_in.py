@@ -68,6 +68,7 @@ def sign_in() -> Response:
     is_right = hmac.compare_digest(request.form.get("key", "").strip().encode(), key.strip().encode())
     wait = tries().judge(request.remote_addr or "", is_right=is_right)
     if wait:
+        tries().hold_back(request.remote_addr or "")
         return _too_many(goal, math.ceil(wait))
     if not is_right:
         if wants_html():

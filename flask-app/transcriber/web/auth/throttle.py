@@ -1,4 +1,4 @@
-"""Wrong keys slow down whoever sends them."""
+"""Wrong keys slow down whoever sends them, and many of them everybody who was not known before."""
 
 from __future__ import annotations
 
@@ -19,6 +19,15 @@ FORGET_SECONDS = 900.0
 #: For so long an address is known from which the right key came, in seconds.
 KNOWN_SECONDS = 86_400.0
 
+#: Wrong tries from all addresses that cost nothing, and how many more each second: a guesser may have many addresses.
+FREE_IN_ALL = 100
+MORE_PER_SECOND = 1.0
+
+#: How long the refusal of a known address is held back, in seconds, and how many at a time: else whoever guesses behind
+#: a proxy that everyone uses would go on as fast as before.
+HELD_SECONDS = 1.0
+MOST_HELD = 64
+
 #: Addresses that are remembered; beyond that the one that tried longest ago is forgotten.
 MAX_ADDRESSES = 10_000
 
@@ -28,10 +37,16 @@ class SignInThrottle:
 
     While an address waits, nothing that comes from it is looked at, or one could go on trying. An address from which
     the right key came of late is the exception: behind a proxy all clients have one, and nobody may lock them out.
+    After many wrong ones from everywhere, all other addresses wait.
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, now: Callable[[], float] = time.monotonic, pause: Callable[[float], None] = time.sleep
+    ) -> None:
         self._now = now
+        self._pause = pause
+        self._in_all, self._counted_at = 0.0, now()
+        self._held = 0
         self._lock = threading.Lock()
         self._wrong: dict[str, tuple[int, float]] = {}
         self._known: dict[str, float] = {}
@@ -40,8 +55,10 @@ class SignInThrottle:
         """Count a try. Seconds that this address has to wait before its next one is looked at; 0: this one was."""
         now = self._now()
         with self._lock:
+            is_known = self._is_known(address, now)
             wait = self._wait_seconds(address, now)
-            is_known = now - self._known.get(address, -KNOWN_SECONDS) < KNOWN_SECONDS
+            if not is_known:
+                wait = max(wait, self._wait_for_all(now))
             if wait > 0 and not (is_right and is_known):
                 return wait
             if is_right:
@@ -51,7 +68,29 @@ class SignInThrottle:
             else:
                 count, at = self._wrong.get(address, (0, now))
                 _put(self._wrong, address, (1 if now - at > FORGET_SECONDS else count + 1, now))
+                self._in_all += 1
         return 0.0
+
+    def hold_back(self, address: str) -> None:
+        """Before the refusal of an address that waits: return at once, or later where that is what slows it down."""
+        with self._lock:
+            if not self._is_known(address, self._now()) or self._held >= MOST_HELD:
+                return
+            self._held += 1
+        try:
+            self._pause(HELD_SECONDS)
+        finally:
+            with self._lock:
+                self._held -= 1
+
+    def _is_known(self, address: str, now: float) -> bool:
+        return now - self._known.get(address, -KNOWN_SECONDS) < KNOWN_SECONDS
+
+    def _wait_for_all(self, now: float) -> float:
+        """Seconds until one more wrong try from anywhere is free."""
+        self._in_all = max(0.0, self._in_all - MORE_PER_SECOND * (now - self._counted_at))
+        self._counted_at = now
+        return max(0.0, self._in_all + 1 - FREE_IN_ALL) / MORE_PER_SECOND
 
     def _wait_seconds(self, address: str, now: float) -> float:
         count, at = self._wrong.get(address, (0, 0.0))

@@ -15,7 +15,14 @@ from transcriber.server.revoked_sessions import RevokedSessions
 from transcriber.web import create_app
 from transcriber.web.auth.sessions import Sessions
 from transcriber.web.auth.sign_in import COOKIE, next_page
-from transcriber.web.auth.throttle import FREE_TRIES, LONGEST_WAIT, SignInThrottle
+from transcriber.web.auth.throttle import (
+    FREE_IN_ALL,
+    FREE_TRIES,
+    HELD_SECONDS,
+    LONGEST_WAIT,
+    MOST_HELD,
+    SignInThrottle,
+)
 from uploading import BROWSER, post_file
 
 ROOT = Path(__file__).parents[4]
@@ -142,6 +149,48 @@ def test_address_that_is_known_for_the_right_key_is_not_locked_out_by_others_beh
     assert tries.judge("proxy", is_right=False) == 1
     assert tries.judge("proxy", is_right=True) == 0
     assert tries.judge("proxy", is_right=False) == 1
+
+
+def test_wrong_keys_from_many_addresses_slow_all_but_those_that_are_known() -> None:
+    time = HeldTime()
+    tries = SignInThrottle(time)
+    tries.judge("known", is_right=True)
+    for number in range(FREE_IN_ALL):
+        assert tries.judge(f"guesser {number}", is_right=False) == 0
+
+    assert tries.judge("guesser", is_right=False) == 1
+    assert tries.judge("new", is_right=True) == 1
+    assert tries.judge("known", is_right=True) == 0
+    time.seconds += 1
+    assert tries.judge("new", is_right=True) == 0
+
+
+def test_guessers_all_over_the_world_get_one_more_try_a_second() -> None:
+    time = HeldTime()
+    tries = SignInThrottle(time)
+    looked_at = 0
+    for number in range(6000):
+        time.seconds += 0.01
+        looked_at += tries.judge(f"guesser {number}", is_right=False) == 0
+
+    assert FREE_IN_ALL + 55 <= looked_at <= FREE_IN_ALL + 60
+
+
+def test_refusal_of_a_known_address_is_held_back_for_some_at_a_time() -> None:
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) < 2 * MOST_HELD:
+            tries.hold_back("proxy")
+
+    tries = SignInThrottle(HeldTime(), pause)
+    tries.judge("proxy", is_right=True)
+
+    tries.hold_back("proxy")
+    assert pauses == [HELD_SECONDS] * MOST_HELD
+    tries.hold_back("stranger")
+    assert len(pauses) == MOST_HELD
 
 
 def test_wrong_keys_of_programs_are_slowed_and_the_right_one_too(guarded: FlaskClient) -> None:
