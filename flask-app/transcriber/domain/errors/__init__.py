@@ -45,6 +45,7 @@ TranscriberError
 │   ├── TooManyUploadsError      too many uploads are unfinished
 │   ├── TooManyTriesError        wrong keys, one after another
 │   ├── StorageFullError         no room in the spool
+│   ├── SearchTimeoutError       a search took too long
 │   ├── DecoderUnavailableError  the decode server can't be started, or its sandbox does not hold
 │   └── ShuttingDownError        the service is stopping
 ├── GpuRequiredError             the GPU was required and can't serve
@@ -215,6 +216,13 @@ class StorageFailedError(CapacityError):
     code = "storage_failed"
     fix = "Check that the disk under DATA_DIR is healthy and writable; the service's log names the cause."
     retry_after = 60
+
+
+class SearchTimeoutError(CapacityError):
+    """The search took too long."""
+
+    code = "search_timeout"
+    fix = "Search for longer words, or fewer of them."
 
 
 class DecoderUnavailableError(CapacityError):

@@ -20,6 +20,7 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    union,
     update,
 )
 
@@ -48,20 +49,32 @@ def select_job_by_key(idempotency_key: str) -> Select[Any]:
     return select(jobs).where(jobs.c.idempotency_key == idempotency_key)
 
 
-def select_jobs(
-    statuses: Collection[JobStatus], limit: int, before: int | None = None, search: str = ""
-) -> Select[Any]:
+def select_jobs(statuses: Collection[JobStatus], limit: int, before: int | None = None) -> Select[Any]:
     """The newest jobs first, of those numbered below `before`; all statuses when none is given."""
-    query = select(jobs).order_by(jobs.c.number.desc()).limit(limit)
-    if search:
-        query = query.where(_has_name(search) | _has_words(search))
-    if before is not None:
-        query = query.where(jobs.c.number < before)
-    return query.where(jobs.c.status.in_(_values(statuses))) if statuses else query
+    return _newest(select(jobs), jobs.c.number, limit, before).where(*_has_status(statuses))
 
 
-def select_excerpts(numbers: Collection[int], search: str) -> Select[Any]:
-    """The number of each of these jobs whose transcript has the words, and where it has them."""
+def search_jobs(statuses: Collection[JobStatus], limit: int, before: int | None, search: str) -> Select[Any]:
+    """The newest of those that have the text in their name, or all of its words in their transcript.
+
+    Names and transcripts each give their newest, so that neither is read further than the page needs.
+    """
+    named = _newest(select(jobs.c.number), jobs.c.number, limit, before)
+    numbers = [named.where(_has_name(search), *_has_status(statuses))]
+    query = parse_query(search)
+    # Only jobs that succeeded have a text.
+    if query is not None and (not statuses or JobStatus.SUCCEEDED in statuses):
+        row = transcript_texts.c.rowid
+        numbers.append(_newest(select(row.label("number")), row, limit, before).where(_matching(query)))
+    found = union(*(select(one.subquery().c.number) for one in numbers)).subquery()
+    return _newest(select(jobs).where(jobs.c.number.in_(select(found.c.number))), jobs.c.number, limit)
+
+
+def select_excerpts(first: int, last: int, search: str) -> Select[Any]:
+    """The number of each job from `first` to `last` whose transcript has the words, and where it has them.
+
+    A range, not a list: for each number of a list FTS5 would look the words up anew.
+    """
     query = parse_query(search)
     snippet = func.snippet(
         literal_column("transcript_texts"), 0, OPENING, CLOSING, " … ", EXCERPT_WORDS, type_=Text
@@ -69,7 +82,7 @@ def select_excerpts(numbers: Collection[int], search: str) -> Select[Any]:
     found = select(transcript_texts.c.rowid, snippet)
     if query is None:
         return found.where(false())
-    return found.where(_matching(query), transcript_texts.c.rowid.in_(numbers))
+    return found.where(_matching(query), transcript_texts.c.rowid.between(first, last))
 
 
 def rename_job(job_id: str, title: str) -> Update:
@@ -186,11 +199,15 @@ def _has_name(search: str) -> ColumnElement[bool]:
     return name.icontains(search, autoescape=True)
 
 
-def _has_words(search: str) -> ColumnElement[bool]:
-    query = parse_query(search)
-    if query is None:
-        return false()
-    return jobs.c.number.in_(select(transcript_texts.c.rowid).where(_matching(query)))
+def _has_status(statuses: Collection[JobStatus]) -> list[ColumnElement[bool]]:
+    return [jobs.c.status.in_(_values(statuses))] if statuses else []
+
+
+def _newest(
+    query: Select[Any], number: ColumnElement[int], limit: int, before: int | None = None
+) -> Select[Any]:
+    query = query.order_by(number.desc()).limit(limit)
+    return query if before is None else query.where(number < before)
 
 
 def _matching(query: Query) -> ColumnElement[bool]:

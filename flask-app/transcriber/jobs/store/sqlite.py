@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Delete, Select, Update
 from sqlalchemy.exc import IntegrityError
 
-from ...domain.errors import JobNotFoundError
+from ...domain.errors import JobNotFoundError, SearchTimeoutError
 from ...domain.jobs import Delivery, Job, JobError, JobStatus, require_final
 from ...domain.ports import Excerpt, JobPage
 from . import queries
@@ -22,6 +24,11 @@ from .rows import JobRows
 from .sqlite_database import SqliteDatabase
 from .sqlite_outbox import SqliteOutbox
 from .sqlite_transcripts import SqliteTranscripts, put_text
+
+logger = structlog.get_logger(__name__)
+
+#: A search that takes longer is broken off.
+SEARCH_SECONDS = 5.0
 
 #: How long a call waits for another program (a backup, a curious sqlite3) that holds the file.
 BUSY_TIMEOUT_MS = 5_000
@@ -60,14 +67,14 @@ class SqliteJobStore:
 
     def get(self, job_id: str) -> Job:
         """The job. Raises JobNotFoundError."""
-        job = self._find(queries.select_job(job_id))
+        job = self._read_one(queries.select_job(job_id))
         if job is None:
             raise JobNotFoundError(f"There is no job {job_id[:80]}.")
         return job
 
     def find_by_key(self, idempotency_key: str) -> Job | None:
         """The job that was submitted with this key."""
-        return self._find(queries.select_job_by_key(idempotency_key))
+        return self._read_one(queries.select_job_by_key(idempotency_key))
 
     def claim(self, job_id: str, now: datetime) -> Job | None:
         """queued → running with attempts + 1; None if it is not queued any more."""
@@ -133,8 +140,9 @@ class SqliteJobStore:
     ) -> JobPage:
         """Jobs numbered below `before`, newest first; with `search` those that have it in their name or text."""
         # One more than asked for tells whether there is a next page.
-        page = page_of(self._list(queries.select_jobs(statuses, limit + 1, before, search)), limit)
-        return replace(page, excerpts=self._excerpts(page.jobs, search)) if search else page
+        if search:
+            return self._search(statuses, limit, before, search)
+        return page_of(self._list(queries.select_jobs(statuses, limit + 1, before)), limit)
 
     def rename(self, job_id: str, title: str) -> Job:
         """Give the job another name. Raises JobNotFoundError."""
@@ -145,7 +153,7 @@ class SqliteJobStore:
 
     def counts(self) -> dict[JobStatus, int]:
         """How many jobs have each status."""
-        rows = self._database.transaction(lambda connection: connection.execute(queries.count_jobs()).all())
+        rows = self._database.read(lambda connection: connection.execute(queries.count_jobs()).all())
         return dict.fromkeys(JobStatus, 0) | {JobStatus(status): count for status, count in rows}
 
     def purge(self, job_id: str, *, attempt: int | None = None) -> bool:
@@ -166,9 +174,7 @@ class SqliteJobStore:
     def ids(self, *, statuses: tuple[JobStatus, ...] = (), has_upload: bool | None = None) -> frozenset[str]:
         """The ids of all jobs, or of those of this kind."""
         statement = queries.select_job_ids(statuses, has_upload)
-        return self._database.transaction(
-            lambda connection: frozenset(connection.execute(statement).scalars())
-        )
+        return self._database.read(lambda connection: frozenset(connection.execute(statement).scalars()))
 
     def close(self) -> None:
         """Close the file and give the folder back. A second call does nothing."""
@@ -182,11 +188,35 @@ class SqliteJobStore:
         key = connection.execute(queries.insert_job(self._rows.from_job(job))).inserted_primary_key
         return job.evolve(number=key[0] if key else 0)
 
-    def _excerpts(self, found: tuple[Job, ...], search: str) -> dict[str, Excerpt]:
+    def _search(
+        self, statuses: tuple[JobStatus, ...], limit: int, before: int | None, search: str
+    ) -> JobPage:
+        """The page, and where the words are: of both, what can be had in time. Raises SearchTimeoutError."""
+        deadline = time.monotonic() + SEARCH_SECONDS
+        statement = queries.search_jobs(statuses, limit + 1, before, search)
+        jobs = self._database.search(
+            lambda connection: self._jobs(connection, statement),
+            seconds=SEARCH_SECONDS,
+            too_late=SearchTimeoutError,
+        )
+        page = page_of(jobs, limit)
+        try:
+            return replace(page, excerpts=self._excerpts(page.jobs, search, deadline - time.monotonic()))
+        except SearchTimeoutError:
+            logger.info("excerpts_left_out", jobs=len(page.jobs))
+            return page
+
+    def _excerpts(self, found: tuple[Job, ...], search: str, seconds: float) -> dict[str, Excerpt]:
+        if not found:
+            return {}
         ids = {job.number: job.id for job in found}
-        statement = queries.select_excerpts(tuple(ids), search)
-        rows = self._database.transaction(lambda connection: connection.execute(statement).all())
-        return {ids[number]: excerpt(snippet) for number, snippet in rows}
+        statement = queries.select_excerpts(min(ids), max(ids), search)
+        rows = self._database.search(
+            lambda connection: connection.execute(statement).all(),
+            seconds=seconds,
+            too_late=SearchTimeoutError,
+        )
+        return {ids[number]: excerpt(snippet) for number, snippet in rows if number in ids}
 
     def _end(self, statement: Update, delivery: Delivery | None, text: tuple[str, str] | None = None) -> bool:
         try:
@@ -197,16 +227,21 @@ class SqliteJobStore:
     def _change(self, statement: Update) -> bool:
         return self._database.transaction(lambda connection: _changes(connection, statement))
 
-    def _find(self, statement: Select[Any] | Update) -> Job | None:
+    def _find(self, statement: Update) -> Job | None:
         return self._database.transaction(lambda connection: self._first(connection, statement))
 
     def _first(self, connection: Connection, statement: Select[Any] | Update) -> Job | None:
         row = connection.execute(statement).mappings().first()
         return None if row is None else self._rows.to_job(dict(row))
 
+    def _read_one(self, statement: Select[Any]) -> Job | None:
+        return self._database.read(lambda connection: self._first(connection, statement))
+
     def _list(self, statement: Select[Any]) -> list[Job]:
-        rows = self._database.transaction(lambda connection: connection.execute(statement).mappings().all())
-        return [self._rows.to_job(dict(row)) for row in rows]
+        return self._database.read(lambda connection: self._jobs(connection, statement))
+
+    def _jobs(self, connection: Connection, statement: Select[Any]) -> list[Job]:
+        return [self._rows.to_job(dict(row)) for row in connection.execute(statement).mappings().all()]
 
 
 def _end(

@@ -15,19 +15,25 @@ from sqlalchemy.pool import NullPool
 
 from ...domain.errors import ShuttingDownError
 from ...system.durable_files import PRIVATE_FILE, make_folder, unusable_folder
+from ...system.threads import NativeExecutor
 from .lock import StoreLock
 from .migration import migrate
 from .sqlite_errors import damaged, error_at_start, error_while_serving, is_storage_failure, no_wal
+from .sqlite_reads import READ_SECONDS, SqliteReads
 
 Answer = TypeVar("Answer")
+
+#: Threads for reading, and for searches, which take longer: neither waits for the other, nor a change for them.
+READERS = 2
+SEARCHERS = 2
 
 
 class SqliteDatabase:
     """The file `path`, migrated. Safe to call from any thread or greenlet but `executor`'s own.
 
-    Every call runs as one transaction on the one native thread of `executor`, so that neither fsync nor
+    Every change runs as one transaction on the one native thread of `executor`, so that neither fsync nor
     a lock stops a gevent hub, and nothing can come between BEGIN and COMMIT. The connection never leaves
-    that thread (sqlite3 itself checks it).
+    that thread (sqlite3 itself checks it). Reads have threads and connections of their own.
     """
 
     def __init__(self, path: Path, executor: Executor, *, migrations: Path, busy_timeout_ms: int) -> None:
@@ -37,6 +43,8 @@ class SqliteDatabase:
         self._engine = _make_engine(path, busy_timeout_ms)
         self._connection: Connection | None = None
         self._is_closed = False
+        self._reads = _make_reads(path, READERS, busy_timeout_ms)
+        self._searches = _make_reads(path, SEARCHERS, busy_timeout_ms)
         make_folder(path.parent, "WHISPER_DATA_DIR")
         self._ownership = StoreLock(path.parent)
         try:
@@ -52,9 +60,21 @@ class SqliteDatabase:
         """
         return self._on_thread(lambda: self._run(work))
 
+    def read(self, work: Callable[[Connection], Answer], *, seconds: float = READ_SECONDS) -> Answer:
+        """Run `work`, which changes nothing. Raises as SqliteReads.read does."""
+        return self._reads.read(work, seconds=seconds)
+
+    def search(
+        self, work: Callable[[Connection], Answer], *, seconds: float, too_late: Callable[[], Exception]
+    ) -> Answer:
+        """The same for what may take long."""
+        return self._searches.read(work, seconds=seconds, too_late=too_late)
+
     def close(self) -> None:
         """Close the file and give the folder back. A second call does nothing."""
         try:
+            for reads in (self._reads, self._searches):
+                reads.close()
             self._on_thread(self._shut)
         finally:
             self._ownership.release()
@@ -100,6 +120,10 @@ class SqliteDatabase:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _make_reads(path: Path, threads: int, busy_timeout_ms: int) -> SqliteReads:
+    return SqliteReads(path, NativeExecutor(threads), busy_timeout_ms=busy_timeout_ms)
 
 
 def _make_engine(path: Path, busy_timeout_ms: int) -> Engine:

@@ -35,6 +35,11 @@ def is_storage_failure(error: DBAPIError) -> bool:
     return _primary_code(error) in _OF_STORAGE
 
 
+def is_interrupted(error: DBAPIError) -> bool:
+    """Whether the statement was broken off for taking too long."""
+    return _primary_code(error) == sqlite3.SQLITE_INTERRUPT
+
+
 def error_while_serving(error: DBAPIError) -> TranscriberError:
     """StorageFullError or StorageFailedError for a failure of storage."""
     if _primary_code(error) == sqlite3.SQLITE_FULL:

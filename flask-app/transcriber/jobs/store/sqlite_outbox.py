@@ -39,5 +39,5 @@ class SqliteOutbox:
         return self._list(queries.select_deliveries(job_id))
 
     def _list(self, statement: Select[Any]) -> list[Delivery]:
-        rows = self._database.transaction(lambda connection: connection.execute(statement).mappings().all())
+        rows = self._database.read(lambda connection: connection.execute(statement).mappings().all())
         return [to_delivery(dict(row)) for row in rows]

@@ -24,7 +24,7 @@ class SqliteTranscripts:
 
     def find_edit(self, job_id: str) -> Edit:
         """The present revision; 0 for a transcript that was never edited."""
-        row = self._database.transaction(
+        row = self._database.read(
             lambda connection: connection.execute(queries.select_edit(job_id)).mappings().first()
         )
         return Edit() if row is None else _edit(dict(row))
@@ -42,7 +42,7 @@ class SqliteTranscripts:
     def unindexed(self, limit: int = 50) -> list[str]:
         """The ids of jobs that succeeded and whose text is not in the index."""
         statement = queries.select_unindexed(limit)
-        return self._database.transaction(lambda connection: list(connection.execute(statement).scalars()))
+        return self._database.read(lambda connection: list(connection.execute(statement).scalars()))
 
     def index(self, job_id: str, text: str) -> None:
         """Put the text of a job into the index, unless it is there; fine when the job is gone."""

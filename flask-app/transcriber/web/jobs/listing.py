@@ -8,7 +8,13 @@ from flask import Blueprint, Response, jsonify, make_response, redirect, render_
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...domain.edits import Edit, Transcript
-from ...domain.errors import InvalidParameterError, JobNotFinishedError, JobNotFoundError, NotFoundError
+from ...domain.errors import (
+    InvalidParameterError,
+    JobNotFinishedError,
+    JobNotFoundError,
+    NotFoundError,
+    SearchTimeoutError,
+)
 from ...domain.jobs import Job, JobStatus, SubmissionTerms
 from ...domain.transcript import Transcription
 from ...formats.table import DOWNLOADS
@@ -80,7 +86,7 @@ def submit() -> Response:
     tag="Jobs",
     query=JobsQuery,
     answers={200: OperationAnswer("A page of jobs.", {JSON: JobPageAnswer, HTML: str})},
-    raises=(InvalidParameterError, *LOOKUP_ERRORS[1:]),
+    raises=(InvalidParameterError, SearchTimeoutError, *LOOKUP_ERRORS[1:]),
 )
 def history() -> Response:
     """`status` may be given several times or with commas; `before` is the `next_before` of the page before. `q`

@@ -20,7 +20,8 @@ def test_a_query_without_words_is_none(text: str) -> None:
     [
         ("ask", '"ask"*'),
         ("Ask NOT", '"Ask" AND "NOT"*'),
-        ('a" OR b:*', '"a" AND "OR" AND "b"*'),
+        ('a" OR bee:*', '"a" AND "OR" AND "bee"*'),
+        ("ask b", '"ask" AND "b"'),
         ("世界", '"世 界"*'),
     ],
 )
@@ -45,6 +46,8 @@ def test_excerpt_is_cut_at_its_matches_and_closed_up() -> None:
         ("Ask not what", "NOT", "Ask [not] what"),
         ("Ask not what", "wh", "Ask not [what]"),
         ("Ask not what", "wh ask", None),
+        ("Ask not what", "w", None),
+        ("Ask not w hat", "w", "Ask not [w] hat"),
         ("Größe zählt", "grosse", "[Größe] zählt"),
         ("你好世界", "世界", "你好[世][界]"),
         ("Ask", "never", None),
