@@ -30,6 +30,7 @@ from media_files import (
     read_pcm,
 )
 from transcriber.domain.errors import (
+    AudioRoomError,
     AudioTooLongError,
     EmptyUploadError,
     NoAudioStreamError,
@@ -321,6 +322,31 @@ def test_audio_of_exactly_the_limit_is_taken(tmp_path: Path) -> None:
     assert decoder.decode(tmp_path / "exact", tmp_path / "pcm", job_id="a").duration == 2.0
     with pytest.raises(AudioTooLongError):
         decoder.decode(tmp_path / "longer", tmp_path / "pcm", job_id="b")
+
+    decoder.close()
+
+
+def test_decoded_audio_leaves_the_reserve_to_others(tmp_path: Path) -> None:
+    (tmp_path / "upload").write_bytes(make_wave(make_tone(2.0)))
+    room = [64_000]
+    decoder = SandboxedDecoder(max_audio_seconds=60, timeout_seconds=30, room=lambda: room[0])
+
+    assert decoder.decode(tmp_path / "upload", tmp_path / "pcm", job_id="a").duration == 2.0
+    room[0] = 63_998
+    with pytest.raises(AudioRoomError):
+        decoder.decode(tmp_path / "upload", tmp_path / "pcm", job_id="b")
+
+    assert not (tmp_path / "pcm").exists()
+    decoder.close()
+
+
+def test_decoding_stops_when_others_take_the_room_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / "upload").write_bytes(make_wave(make_tone(300.0)))
+    rooms = iter([10**9])
+    decoder = SandboxedDecoder(max_audio_seconds=600, timeout_seconds=30, room=lambda: next(rooms, 0))
+
+    with pytest.raises(AudioRoomError):
+        decoder.decode(tmp_path / "upload", tmp_path / "pcm", job_id="a")
 
     decoder.close()
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import structlog
 
 from transcriber.domain.errors import (
+    AudioRoomError,
     DecoderCrashedError,
     DecoderUnavailableError,
     DecodeTimeoutError,
@@ -42,6 +43,9 @@ _TIMEOUT_GRACE_SECONDS = 2.0
 _KILL_SECONDS = 2.0
 
 
+#: Where nobody limits the room.
+_ENDLESS_BYTES = 2**60
+
 #: Stands for a message that is none.
 _BROKEN = "broken"
 
@@ -53,7 +57,16 @@ class _LostBeforeStartError(Exception):
 class SandboxedDecoder:
     """A MediaDecoder that decodes every upload in a process of its own."""
 
-    def __init__(self, *, max_audio_seconds: int, timeout_seconds: int, python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        *,
+        max_audio_seconds: int,
+        timeout_seconds: int,
+        room: Callable[[], int] | None = None,
+        python: str = sys.executable,
+    ) -> None:
+        """`room`: bytes that decoded audio may still take on its disk; None: as many as there are."""
+        self._room = room or (lambda: _ENDLESS_BYTES)
         self._max_samples = max_audio_seconds * SAMPLE_RATE
         self._timeout_seconds = timeout_seconds
         self._python = python
@@ -91,7 +104,7 @@ class SandboxedDecoder:
     ) -> DecodedAudio:
         """Decode `upload` into the new file `pcm`; progress gets the samples so far, about 4 times a second.
 
-        Raises MediaError, LimitError, StorageFullError, JobCancelledError, DecoderUnavailableError,
+        Raises MediaError, LimitError, AudioRoomError, StorageFullError, JobCancelledError, DecoderUnavailableError,
         ShuttingDownError; `pcm` is gone then.
         """
         with _open_upload(upload) as source, _open_pcm(pcm) as target:
@@ -144,6 +157,7 @@ class SandboxedDecoder:
             "type": "decode",
             "job_id": job.job_id,
             "max_samples": self._max_samples,
+            "max_bytes": self._room(),
             "timeout_seconds": self._timeout_seconds,
         }
         with self._lock:
@@ -179,7 +193,8 @@ class SandboxedDecoder:
     def _follow(self, job: _Decoding, server: ServerProcess, report: socket.socket) -> Message:
         """Wait for the end of the job, and end it early when it is cancelled or takes too long."""
         reports = _Reports()
-        watch = _Watch(job, time.monotonic() + self._timeout_seconds + _TIMEOUT_GRACE_SECONDS)
+        deadline = time.monotonic() + self._timeout_seconds + _TIMEOUT_GRACE_SECONDS
+        watch = _Watch(job, deadline, self._room)
         for message in _iter_messages(report):
             if message is not None:
                 self._take(job, reports, message)
@@ -239,13 +254,14 @@ class _Decoding:
 class _Watch:
     """Decides when a job has to be stopped, and when stopping it has failed."""
 
-    def __init__(self, job: _Decoding, deadline: float) -> None:
+    def __init__(self, job: _Decoding, deadline: float, room: Callable[[], int]) -> None:
         self._job = job
         self._deadline = deadline
+        self._room = room
         self.error: TranscriberError | None = None
 
     def has_to_stop(self, *, broken: bool) -> bool:
-        """True once: when the job is cancelled, out of time, or its child talks nonsense."""
+        """True once: when the job is cancelled, out of time or of room, or its child talks nonsense."""
         if self.error is not None:
             return False
         if broken:
@@ -254,6 +270,9 @@ class _Watch:
             self.error = JobCancelledError()
         elif time.monotonic() > self._deadline:
             self.error = DecodeTimeoutError()
+        elif self._room() <= 0:
+            # Others write there, too: the child's own limit is what there was when it began.
+            self.error = AudioRoomError()
         else:
             return False
         self._deadline = time.monotonic() + _KILL_SECONDS

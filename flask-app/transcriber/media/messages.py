@@ -1,7 +1,7 @@
 """Messages of the decode server, on Unix sockets that keep message boundaries (SEQPACKET); JSON objects.
 
 control socket, to the server
-  decode      job_id, max_samples, timeout_seconds; with three open files: the upload, the PCM, the job's report socket
+  decode      job_id, max_samples, max_bytes, timeout_seconds; with three open files: the upload, the PCM, the job's report socket
   kill        job_id                     (a closed socket ends the server and its children)
 control socket, from the server
   ready       pid, sandbox{seccomp, problem, machine, headroom_bytes}

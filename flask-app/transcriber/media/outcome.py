@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from transcriber.domain.errors import (
+    AudioRoomError,
     AudioTooLongError,
     DecoderCrashedError,
     DecoderUnavailableError,
     DecodeTimeoutError,
     NoAudioStreamError,
-    StorageFullError,
     TranscriberError,
     UndecodableMediaError,
 )
@@ -43,7 +43,7 @@ ERRORS: dict[str, Callable[[], TranscriberError]] = {
     "unreadable": lambda: UndecodableMediaError("The upload is damaged and can't be read."),
     "out_of_memory": lambda: UndecodableMediaError("Reading the upload takes more memory than is allowed."),
     "too_long": AudioTooLongError,
-    "storage_full": StorageFullError,
+    "storage_full": AudioRoomError,
     "no_sandbox": DecoderUnavailableError,
 }
 

@@ -26,7 +26,7 @@ from ..gpu.snapshot_store import SnapshotStore
 from ..jobs.files.journal import boot_id
 from ..jobs.files.output import OutputFolder
 from ..jobs.files.results import FileResultStore
-from ..jobs.files.spool import Spool
+from ..jobs.files.spool import Spool, free_bytes
 from ..jobs.queue import Slots
 from ..jobs.retention import Retention
 from ..jobs.speeds import Speeds, load_speeds, save_speeds
@@ -151,7 +151,9 @@ class Composition:
         self._snapshots = SnapshotStore(settings.data_dir / "snapshots")
         self._last_start: Snapshot | None = None
         self.decoder = SandboxedDecoder(
-            max_audio_seconds=settings.max_audio_seconds, timeout_seconds=settings.decode_timeout_seconds
+            max_audio_seconds=settings.max_audio_seconds,
+            timeout_seconds=settings.decode_timeout_seconds,
+            room=lambda: free_bytes(settings.data_dir, settings.disk_reserve_bytes),
         )
 
     def application(self) -> Application:

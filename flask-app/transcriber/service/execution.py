@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from ..domain.errors import (
+    AudioRoomError,
     CapacityError,
     DecoderCrashedError,
     JobCancelledError,
@@ -39,6 +40,9 @@ logger = structlog.get_logger(__name__)
 
 #: Attempts in a row that came to nothing, after which a job is given up: it may be what ends the service.
 MAX_FRUITLESS = 20
+
+#: Tries at a file whose decoded audio does not fit on the disk, while no other job's end would make room.
+MAX_ROOM_TRIES = 4
 
 #: A look at a file that takes longer is over: it is treated as a long one.
 LOOK_SECONDS = 5.0
@@ -79,6 +83,8 @@ class JobExecution:
         self._lock = threading.Lock()
         self._active: dict[str, ActiveJob] = {}
         self._setbacks: dict[str, int] = {}
+        #: Of each job whose audio did not fit, the tries so far.
+        self._cramped: dict[str, int] = {}
         self._closing = False
         self.runner = JobQueue(look=self.look, run=self.run, slots=limits.slots, clock=clock)
 
@@ -96,6 +102,8 @@ class JobExecution:
             self._endings.drop_files(waiting.job_id)
             return None
         except STORAGE_ERRORS as error:
+            if self._never_fits(waiting, error):
+                return False  # as its attempt will say
             self._put_off(waiting, error)
             return None
         except TranscriberError as error:
@@ -211,6 +219,7 @@ class JobExecution:
     def _succeed(self, job: Job, transcription: Transcription, log: structlog.stdlib.BoundLogger) -> None:
         with self._lock:
             self._setbacks.pop(job.id, None)
+            self._cramped.pop(job.id, None)
         if not self._endings.succeed(job, transcription):
             # Cancelled at the last moment: nothing may be left of it.
             self._remove_if_cancelled(job)
@@ -237,9 +246,14 @@ class JobExecution:
                 self._requeue(job)
 
     def _storage_failed(self, job: Job, waiting: WaitingJob, error: TranscriberError) -> None:
-        """A disk that is full or broken is not the job's fault: it waits until the disk serves again."""
+        """A disk that is full or broken is not the job's fault: it waits until the disk serves again.
+
+        A file whose audio does not fit ends, for waiting does not make it smaller; its upload is kept for a retry.
+        """
         logger.warning("job_storage_failed", job_id=job.id, code=error.code, error=error.message)
-        if job.is_awaited:
+        if job.is_awaited or self._never_fits(waiting, error):
+            with self._lock:
+                self._cramped.pop(job.id, None)
             self._endings.fail(job, error)
             return
         self._endings.persist(lambda: self._storage.jobs.requeue(job.id, job.attempts))
@@ -267,6 +281,15 @@ class JobExecution:
         delay = min(self._limits.backoff_seconds * 2.0 ** min(count - 1, 10), LONGEST_BACKOFF_SECONDS)
         logger.warning("job_put_off", job_id=waiting.job_id, code=error.code, seconds=delay)
         self.runner.put(waiting, delay=delay)
+
+    def _never_fits(self, waiting: WaitingJob, error: TranscriberError) -> bool:
+        """Count a try whose audio did not fit; whether it was the last one."""
+        if not isinstance(error, AudioRoomError):
+            return False
+        with self._lock:
+            if len(self._active) <= 1:
+                self._cramped[waiting.job_id] = self._cramped.get(waiting.job_id, 0) + 1
+            return self._cramped.get(waiting.job_id, 0) >= MAX_ROOM_TRIES
 
     def _hand_back_row(self, job: Job) -> None:
         try:

@@ -14,6 +14,7 @@ import pytest
 from service_bench import DEADLINE, REQUEST, WEBHOOK, Bench, eventually
 from transcriber.domain.edits import EditedSegment
 from transcriber.domain.errors import (
+    AudioRoomError,
     EngineCrashedError,
     GpuRequiredError,
     IdempotencyConflictError,
@@ -37,7 +38,7 @@ from transcriber.domain.options import TranscriptionOptions
 from transcriber.jobs.files.journal import read
 from transcriber.jobs.ids import new_job_id
 from transcriber.jobs.queue import Slots
-from transcriber.service.execution import MAX_FRUITLESS
+from transcriber.service.execution import MAX_FRUITLESS, MAX_ROOM_TRIES
 
 
 @pytest.fixture
@@ -396,6 +397,29 @@ def test_failed_job_is_retried_with_its_upload(bench: Bench) -> None:
     assert (retried.id, retried.status, retried.error) == (job.id, JobStatus.QUEUED, None)
     assert bench.service.outcome(job.id).result(DEADLINE).device == "cpu"
     assert bench.service.get(job.id).attempts == 2
+
+
+def test_audio_that_never_fits_ends_after_some_tries_and_may_be_retried(bench: Bench) -> None:
+    bench.decoder.errors = [AudioRoomError() for _ in range(2 * MAX_ROOM_TRIES)]
+    bench.service.start()
+    job = bench.send()
+
+    bench.until(job.id, JobStatus.FAILED)
+
+    failed = bench.service.get(job.id)
+    assert (failed.status, failed.error and failed.error.code) == (JobStatus.FAILED, "audio_does_not_fit")
+    assert len(bench.decoder.decoded) == MAX_ROOM_TRIES + 1  # the last look, and the attempt that says so
+    bench.decoder.errors = []
+    bench.service.retry(job.id)
+    bench.until(job.id, JobStatus.SUCCEEDED)
+
+
+def test_audio_that_fits_once_there_is_room_again_succeeds(bench: Bench) -> None:
+    bench.decoder.errors = [AudioRoomError() for _ in range(MAX_ROOM_TRIES - 1)]
+    bench.service.start()
+    job = bench.send()
+
+    bench.until(job.id, JobStatus.SUCCEEDED)
 
 
 def test_job_is_not_retried_without_a_failure_or_an_upload(bench: Bench) -> None:

@@ -44,7 +44,8 @@ TranscriberError
 │   ├── QueueFullError           too many jobs wait
 │   ├── TooManyUploadsError      too many uploads are unfinished
 │   ├── TooManyTriesError        wrong keys, one after another
-│   ├── StorageFullError         no room in the spool
+│   ├── StorageFullError         the disk is full, or only its reserve is left
+│   │   └── AudioRoomError       no room for the decoded audio
 │   ├── SearchTimeoutError       a search took too long
 │   ├── DecoderUnavailableError  the decode server can't be started, or its sandbox does not hold
 │   └── ShuttingDownError        the service is stopping
@@ -203,11 +204,21 @@ class TooManyTriesError(CapacityError):
 
 
 class StorageFullError(CapacityError):
-    """There is no room left for uploads."""
+    """The disk of the data folder is full, or only its reserve is left."""
 
     code = "storage_full"
     fix = "Free space under DATA_DIR, or put DATA_DIR on a larger disk."
     retry_after = 60
+
+
+class AudioRoomError(StorageFullError):
+    """The decoded audio needs more room than the disk has besides its reserve."""
+
+    code = "audio_does_not_fit"
+    fix = (
+        "It takes 115 MB for each hour of audio. Free space under DATA_DIR, lower WHISPER_DISK_RESERVE_BYTES, or split the "
+        "file; then retry the job (POST /jobs/{job_id}/retry)."
+    )
 
 
 class StorageFailedError(CapacityError):

@@ -12,7 +12,7 @@ from ...domain.errors import StorageFullError, UploadGoneError
 from ...system.durable_files import make_folder, size_of_files, storage_errors, sync_path
 from ..ids import checked_job_id, is_job_id, new_job_id
 
-__all__ = ["Spool", "is_job_id", "new_job_id"]
+__all__ = ["Spool", "free_bytes", "is_job_id", "new_job_id"]
 
 
 class Spool:
@@ -87,9 +87,7 @@ class Spool:
 
     def free_bytes(self) -> int:
         """Bytes that uploads may still take."""
-        with storage_errors():
-            free = shutil.disk_usage(self._root).free
-        return max(0, free - self._reserve_bytes)
+        return free_bytes(self._root, self._reserve_bytes)
 
     def check_room(self, size_bytes: int) -> None:
         """Raises StorageFullError when this many bytes more would eat into the reserve."""
@@ -143,6 +141,12 @@ class Spool:
 
     def _folder(self, job_id: str) -> Path:
         return self._root / checked_job_id(job_id)
+
+
+def free_bytes(folder: Path, reserve_bytes: int) -> int:
+    """Bytes that are free on the folder's disk besides what is left to others. Raises StorageFailedError."""
+    with storage_errors():
+        return max(0, shutil.disk_usage(folder).free - reserve_bytes)
 
 
 def _remove_tree(folder: Path) -> None:

@@ -32,6 +32,7 @@ class DecodeWork:
     """What one child has to do."""
 
     max_samples: int
+    max_bytes: int
     timeout_seconds: int
     address_space_bytes: int
     codecs: str
@@ -61,7 +62,7 @@ def _decode_confined(work: DecodeWork) -> int:
     except SeccompUnavailableError:
         _report({"type": "error", "reason": "no_sandbox"})
         return 1
-    _report(_outcome(source, PcmSink(pcm, work.max_samples), work.codecs))
+    _report(_outcome(source, PcmSink(pcm, work.max_samples, work.max_bytes), work.codecs))
     return 0
 
 

@@ -15,15 +15,20 @@ BYTES_PER_SECOND = SAMPLE_RATE * SAMPLE_BYTES
 class PcmSink:
     """Writes int16 samples to a file, as they come."""
 
-    def __init__(self, file: BinaryIO, max_samples: int) -> None:
+    def __init__(self, file: BinaryIO, max_samples: int, max_bytes: int | None = None) -> None:
+        """`max_bytes`: what may be written; silence is none of it."""
         self._file = file
         self._max_samples = max_samples
+        self._bytes_left = max_samples * SAMPLE_BYTES if max_bytes is None else max_bytes
         self.samples = 0
         self.peaks = Peaks()
 
     def write(self, pcm: bytes) -> None:
-        """Append samples. Raises MediaRefusedError at the limit, or when the disk is full."""
+        """Append samples. Raises MediaRefusedError at a limit, or when the disk is full."""
         self._count(len(pcm) // SAMPLE_BYTES)
+        self._bytes_left -= len(pcm)
+        if self._bytes_left < 0:
+            raise MediaRefusedError("storage_full")
         try:
             self._file.write(pcm)
         except OSError:

@@ -87,7 +87,10 @@ class DecodeServer:
 
     def _start(self, message: Message, descriptors: list[int]) -> None:
         work = replace(
-            self._work, max_samples=message["max_samples"], timeout_seconds=message["timeout_seconds"]
+            self._work,
+            max_samples=message["max_samples"],
+            max_bytes=message["max_bytes"],
+            timeout_seconds=message["timeout_seconds"],
         )
         report = socket.socket(fileno=os.dup(descriptors[2]))
         try:
@@ -127,6 +130,7 @@ def main() -> None:
     warm_up(codecs)
     work = DecodeWork(
         max_samples=16_000,
+        max_bytes=32_000,
         timeout_seconds=10,
         address_space_bytes=_address_space_bytes() + HEADROOM_BYTES,
         codecs=codecs,

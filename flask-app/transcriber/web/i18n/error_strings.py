@@ -88,7 +88,7 @@ ERROR_WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "too_many_uploads": (_("Too many uploads are unfinished."), _("Send it again later.")),
         "too_many_tries": (_("Too many wrong keys came from this address."), _("Wait a minute.")),
         "storage_full": (
-            _("There is no room left for uploads."),
+            _("The disk of the data folder is full, or only its reserve is left."),
             _("The operator has to free space on the disk."),
         ),
         "storage_failed": (

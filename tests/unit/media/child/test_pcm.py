@@ -27,6 +27,19 @@ def test_samples_and_silence_are_written_in_order(tmp_path: Path) -> None:
     assert len(b64decode(sink.peaks.to_text())) == 1
 
 
+def test_room_is_for_what_is_written_and_silence_takes_none(tmp_path: Path) -> None:
+    with (tmp_path / "a.pcm").open("wb") as file:
+        sink = PcmSink(file, 100, max_bytes=8)
+        sink.write(bytes(4))
+        sink.silence(50)
+        sink.write(bytes(4))
+
+        with pytest.raises(MediaRefusedError) as caught:
+            sink.write(bytes(2))
+
+    assert caught.value.reason == "storage_full"
+
+
 def test_exactly_the_limit_is_allowed_and_one_more_is_not(tmp_path: Path) -> None:
     with (tmp_path / "a.pcm").open("wb") as file:
         sink = PcmSink(file, 4)
