@@ -88,8 +88,16 @@ ERROR_WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "too_many_uploads": (_("Too many uploads are unfinished."), _("Send it again later.")),
         "too_many_tries": (_("Too many wrong keys came from this address."), _("Wait a minute.")),
         "storage_full": (
-            _("The disk of the data folder is full, or only its reserve is left."),
+            _("The server's disk is full."),
             _("The operator has to free space on the disk."),
+        ),
+        "audio_does_not_fit": (
+            _("The decoded audio does not fit on the server's disk."),
+            _("The operator has to free space on the disk."),
+        ),
+        "search_timeout": (
+            _("The search took too long."),
+            _("Search for longer words, or fewer of them."),
         ),
         "storage_failed": (
             _("The data folder can't be read or written."),
