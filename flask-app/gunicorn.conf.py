@@ -1,10 +1,12 @@
 """How gunicorn serves Transcriber: each setting with its reason."""
 
 import contextlib
+import functools
 import os
 import resource
 import signal
 import sys
+import threading
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -17,6 +19,7 @@ from transcriber.domain.errors import ConfigError  # noqa: E402
 from transcriber.server.exit_reason import ExitReason  # noqa: E402
 from transcriber.server.logging import configure_logging  # noqa: E402
 from transcriber.server.preflight import EXIT_GPU_REQUIRED, say_refused  # noqa: E402
+from transcriber.server.systemd_notify import notify, take_notify_socket, wait_until_answered  # noqa: E402
 from transcriber.system import prctl  # noqa: E402
 
 try:
@@ -28,6 +31,10 @@ except ConfigError as error:
 
 # Why the worker ended for want of a GPU; made here, so that it is shared with the worker.
 last_word = ExitReason()
+
+# gunicorn would say READY=1 before a worker serves. Here the worker signals the master once a request is answered,
+# and the master says it: systemd hears nobody else (NotifyAccess=main).
+notify_socket = take_notify_socket(os.environ)
 
 chdir = str(HERE)
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
@@ -86,6 +93,8 @@ def when_ready(server):
     """Ignore the signals that would start a second worker: one process owns the store and the device."""
     for name in ("SIGHUP", "SIGUSR2", "SIGTTIN", "SIGTTOU"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if notify_socket is not None:
+        signal.signal(signal.SIGUSR2, lambda *_: notify(notify_socket, "READY=1\nSTATUS=Serving"))
 
 
 def post_fork(server, worker):
@@ -99,6 +108,11 @@ def post_worker_init(worker):
     application.on_refusal = last_word.keep
     application.start()
     application.stop_when(lambda: not worker.alive)
+    if notify_socket is not None:
+        address = worker.sockets[0].getsockname()
+        tell = functools.partial(os.kill, worker.ppid, signal.SIGUSR2)
+        waiting = (address, lambda: not worker.alive, tell)
+        threading.Thread(target=wait_until_answered, args=waiting, daemon=True).start()
     sys.stdout.write(f"Transcriber listens on {application.address}. {application.verdict()}\n")
     sys.stdout.flush()
 

@@ -86,7 +86,7 @@ def watch(pid: int, growths: dict[int, Growth], done: threading.Event) -> None:
 
 
 def name_of(command: str) -> str:
-    for part, name in (("engine.child", "engine"), ("media.serve", "decoder"), ("gunicorn", "web")):
+    for part, name in (("engine.child", "engine"), ("media.child.serve", "decoder"), ("gunicorn", "web")):
         if part in command:
             return name
     return command[:40] or "process"

@@ -51,6 +51,8 @@ def make_state(**changes: Any) -> ServiceState:
             SlotView(device="cuda", model="base", state="loaded", engine=FakeEngine("cuda", ()).info),
         ),
         "unloads": {"idle": 1},
+        "pipeline": {"storage": "passed", "decode": "failed", "words": "unknown"},
+        "pipeline_age": 12.0,
         "memory": {"cuda": {"limit_bytes": 8_000, "counted_bytes": 3_000}},
     }
     return ServiceState(**(values | changes))

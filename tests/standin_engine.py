@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from standin_selftest import SELFTESTS, report_of
+from transcriber.domain.selftest import CLIP_TEXT
 from transcriber.engine.protocol import Message, receive_message, send_message
 
 WINDOW_SAMPLES = 30 * 16_000
 OUT_OF_MEMORY = "CUDA failed with error out of memory"
+CHECK_ID = "pipeline-check"
 GPU_NAME = "Stand-in GPU"
 GPU_UUID = "GPU-00000000-0000-0000-0000-000000000000"
 
@@ -86,6 +88,11 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--selftest-file", type=Path, help="where a test finds that word, so that it can change; once there"
     )
     parser.add_argument("--selftest-on", help="only when asked for this device; default: any")
+    parser.add_argument(
+        "--pipeline-file",
+        type=Path,
+        help="where a test finds what the pipeline check meets: words (or nothing), garbage, no-speech, vad, fail, die",
+    )
     parser.add_argument("--garbage-at", type=int, help="send a broken frame before this window")
     parser.add_argument("--language", default="en")
     parser.add_argument(
@@ -202,6 +209,9 @@ class StandIn:
 
     def transcribe(self, message: Message) -> None:
         job_id = message["job_id"]
+        if job_id.startswith(CHECK_ID):
+            self.check(job_id, message)
+            return
         windows = self.options.windows or max(1, -(-message["samples"] // WINDOW_SAMPLES))
         devices = (self.options.windows_on or self.claim).split(",")
         resumption = message.get("resumption")
@@ -227,6 +237,26 @@ class StandIn:
                 self.send("window", job_id=job_id, index=index, device=device, history=history)
             self.send("segment", job_id=job_id, segment=self.segment(index, message))
         self.send("done", job_id=job_id, **self.totals(devices))
+
+    def check(self, job_id: str, message: Message) -> None:
+        """The pipeline check's clip, which the other options leave alone."""
+        path = self.options.pipeline_file
+        word = path.read_text().strip() if path is not None and path.exists() else ""
+        fault = {"code": "engine_failed", "message": "Told to fail.", "fix": "Tell it otherwise."}
+        if word == "die":
+            self.die("dying in the pipeline check as told")
+        self.send("language", job_id=job_id, language="en", language_probability=0.9)
+        if word == "vad":
+            self.send("error", job_id=job_id, **fault)
+            return
+        self.tell_plan(job_id, 1, 0 if word == "no-speech" else message["samples"])
+        if word == "fail":
+            self.send("error", job_id=job_id, **fault)
+            return
+        self.send("window", job_id=job_id, index=0, device=self.claim, history=None)
+        text = "window 0" if word == "garbage" else CLIP_TEXT
+        self.send("segment", job_id=job_id, segment=self.segment(0, message) | {"text": " " + text})
+        self.send("done", job_id=job_id, **self.totals([self.claim]))
 
     @property
     def is_faulty(self) -> bool:

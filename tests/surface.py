@@ -32,7 +32,7 @@ from transcriber.system.threads import NativeExecutor  # noqa: E402
 from transcriber.web import create_app  # noqa: E402
 from transcriber.web.errors import classes_by_code, status_of_class  # noqa: E402
 
-_JOB_ID = re.compile(r"job_[0-9A-Za-z_-]{8,}")
+_JOB_ID = re.compile(r"job_[\w-]{8,}")
 
 
 def collect(folder: Path) -> dict[str, Any]:

@@ -244,6 +244,12 @@ class Settings:
         integer(0, 86400),
         "How often an engine that is up is tested anew, between two batches: numbers, words, device and speed. A test takes what one short clip takes, three times on a GPU, and never more than 2 % of the time. 0: only at the engine's start and on demand.",
     )
+    pipeline_check_seconds: int = setting(
+        30,
+        "WHISPER_PIPELINE_CHECK_SECONDS",
+        integer(0, 86400),
+        "How often a short clip is sent the whole way of an upload (disk, decoder, VAD, engine, words): what `/health/ready` rests on. On a slow engine less often, so that it takes 5 % of its time at most. 0: only at the start, with each new engine, when jobs fail, and while something is wrong.",
+    )
     selftest_timeout_seconds: int = setting(
         60,
         "WHISPER_SELFTEST_TIMEOUT_SECONDS",

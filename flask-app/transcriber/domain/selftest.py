@@ -10,6 +10,12 @@ from typing import Any
 #: A test may take so many times what the one at the engine's start took, whatever the limit for silence is.
 PATIENCE = 10.0
 
+#: What is said in the clip that self-tests and the pipeline check use.
+CLIP_TEXT = "Ask what you can do for your country."
+
+#: Word errors for each expected word: two of the clip's eight words may be wrong.
+MOST_WORD_ERRORS = 0.3
+
 #: In this order; the first that fails ends the test.
 STEPS = ("visible", "usable", "computed", "fast")
 

@@ -5,6 +5,7 @@ Works in threads and in gevent's greenlets alike: it waits on sockets only.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import errno
 import os
@@ -73,6 +74,9 @@ class SandboxedDecoder:
         self._lock = threading.Lock()
         self._server: ServerProcess | None = None
         self._children: dict[str, int] = {}
+        #: Jobs in each server, and servers that get no more of them.
+        self._jobs: collections.Counter[ServerProcess] = collections.Counter()
+        self._retired: set[ServerProcess] = set()
         self._closed = False
 
     def start(self) -> SandboxStatus:
@@ -116,12 +120,21 @@ class SandboxedDecoder:
                 raise
         return audio
 
+    def renew(self) -> None:
+        """Have the next job start a fresh server. The one there is ends after the jobs that it has."""
+        with self._lock:
+            server, self._server = self._server, None
+            if server is not None:
+                self._retired.add(server)
+        self._end_retired()
+
     def close(self) -> None:
-        """End the server and whatever it is doing."""
+        """End the servers and whatever they are doing."""
         with self._lock:
             self._closed = True
-            server, self._server = self._server, None
-        if server is not None:
+            servers = self._retired | ({self._server} if self._server is not None else set())
+            self._server, self._retired = None, set()
+        for server in servers:
             server.end()
 
     def _run(self, job: _Decoding) -> Message:
@@ -150,6 +163,9 @@ class SandboxedDecoder:
                 raise
             finally:
                 self._children.pop(job.job_id, None)
+                with self._lock:
+                    self._jobs[server] -= 1
+                self._end_retired()
 
     def _submit(self, job: _Decoding, report: socket.socket) -> ServerProcess:
         """Hand the job to the server. Raises _LostBeforeStartError, DecoderUnavailableError."""
@@ -171,6 +187,7 @@ class SandboxedDecoder:
             except ServerGoneError:
                 self._drop(server)
                 raise _LostBeforeStartError from None
+            self._jobs[server] += 1
             return server
 
     def _running_server(self) -> ServerProcess:
@@ -184,10 +201,21 @@ class SandboxedDecoder:
             )
         return self._server
 
+    def _end_retired(self) -> None:
+        """End the servers that have done the last of their jobs."""
+        with self._lock:
+            ended = {server for server in self._retired if not self._jobs[server]}
+            self._retired -= ended
+            for server in [server for server, count in self._jobs.items() if not count]:
+                del self._jobs[server]
+        for server in ended:
+            server.end()
+
     def _drop(self, server: ServerProcess) -> None:
         """Forget a server that does not answer any more. Call it with the lock held."""
         if self._server is server:
             self._server = None
+        self._retired.discard(server)
         server.kill()
 
     def _follow(self, job: _Decoding, server: ServerProcess, report: socket.socket) -> Message:

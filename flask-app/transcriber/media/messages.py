@@ -5,6 +5,7 @@ control socket, to the server
   kill        job_id                     (a closed socket ends the server and its children)
 control socket, from the server
   ready       pid, sandbox{seccomp, problem, machine, headroom_bytes}
+  failed      problem                    it can't start; the last message
 
 report socket of a job, from the server
   started     pid of the child

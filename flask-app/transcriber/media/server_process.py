@@ -82,7 +82,7 @@ def start_server(python: str) -> ServerProcess:
     with theirs:
         try:
             process = subprocess.Popen(
-                [python, "-P", "-m", "transcriber.media.child.server", str(theirs.fileno())],
+                [python, "-P", "-m", "transcriber.media.child.server_start", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
@@ -98,13 +98,24 @@ def start_server(python: str) -> ServerProcess:
         process.kill()
         process.wait()
         ours.close()
-        raise DecoderUnavailableError("The decode server did not become ready; its log says why.") from error
+        cause = error.cause if isinstance(error, _NotReadyError) else "the log has its last words"
+        raise DecoderUnavailableError(f"The decode server did not become ready: {cause}.") from error
+
+
+class _NotReadyError(MessageError):
+    """The decode server says why it can't work."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
 
 
 def _receive_ready(control: socket.socket) -> SandboxStatus:
     control.settimeout(_START_SECONDS)
     message = parse_message(control.recv(MAX_MESSAGE_BYTES))
     control.settimeout(_SEND_SECONDS)
+    if message["type"] == "failed":
+        raise _NotReadyError(str(message.get("problem"))[:300].rstrip("."))
     return SandboxStatus(**message["sandbox"])
 
 

@@ -89,6 +89,8 @@ class Diagnostics:
     #: Of a service that runs: the stages of a job with their devices (observability/stages.py), and observability/history.py's facts.
     stages: list[dict[str, Any]] = field(default_factory=list)
     last_hour: dict[str, Any] | None = None
+    #: What the newest pipeline check found of each stage of an upload (observability/pipeline_check.py).
+    pipeline: list[dict[str, Any]] = field(default_factory=list)
     #: Engines that were ended with nothing wrong, with their last proof; by device, the memory that models may take.
     unloaded: list[dict[str, Any]] = field(default_factory=list)
     model_memory: dict[str, Any] = field(default_factory=dict)

@@ -21,6 +21,7 @@ def render_text(diagnostics: Diagnostics) -> str:
         ["Libraries", *(line for library in d.libraries for line in _lines_of_library(library))],
         _lines_of_ctranslate2(d.ctranslate2),
         _lines("Engines", [_line_of_engine(engine) for engine in d.engines], "none is running"),
+        _lines_of_pipeline(d.pipeline),
         _lines_of_unloaded(d.unloaded),
         _lines("Last job's receipt", _pairs(d.last_receipt or {}), "no job yet"),
         _lines("Models", [_line_of_model(model) for model in d.models], "none"),
@@ -53,6 +54,15 @@ def _lines_of_unloaded(engines: Sequence[Mapping[str, Any]]) -> list[str]:
         for each in engines
     ]
     return ["Unloaded engines", *rows] if rows else []
+
+
+def _lines_of_pipeline(stages: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = [f"  {each['name']}: {each['outcome']}" + _took(each["seconds"]) for each in stages]
+    return ["Pipeline check", *rows] if rows else []
+
+
+def _took(seconds: float | None) -> str:
+    return f" in {seconds} s" if seconds is not None else ""
 
 
 def _lines_of_driver(d: Diagnostics) -> list[str]:

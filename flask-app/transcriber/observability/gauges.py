@@ -49,6 +49,9 @@ class ServiceState:
     unloads: Mapping[str, int] = field(default_factory=dict)
     #: By device: limit_bytes and counted_bytes of its engines.
     memory: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
+    #: By stage of an upload: passed, failed or unknown; seconds since the newest pipeline check.
+    pipeline: Mapping[str, str] = field(default_factory=dict)
+    pipeline_age: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +67,7 @@ class Reading:
 def read_gauges(state: ServiceState) -> Iterator[Reading]:
     """Everything of this that Prometheus is to see; always the same metrics, known or not."""
     yield from _health_readings(state)
+    yield from _pipeline_readings(state)
     yield from _queue_readings(state)
     yield from _engine_readings(state)
     yield from _model_readings(state)
@@ -76,7 +80,7 @@ def reading(name: str, text: str, value: float | None, labels: Labels | None = N
 
 
 def _health_readings(s: ServiceState) -> Iterator[Reading]:
-    yield reading("transcriber_ready", "1 when requests can be served under the GPU policy.", s.is_ready)
+    yield reading("transcriber_ready", "1 when a file sent now would be transcribed.", s.is_ready)
     yield Reading(
         name="transcriber_health_status",
         help="1 for the status that holds; degraded: the CPU stands in for a wanted GPU.",
@@ -100,6 +104,18 @@ def _health_readings(s: ServiceState) -> Iterator[Reading]:
         "1 for the cause that keeps a wanted GPU from serving.",
         None if s.gpu_fault is None else 1,
         {"code": s.gpu_fault or ""},
+    )
+
+
+def _pipeline_readings(s: ServiceState) -> Iterator[Reading]:
+    known = {stage: outcome for stage, outcome in s.pipeline.items() if outcome != "unknown"}
+    yield Reading(
+        name="transcriber_pipeline_stage_passed",
+        help="1 when the newest pipeline check got through this stage of an upload, 0 when it failed there.",
+        samples=tuple(({"stage": stage}, outcome == "passed") for stage, outcome in known.items()),
+    )
+    yield reading(
+        "transcriber_pipeline_check_age_seconds", "Seconds since the newest pipeline check.", s.pipeline_age
     )
 
 

@@ -36,6 +36,9 @@ from ..models.catalogue import canonical_name, find_model
 from ..models.finder import LocalModel, ModelFinder
 from ..models.packaged import KNOWN, place
 from ..observability.diagnostics import Diagnostics, Sources, collect, find_versions
+from ..observability.pipeline_check import CHECK_ID, PipelineCheck, check_decoder
+from ..observability.pipeline_check import Parts as PipelineParts
+from ..observability.pipeline_stages import StageState
 from ..service.facade import Checks, JobLimits, Service, Storage, Webhooks
 from ..service.readiness import find_fault, reason_of
 from ..service.transcription import DevicePlan, Transcriber
@@ -110,7 +113,9 @@ def examine(environ: Mapping[str, str]) -> Diagnostics:
         status=composition.parts.probe.status(),
         wants_gpu=settings.default_use_gpu,
     )
-    return composition.diagnose(situation, composition.find_faults_at_rest())
+    decoding = composition.check_decoder()
+    faults = (*composition.find_faults_at_rest(), *([decoding.error] if decoding.error else []))
+    return replace(composition.diagnose(situation, faults), pipeline=[decoding.to_dict()])
 
 
 def models_of(environ: Mapping[str, str]) -> ModelFinder:
@@ -195,6 +200,7 @@ class Composition:
             record_start=self.record_start,
             clock=self._clock,
             canary=self.parts.canary,
+            pipeline=self._pipeline(store, storage),
             monitor=self.parts.monitor,
             relief=self.parts.relief,
             desk=self.parts.desk,
@@ -209,6 +215,24 @@ class Composition:
             find_fault=self.find_fault,
             diagnose=lambda situation, problems: self.diagnose(situation, problems, service),
             metrics=self.parts.metrics,
+        )
+
+    def _pipeline(self, store: SqliteJobStore, storage: Storage) -> PipelineCheck:
+        """The check that readiness rests on, over the parts that jobs go through."""
+        model = canonical_name(self.parts.default_model.name)
+        return PipelineCheck(
+            PipelineParts(
+                folder=self._settings.data_dir / "spool" / CHECK_ID,
+                native=self._in_thread,
+                check_room=lambda: self._in_thread(lambda: storage.spool.check_room(0)),
+                check_store=store.check_writable,
+                decoder=self.decoder,
+                engines=lambda: self.parts.engines_of(model),
+                knows_words=find_model(model) is not None,
+                replace=self.parts.canary.condemn,
+            ),
+            clock=self._clock,
+            interval=self._settings.pipeline_check_seconds,
         )
 
     def _storage(self, store: SqliteJobStore) -> Storage:
@@ -247,6 +271,13 @@ class Composition:
         folder = find_folder_fault(self._settings.data_dir, "WHISPER_DATA_DIR")
         found = (self.parts.default_model.fault(), reason_of(folder) if folder else None)
         return tuple(fault for fault in found if fault is not None)
+
+    def check_decoder(self) -> StageState:
+        """Whether a file would be decoded here, by a decode server of our own."""
+        try:
+            return check_decoder(self.decoder, self._clock.now())
+        finally:
+            self.decoder.close()
 
     def diagnose(
         self, situation: GpuSituation, problems: tuple[FallbackReason, ...], service: Service | None = None

@@ -15,14 +15,14 @@ from .. import __version__
 from ..config.schema import Settings
 from ..domain.errors import ConfigError
 from ..engine.client import ChildEngine, EngineConfig
-from ..engine.pool import ChildEnginePool
+from ..engine.pool import ChildEnginePool, PooledEngine
 from ..gpu.degradation_steps import DegradationStep
 from ..gpu.environment import engine_environment
 from ..gpu.memory_fallback import DegradationPolicy
 from ..gpu.monitor import GpuMonitor, ask_nvml
 from ..gpu.policy import choose_compute_type
 from ..gpu.probe.facts import GpuDevice, GpuStatus
-from ..models.catalogue import find_model
+from ..models.catalogue import canonical_name, find_model
 from ..models.downloads import Downloads
 from ..models.finder import LocalModel, ModelFinder
 from ..models.hub import fetch_snapshot, hub_cache
@@ -118,6 +118,11 @@ class EngineParts:
             lambda engine: self.relief.climb_from_test(engine, settings.batch_size),
         )
         self.desk = self._make_desk()
+
+    def engines_of(self, model: str) -> tuple[PooledEngine, ...]:
+        """The engines of this model that are up, the GPU's first; nobody borrows them."""
+        found = [engine for engine in self.engines.engines() if canonical_name(engine.info.model) == model]
+        return tuple(sorted(found, key=lambda engine: engine.info.device != "cuda"))
 
     def _model_path(self) -> Path | None:
         """WHISPER_MODEL, where it is a folder; else WHISPER_MODEL_PATH."""

@@ -12,7 +12,14 @@ from typing import Any, Protocol
 import structlog
 
 from ..config.loader import Settings
-from ..domain.errors import DecoderUnavailableError, EngineError, InvalidParameterError, TranscriberError
+from ..domain.errors import (
+    CapacityError,
+    DecoderCrashedError,
+    DecoderUnavailableError,
+    EngineError,
+    InvalidParameterError,
+    TranscriberError,
+)
 from ..domain.jobs import Job
 from ..domain.ports import Clock, EngineInfo
 from ..domain.transcript import FallbackReason, Transcription
@@ -32,6 +39,8 @@ from ..observability.diagnostics import Diagnostics
 from ..observability.gauges import ServiceState
 from ..observability.history import SAMPLE_SECONDS, History
 from ..observability.metrics import Metrics
+from ..observability.pipeline_check import PipelineCheck
+from ..observability.pipeline_stages import ENGINE
 from ..observability.stages import stages
 from ..service.facade import Service
 from ..service.model_manager import ModelManager
@@ -80,6 +89,7 @@ class Parts:
     record_start: Callable[[GpuStatus], None]
     clock: Clock
     canary: HealthCheck
+    pipeline: PipelineCheck
     monitor: GpuMonitor
     relief: DegradationPolicy
     desk: ModelManager
@@ -152,7 +162,11 @@ class Application:
             threading.Thread(target=self._boot, name="engine-boot", daemon=True).start()
         else:
             self._booted.set()
-        for name, watch in (("gpu-watch", self._gpu_watch.run), ("canary", self._parts.canary.watch)):
+        for name, watch in (
+            ("gpu-watch", self._gpu_watch.run),
+            ("canary", self._parts.canary.watch),
+            ("pipeline-check", self._parts.pipeline.watch),
+        ):
             threading.Thread(target=watch, args=(self._closing,), name=name, daemon=True).start()
         threading.Thread(target=self._mend, name="mender", daemon=True).start()
         threading.Thread(target=self._keep_house, name="housekeeping", daemon=True).start()
@@ -198,12 +212,12 @@ class Application:
     def diagnostics(self) -> Diagnostics:
         """Facts about this installation, as page, JSON and command line show them."""
         situation = self.situation()
-        fault = self._find_fault(situation)
-        found = self._diagnose(situation, () if fault is None else (fault,))
+        found = self._diagnose(situation, tuple(fault for _, fault in self._faults(situation)))
         self._note_state()
         return replace(
             found,
             stages=stages(situation.engines, self._last_hour.last),
+            pipeline=[state.to_dict() for state in self._parts.pipeline.states],
             last_hour=self._last_hour.facts(),
         )
 
@@ -212,15 +226,14 @@ class Application:
         return self.diagnostics().verdict
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
-        """Whether requests can be served under the policy, and why not."""
+        """Whether a file sent now would be transcribed under the policy, and why not."""
         situation = self.situation()
         is_ready, body = readiness(situation)
         body |= {"engine": self.models.default_engine()}
         if not self._booted.is_set():
             return False, body | {"status": "starting"}
-        fault = self._find_fault(situation)
-        if fault is not None:
-            return False, body | {"status": "failed", "error": asdict(fault)}
+        for stage, fault in self._faults(situation):
+            return False, body | {"status": "failed", "stage": stage, "error": asdict(fault)}
         return is_ready, body
 
     def gpu_health(self) -> tuple[bool, dict[str, Any]]:
@@ -264,6 +277,8 @@ class Application:
             unloads=self._parts.engines.unloads,
             memory=self.models.memory(),
             gpu=self._parts.monitor.read(),
+            pipeline={state.name: state.outcome for state in self._parts.pipeline.states},
+            pipeline_age=self._parts.pipeline.age_seconds,
         )
 
     def _boot(self) -> None:
@@ -278,7 +293,14 @@ class Application:
                     self._refuse_without_gpu(reason_of_engine_failure(error))
             else:
                 break
+        self._parts.pipeline.settle()
         self._booted.set()
+
+    def _faults(self, situation: GpuSituation) -> list[tuple[str, FallbackReason]]:
+        """Why no work is taken, by stage. An engine that the check had ended is out for the check's reason."""
+        fault, failure = self._find_fault(situation), self._parts.pipeline.failure
+        is_told = fault is None or (failure is not None and failure[1].code == fault.code)
+        return [*([] if is_told or fault is None else [(ENGINE, fault)]), *([failure] if failure else [])]
 
     @property
     def _wants_gpu(self) -> bool:
@@ -340,6 +362,8 @@ class Application:
         """Every job that ended, for the metrics and for the last hour."""
         self.metrics.observe_job_ended(job, transcription, error)
         self._last_hour.note_job(job, transcription, error)
+        if isinstance(error, CapacityError | EngineError | DecoderCrashedError):
+            self._parts.pipeline.ask()
 
     def _take_gpu_back(self) -> None:
         """The GPU looks usable again: have it proven, where engines start without being asked for."""
@@ -356,7 +380,7 @@ class Application:
         """Thread: try a failed start again where nobody else does, as a server that is not ready gets no requests."""
         while not self._closing.wait(MEND_SECONDS):
             is_lazy = self._booted.is_set() and self.settings.engine_start == "lazy"
-            if is_lazy and self._find_fault(self.situation()):
+            if is_lazy and (self._find_fault(self.situation()) or self._parts.pipeline.failure):
                 self._boot()
 
     def _gpu_failure(self) -> FallbackReason | None:

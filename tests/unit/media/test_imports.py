@@ -15,6 +15,7 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[3] / "flask-app"
     ("module", "forbidden"),
     [
         ("transcriber.media.decoder", {"av", "numpy", "transcriber.media.child.decoding"}),
+        ("transcriber.media.child.server_start", {"av", "numpy", "flask", "transcriber.config.loader"}),
         (
             "transcriber.media.child.server",
             {"flask", "gevent", "sqlalchemy", "structlog", "numpy", "transcriber.config.loader"},

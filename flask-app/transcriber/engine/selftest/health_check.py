@@ -187,6 +187,11 @@ class HealthCheck:
         is_served = any(engine.info.device == device for engine in self._engines.engines())
         self._keep((device, model), finding, stands=not is_served)
 
+    def condemn(self, engine: PooledEngine, error: EngineError) -> None:
+        """This engine is unfit by another's finding: it goes as one that failed its self-test."""
+        with self._lock:
+            self._end(engine, EngineStartError(error.message, code=error.code, fix=error.fix))
+
     @property
     def last_proof(self) -> datetime | None:
         """When the GPU was last proven by any engine; it may be gone since."""
@@ -292,19 +297,20 @@ class HealthCheck:
         )
 
     def _condemn(self, engine: PooledEngine, finding: HealthFinding) -> None:
+        message = finding.message or "The engine did not pass its self-test."
+        self._end(engine, EngineStartError(message, code=finding.code, fix=finding.fix))
+
+    def _end(self, engine: PooledEngine, error: EngineStartError) -> None:
         """The engine goes, and the pool starts another; until that passes, this is why there is none."""
         self._slow.discard(engine.info.pid)
-        error = EngineStartError(
-            finding.message or "The engine did not pass its self-test.", code=finding.code, fix=finding.fix
-        )
         logger.error(
             "canary_condemned",
             device=engine.info.device,
-            model=finding.model,
-            engine_pid=finding.engine_pid,
-            code=finding.code,
-            error=finding.message,
-            fix=finding.fix,
+            model=engine.info.model,
+            engine_pid=engine.info.pid,
+            code=error.code,
+            error=error.message,
+            fix=error.fix,
         )
         if engine.info.device == "cuda" and is_out_of_memory(error):
             # As after a job that found no room: the next engine is lighter, and the jobs in this one go on with it.

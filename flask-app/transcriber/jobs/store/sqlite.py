@@ -156,6 +156,10 @@ class SqliteJobStore:
         rows = self._database.read(lambda connection: connection.execute(queries.count_jobs()).all())
         return dict.fromkeys(JobStatus, 0) | {JobStatus(status): count for status, count in rows}
 
+    def check_writable(self) -> None:
+        """Write, and change nothing. Raises StorageFullError, StorageFailedError, ShuttingDownError."""
+        self._database.transaction(_rewrite_version)
+
     def purge(self, job_id: str, *, attempt: int | None = None) -> bool:
         """Delete a job that has ended, with its deliveries; False if there is none such."""
         return self._database.transaction(lambda connection: _purge(connection, job_id, attempt))
@@ -242,6 +246,12 @@ class SqliteJobStore:
 
     def _jobs(self, connection: Connection, statement: Select[Any]) -> list[Job]:
         return [self._rows.to_job(dict(row)) for row in connection.execute(statement).mappings().all()]
+
+
+def _rewrite_version(connection: Connection) -> None:
+    """SQLite writes the page of its header, though the number is the same."""
+    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    connection.exec_driver_sql(f"PRAGMA user_version = {int(version)}")
 
 
 def _end(

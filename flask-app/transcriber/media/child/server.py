@@ -1,7 +1,7 @@
 """The decode server: a warm, single-threaded process that forks one confined child for each upload.
 
-Run as `python -m transcriber.media.child.server FD`, FD being its end of the control socket. It never reads an
-upload itself. It ends when that socket closes, and its children with it.
+server_start.py runs it. It never reads an upload itself. It ends when the control socket closes, and its children
+with it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import resource
 import select
 import signal
 import socket
-import sys
 from dataclasses import dataclass, replace
 
 from ..messages import MAX_MESSAGE_BYTES, Message, MessageError, encode_message, parse_message
@@ -119,11 +118,10 @@ class DecodeServer:
             os.kill(pid, signal.SIGKILL)
 
 
-def main() -> None:
+def serve(control: socket.socket) -> None:
+    """Get ready, say so on the control socket, and work until it closes."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent ends us, after its last job
-    control = socket.socket(fileno=int(sys.argv[1]))
-    control.set_inheritable(False)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_FILES, _MAX_FILES))
     _volunteer_for_oom()
     codecs = audio_codecs()
@@ -174,7 +172,3 @@ def _volunteer_for_oom() -> None:
 def _address_space_bytes() -> int:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[0]) * resource.getpagesize()
-
-
-if __name__ == "__main__":
-    main()

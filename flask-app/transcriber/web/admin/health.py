@@ -32,9 +32,11 @@ def live() -> Response:
 
 
 @bp.get("/health/ready")
-@Operation("Can requests be served?", tag="Health", answers={200: _GOOD, 503: _BAD}, is_open=True)
+@Operation(
+    "Would a file sent now be transcribed?", tag="Health", answers={200: _GOOD, 503: _BAD}, is_open=True
+)
 def ready() -> tuple[Response, int]:
-    """200 when requests can be served under the GPU policy, else 503."""
+    """200 when a file sent now would be transcribed under the GPU policy, else 503 with the stage and the fix."""
     is_ready, details = application().ready()
     return jsonify(_shown(details)), 200 if is_ready else 503
 

@@ -15,23 +15,23 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ....domain.selftest import FIXES, NOT_APPLICABLE, SKIPPED, STEPS, SelfTestReport, Step
+from ....domain.selftest import (
+    CLIP_TEXT,
+    FIXES,
+    MOST_WORD_ERRORS,
+    NOT_APPLICABLE,
+    SKIPPED,
+    STEPS,
+    SelfTestReport,
+    Step,
+)
+from ....domain.word_errors import word_errors, words_of
 from ..arrays import Features, Samples
 from ..decoding.temperature_fallback import TemperatureAttempt
 from ..faults import Fault, FaultError, not_finite
 from ..model.evidence import CudaDriver
 from .device_checks import DeviceChecks, take_step
-from .reference import (
-    CLIP_TEXT,
-    MOST_WORD_ERRORS,
-    Clip,
-    Reference,
-    difference,
-    make_reference,
-    tolerance,
-    word_errors,
-    words_of,
-)
+from .reference import Clip, Reference, difference, make_reference, tolerance
 
 #: Least spread of the encoder's numbers; a broken kernel writes the same number everywhere.
 _LEAST_SPREAD = 1e-4

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import wave
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,9 +15,6 @@ from ....domain.ports import SAMPLE_RATE
 from ..arrays import Features, Samples
 
 CLIP_PATH = Path(__file__).parents[2] / "selftest" / "data" / "clip.wav"
-
-#: What is said in it.
-CLIP_TEXT = "Ask what you can do for your country."
 
 #: So many of the encoder's numbers are kept, evenly spaced over the frames of the clip.
 _SAMPLE = 1024
@@ -39,9 +35,6 @@ TOLERANCES = {
     "int8_bfloat16": 0.2,
 }
 _WIDEST = max(TOLERANCES.values())
-
-#: Word errors for each expected word: two of the clip's eight words may be wrong.
-MOST_WORD_ERRORS = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,22 +112,6 @@ def tolerance(compute_type: str, reference: Reference) -> float:
     if reference.compute_type == "float32":
         return own
     return own + TOLERANCES.get(reference.compute_type, _WIDEST)
-
-
-def word_errors(text: str, expected: str) -> float:
-    """Words that are wrong, missing or too many, for each expected word."""
-    heard, wanted = words_of(text), words_of(expected)
-    row = list(range(len(heard) + 1))
-    for i, word in enumerate(wanted, 1):
-        diagonal, row[0] = row[0], i
-        for j, other in enumerate(heard, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (word != other))
-    return row[-1] / max(len(wanted), 1)
-
-
-def words_of(text: str) -> list[str]:
-    """The words in lower case, without punctuation."""
-    return re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.lower())
 
 
 def _sample(numbers: Features, clip: Clip) -> Features:

@@ -8,15 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transcriber.engine.child.selftest.reference import (
-    CLIP_TEXT,
-    difference,
-    load_clip,
-    load_reference,
-    make_reference,
-    word_errors,
-    words_of,
-)
+from transcriber.domain.selftest import CLIP_TEXT
+from transcriber.domain.word_errors import word_errors, words_of
+from transcriber.engine.child.selftest.reference import difference, load_clip, load_reference, make_reference
 from transcriber.engine.selftest.references import SHIPPED
 from transcriber.models.catalogue import find_model
 
