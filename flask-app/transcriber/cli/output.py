@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..domain.errors import TranscriberError
+from ..domain.file_names import without_ending
 
 #: Formats whose transcripts can follow one another and still be told apart or read.
 _ONE_AFTER_ANOTHER = frozenset({"txt", "json", "verbose_json"})
@@ -48,11 +49,12 @@ class Output:
 
 def stems_of(files: Sequence[Path]) -> dict[Path, str]:
     """A name for each file's transcripts that no other has: NAME, else NAME.EXT, else with a number."""
-    common = Counter(file.stem for file in files)
+    common = Counter(without_ending(file.name) for file in files)
     taken: set[str] = set()
     stems = {}
     for file in files:
-        base = file.stem if common[file.stem] == 1 else file.name
+        plain = without_ending(file.name)
+        base = plain if common[plain] == 1 else file.name
         stem, number = base, 2
         while stem in taken:
             stem, number = f"{base}-{number}", number + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 
 from .errors import InvalidParameterError
@@ -112,7 +113,7 @@ LANGUAGES = MappingProxyType(
     }
 )
 
-#: Other spellings: Whisper's own list, and ISO 639-1's code of Javanese.
+#: Other spellings: Whisper's own list, and codes that browsers and operating systems use for the same language.
 ALIASES = MappingProxyType(
     {
         "burmese": "my",
@@ -128,6 +129,10 @@ ALIASES = MappingProxyType(
         "castilian": "es",
         "mandarin": "zh",
         "jv": "jw",
+        "nb": "no",
+        "cmn": "zh",
+        "fil": "tl",
+        "iw": "he",
     }
 )
 
@@ -135,14 +140,23 @@ ALIASES = MappingProxyType(
 AUTO = "auto"
 
 
+#: A language tag with more in it than its language: pt-BR, zh-Hant-TW, en_US.
+_TAG = re.compile(r"([a-z]{2,3})(?:[-_][a-z0-9]{1,8})+")
+
+
 def normalise_language(text: str | None) -> str | None:
     """The code for a code or an English name in any case; None (detect) for auto, empty or None.
+
+    Of a tag such as pt-BR the language counts: Whisper knows no regions.
 
     Raises InvalidParameterError.
     """
     asked = (text or "").strip().lower()
     if asked in ("", AUTO):
         return None
+    tag = _TAG.fullmatch(asked)
+    if tag is not None:
+        asked = tag[1]
     if asked in LANGUAGES:
         return asked
     by_name = {name: code for code, name in LANGUAGES.items()} | ALIASES

@@ -18,6 +18,7 @@ from .jobs import actions, listing, media, stream, transcribe
 from .method_override import MethodOverride
 from .openapi import docs
 from .openapi.operations import FILE_ANSWERS, FILE_ERRORS, Operation
+from .ranges import OneRange
 from .refusals import answer_bytes
 from .transcripts import comparison, editing
 from .uploads import resumable
@@ -80,7 +81,7 @@ def create_app(application: Application) -> Flask:
     for part in (stream, models, diagnostics, health, docs, metrics):
         app.register_blueprint(part.bp)
     describe_static_files(app)
-    app.wsgi_app = BodyDrain(MethodOverride(app.wsgi_app))  # type: ignore[method-assign]
+    app.wsgi_app = BodyDrain(MethodOverride(OneRange(app.wsgi_app)))  # type: ignore[method-assign]
     return app
 
 

@@ -8,26 +8,36 @@ from urllib.parse import quote
 
 from werkzeug.http import dump_options_header
 
+from ..domain.file_names import visible, without_ending
+
 #: Longest name that is kept and shown.
 MAX_NAME = 120
 
 _VIDEO_ENDINGS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm")
 
 _SEPARATORS = re.compile(r"[/\\]")
-_UNSAFE_IN_DOWNLOADS = re.compile(r'[<>:"|?*%;]')
+_UNSAFE_IN_DOWNLOADS = re.compile(r'[<>:"|?*%;/\\]')
 
 
 def shown_name(sent: str) -> str:
     """The last part of the path that was sent, without control or direction characters."""
-    base = _SEPARATORS.split(sent)[-1]
-    kept = "".join(c for c in base if unicodedata.category(c)[0] != "C")
-    return " ".join(kept.split())[:MAX_NAME]
+    return shown_title(_SEPARATORS.split(sent)[-1])
 
 
-def download_name(file_name: str, job_id: str, extension: str) -> str:
-    """`speech.mp3` and `srt` give `speech.srt`; a name with nothing left gives the job's id."""
-    stem = _UNSAFE_IN_DOWNLOADS.sub("_", shown_name(file_name).rpartition(".")[0] or shown_name(file_name))
-    return f"{stem.strip('. ')[:80] or job_id}.{extension}"
+def shown_title(sent: str) -> str:
+    """A title as it was sent, slashes and all, without control or direction characters."""
+    return visible(" ".join(visible(sent).split())[:MAX_NAME])
+
+
+def download_name(name: str, job_id: str, extension: str) -> str:
+    """`speech` and `srt` give `speech.srt`; a name with nothing left gives the job's id."""
+    stem = _UNSAFE_IN_DOWNLOADS.sub("_", shown_title(name))
+    return f"{visible(stem.strip('. ')[:80]) or job_id}.{extension}"
+
+
+def download_name_of_file(file_name: str, job_id: str, extension: str) -> str:
+    """`speech.mp3` and `srt` give `speech.srt`."""
+    return download_name(without_ending(shown_name(file_name)), job_id, extension)
 
 
 def is_video_name(file_name: str) -> bool:
@@ -35,8 +45,14 @@ def is_video_name(file_name: str) -> bool:
     return file_name.lower().endswith(_VIDEO_ENDINGS)
 
 
-def attachment(name: str) -> str:
-    """Content-Disposition for a download: plain ASCII for old clients, the whole name for the others."""
-    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+def attachment(name: str, job_id: str) -> str:
+    """Content-Disposition for a download: plain ASCII for old clients, the whole name for the others.
+
+    A name with nothing in ASCII but its ending (会議録.srt) has the job's id there, so that no two are the same.
+    """
+    ascii_name = " ".join(unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().split())
+    stem, dot, ending = ascii_name.rpartition(".")
+    if not any(map(str.isalnum, stem if dot else ascii_name)):
+        ascii_name = f"{job_id}{dot}{ending if dot else ''}"
     names = {"filename": ascii_name, "filename*": f"UTF-8''{quote(name, safe='')}"}
     return dump_options_header("attachment", names)

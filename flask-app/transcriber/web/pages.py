@@ -10,7 +10,7 @@ from .device_state import device_state
 from .extensions import application
 from .i18n.filters import decimal
 from .openapi.operations import FILE_ANSWERS, FILE_ERRORS, Operation, page
-from .uploads.receiver import FILE_FIELDS
+from .uploads.multipart import FILE_FIELDS
 
 bp = Blueprint("pages", __name__)
 

@@ -50,13 +50,23 @@ def test_auto_and_nothing_mean_detect(text) -> None:
         ("jv", "jw"),
         ("javanese", "jw"),
         ("yue", "yue"),
+        ("pt-BR", "pt"),
+        ("zh-CN", "zh"),
+        ("zh-Hant-TW", "zh"),
+        ("en-US", "en"),
+        ("en_US", "en"),
+        ("nb-NO", "no"),
+        ("sr-Latn-RS", "sr"),
+        ("es-419", "es"),
     ],
 )
 def test_codes_and_names_in_any_case(text, code) -> None:
     assert normalise_language(text) == code
 
 
-@pytest.mark.parametrize("text", ["xx", "en-US", "klingon", "e n", "x" * 5000])
+@pytest.mark.parametrize(
+    "text", ["xx", "xx-US", "en-", "-US", "en US", "english-us", "klingon", "e n", "x" * 5000]
+)
 def test_an_unknown_language_is_refused_with_what_is_allowed(text) -> None:
     with pytest.raises(InvalidParameterError) as caught:
         normalise_language(text)

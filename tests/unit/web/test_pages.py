@@ -16,7 +16,7 @@ from fakes import FakeApplication
 from transcriber.domain.languages import LANGUAGES
 from transcriber.web.forms import OptionsForm
 from transcriber.web.i18n.filters import clock, duration, plain, size
-from transcriber.web.uploads.receiver import FILE_FIELDS
+from transcriber.web.uploads.multipart import FILE_FIELDS
 from uploading import BROWSER
 
 ROOT = Path(__file__).parents[3]

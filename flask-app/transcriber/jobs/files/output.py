@@ -7,6 +7,7 @@ import unicodedata
 from pathlib import Path
 
 from ...domain.answer import transcription_to_json
+from ...domain.file_names import visible, without_ending
 from ...domain.transcript import Transcription
 from ...system.durable_files import SHARED_FILE, SHARED_FOLDER, make_folder, storage_errors, write_whole
 from ..ids import checked_job_id
@@ -36,7 +37,8 @@ class OutputFolder:
     def remove(self, job_id: str, file_name: str) -> None:
         """Delete both files; fine when they are not there. Raises StorageFailedError."""
         with storage_errors():
-            for path in self._paths(job_id, file_name):
+            # By the job, not by the name: an earlier release may have made another one of it.
+            for path in self._path.glob(f"*.{checked_job_id(job_id)}.*"):
                 path.unlink(missing_ok=True)
 
     def _paths(self, job_id: str, file_name: str) -> tuple[Path, Path]:
@@ -47,15 +49,9 @@ class OutputFolder:
 def safe_stem(file_name: str) -> str:
     """The user's file name as the start of ours: last part, without extension, nothing that can harm."""
     last = re.split(r"[/\\]", file_name)[-1]
-    stem = last.rpartition(".")[0] or last
-    kept = "".join(c for c in unicodedata.normalize("NFC", stem) if _is_visible(c))
-    tidy = _cut(_RESERVED.sub("_", kept).strip(" .-"), MAX_STEM_BYTES).strip(" .-")
-    return tidy or "audio"
-
-
-def _is_visible(character: str) -> bool:
-    """No control, format (as right-to-left override), surrogate or private characters, no separators."""
-    return character == " " or unicodedata.category(character)[0] not in "CZ"
+    stem = " ".join(visible(unicodedata.normalize("NFC", without_ending(last))).split())
+    tidy = _cut(_RESERVED.sub("_", stem).strip(" .-"), MAX_STEM_BYTES).strip(" .-")
+    return visible(tidy) or "audio"
 
 
 def _cut(text: str, size_bytes: int) -> str:

@@ -103,7 +103,8 @@ def init_app(app: Flask) -> None:
             tries().hold_back(request.remote_addr or "")
             raise TooManyTriesError(wait)
         check_key()
-        check_origin()
+        if not (has_key and carries_bearer(settings.api_key)):
+            check_origin()
         if g.session is not None and not has_key:
             check_token()
 
@@ -123,6 +124,13 @@ def check_key() -> None:
     """Raises UnauthorizedError where a key is needed; before routing errors, so that nothing is told."""
     if not g.authorised and request.endpoint not in OPEN_ENDPOINTS:
         raise UnauthorizedError()
+
+
+def carries_bearer(api_key: str) -> bool:
+    """Whether a key is asked for and came as a Bearer token: no page of another site can send that without ours to allow
+    it, whatever cookies come along. A Basic password is sent by browsers on their own."""
+    given = request.authorization
+    return bool(api_key) and given is not None and given.type == "bearer"
 
 
 def check_origin() -> None:

@@ -21,7 +21,7 @@ from ...domain.errors import (
 )
 from ..bodies import read_form, read_json
 from ..extensions import application
-from ..file_names import shown_name
+from ..file_names import shown_title
 from ..forms import Flag, RetryForm, fields_of, parse_fields, parse_query
 from ..negotiation import wants_html
 from ..openapi.answers import JobAnswer
@@ -142,7 +142,7 @@ def rename(job_id: str) -> Response:
     """The name is for people: pages and downloads have it. The file keeps its own in `file_name`."""
     job = get_job(job_id)
     body = read_json(TitleBody, MAX_TITLE_BYTES)
-    application().service.rename(job.id, shown_name(body.title))
+    application().service.rename(job.id, shown_title(body.title))
     return _shown(job.id)
 
 
@@ -158,7 +158,7 @@ def rename_by_form(job_id: str) -> Response:
     """The same as PATCH, for a form of a page."""
     job = get_job(job_id)
     form = parse_query(TitleForm, read_form())
-    application().service.rename(job.id, shown_name(form.title))
+    application().service.rename(job.id, shown_title(form.title))
     return _back_to(job.id) if wants_html() else _shown(job.id)
 
 

@@ -21,7 +21,7 @@ from ...formats.table import DOWNLOADS
 from ...jobs.ids import is_job_id
 from ..device_state import device_state
 from ..extensions import application, ran_on
-from ..file_names import attachment, download_name
+from ..file_names import attachment, download_name, download_name_of_file
 from ..forms import Flag, JobForm, JobsQuery, Whole, parse_jobs_query, parse_query
 from ..negotiation import wants_html
 from ..openapi.answers import JobAnswer, JobPageAnswer, TranscriptionAnswer
@@ -178,10 +178,14 @@ def download(job_id: str, ending: str) -> Response:
     if query.original:
         transcript = Transcript(transcription=application().service.transcription(job.id), edit=Edit())
     response = downloaded(transcript.transcription, ending, query.line_length)
+    extension = DOWNLOADS[ending].extension
     # A title has no ending that could be taken off.
-    named = f"{job.title}.{ending}" if job.title else job.file_name
-    name = download_name(named, job.id, DOWNLOADS[ending].extension)
-    response.headers["Content-Disposition"] = attachment(name)
+    name = (
+        download_name(job.title, job.id, extension)
+        if job.title
+        else download_name_of_file(job.file_name, job.id, extension)
+    )
+    response.headers["Content-Disposition"] = attachment(name, job.id)
     return set_revision(response, transcript)
 
 

@@ -58,6 +58,7 @@ SANDBOX = "sandbox; default-src 'none'; media-src 'self'; style-src 'unsafe-inli
             headers=("Content-Range", "ETag"),
         ),
         304: OperationAnswer("It has not changed."),
+        412: OperationAnswer("It is not the one that If-Match names."),
     },
     raises=(RangeError, UploadGoneError, *LOOKUP_ERRORS),
 )
@@ -72,10 +73,14 @@ def show(job_id: str) -> Response:
         response = send_file(path, mimetype=media_type(job), etag=job.id, conditional=True, max_age=None)
     except FileNotFoundError as error:
         raise UploadGoneError() from error
+    if response.status_code == 412:
+        # Werkzeug sets the status and sends the file all the same.
+        response.close()
+        return Response(status=412, headers={"ETag": response.headers["ETag"]})
     g.csp_own = SANDBOX
     response.headers["Accept-Ranges"] = "bytes"
     if response.mimetype == UNKNOWN_TYPE:
-        response.headers["Content-Disposition"] = attachment(shown_name(job.file_name) or job.id)
+        response.headers["Content-Disposition"] = attachment(shown_name(job.file_name) or job.id, job.id)
     return response
 
 

@@ -15,6 +15,11 @@ from werkzeug.formparser import FormDataParser, MultiPartParser
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
 
+from ...domain.errors import MissingAudioError
+
+#: Names of the file field, the first preferred.
+FILE_FIELDS = ("audio", "file")
+
 _NAMES_A_FILE = re.compile(r";\s*filename\*?\s*=", re.IGNORECASE)
 
 Parsed = tuple[MultiDict[str, str], MultiDict[str, FileStorage]]
@@ -45,10 +50,12 @@ class StrictPartParser(MultiPartParser):
                 part, sink = event, self.start_file_streaming(event, content_length)
             elif isinstance(event, Field):
                 part, sink = event, io.BytesIO()
+                if part.name in FILE_FIELDS and part.headers.get("Content-Type", "text/plain")[:5] != "text/":
+                    raise _no_file_name(part)
             elif isinstance(event, Data):
                 sink.write(event.data)
                 if isinstance(part, Field):
-                    self._check_size(sink)
+                    self._check_size(part, sink)
                 if event.more_data:
                     continue
                 if isinstance(part, Field):
@@ -59,9 +66,9 @@ class StrictPartParser(MultiPartParser):
                     )
         return self.cls(fields), self.cls(files)
 
-    def _check_size(self, field: IO[bytes]) -> None:
-        if self.max_form_memory_size is not None and field.tell() > self.max_form_memory_size:
-            raise RequestEntityTooLarge
+    def _check_size(self, part: Field, value: IO[bytes]) -> None:
+        if self.max_form_memory_size is not None and value.tell() > self.max_form_memory_size:
+            raise _no_file_name(part) if part.name in FILE_FIELDS else RequestEntityTooLarge
 
     def _text(self, part: Field, value: io.BytesIO) -> str:
         return value.getvalue().decode(self.get_part_charset(part.headers), "replace")
@@ -83,6 +90,13 @@ class StrictFormParser(FormDataParser):
             cls=self.cls,
         )
         return stream, *parser.parse(stream, boundary, content_length)
+
+
+def _no_file_name(part: Field) -> MissingAudioError:
+    return MissingAudioError(
+        f"The part {part.name!r} has no file name, so it counts as text.",
+        fix=f'Name the file in its Content-Disposition: form-data; name="{part.name}"; filename="speech.mp3".',
+    )
 
 
 def _events(decoder: MultipartDecoder, stream: IO[bytes], size: int) -> Iterator[Event]:

@@ -18,16 +18,18 @@ from ...domain.errors import BadRequestError, EmptyUploadError, MissingAudioErro
 from ...system.durable_files import storage_errors
 from ..cooperative_yield import TURN_BYTES, let_others_run
 from ..file_names import shown_name
-from .multipart import StrictFormParser
+from .multipart import FILE_FIELDS, StrictFormParser
 
 if TYPE_CHECKING:
     from ...service.facade import Service, Upload
 
-#: Names of the file field, the first preferred.
-FILE_FIELDS = ("audio", "file")
-
 #: Room for the other fields of a form and for multipart's own bytes.
 FORM_ROOM_BYTES = 1024 * 1024
+
+#: The fields of a form without a file take no more.
+FORM_FIELDS_BYTES = 64 * 1024
+
+URLENCODED = "application/x-www-form-urlencoded"
 
 
 class UploadRequest(Request):
@@ -188,10 +190,16 @@ def received_upload(
 
 def names_upload(request: UploadRequest) -> bool:
     """Whether a form of fields alone came, with the id of an upload that arrived before."""
-    if request.mimetype != "application/x-www-form-urlencoded":
+    if request.mimetype != URLENCODED or (request.content_length or 0) > FORM_FIELDS_BYTES:
         return False
     parse_form(request)
     return bool(request.form.get("upload"))
+
+
+def names_upload_alone(request: UploadRequest) -> bool:
+    """The same for multipart, once it was read to its end: whether no file came, but an upload's id."""
+    was_read = request.mimetype == "multipart/form-data" and "form" in vars(request)
+    return was_read and not request.files and bool(request.form.get("upload"))
 
 
 def parse_form(request: UploadRequest) -> None:
@@ -210,9 +218,14 @@ def parse_form(request: UploadRequest) -> None:
 
 
 def refuse_other_content(request: UploadRequest) -> None:
-    """Raises BadRequestError for a body that is no form, MissingAudioError for no body at all."""
-    if request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded"):
+    """Raises BadRequestError for a body that is no form, MissingAudioError for one without room for a file."""
+    if request.mimetype == "multipart/form-data":
         return
+    if request.mimetype == URLENCODED:
+        raise MissingAudioError(
+            f"The body is {URLENCODED}, which carries no file; this address takes multipart/form-data.",
+            fix="With curl, send the file by -F audio=@speech.mp3, not by -d or --data-binary.",
+        )
     if request.content_length in (None, 0) and "Transfer-Encoding" not in request.headers:
         raise MissingAudioError()
     raise BadRequestError(
@@ -232,5 +245,10 @@ def _missing(request: UploadRequest) -> MissingAudioError:
         return MissingAudioError(
             f"The field {named[0]!r} holds text, not a file.",
             fix=f"With curl, put an @ before the path: -F {named[0]}=@speech.mp3",
+        )
+    if "upload" in request.form:
+        return MissingAudioError(
+            "The field 'upload' names an upload that arrived before; this address takes a file.",
+            fix="Make a job of it: curl -d upload=ID http://HOST/jobs",
         )
     return MissingAudioError()

@@ -12,13 +12,20 @@ from typing import Generic, cast
 from flask import Response, g, request
 from werkzeug.datastructures import MultiDict
 
-from ...domain.errors import EmptyUploadError, InvalidParameterError
+from ...domain.errors import (
+    EmptyUploadError,
+    InvalidParameterError,
+    JobNotFoundError,
+    MissingAudioError,
+    UploadNotFoundError,
+)
 from ...domain.jobs import Job, SubmissionTerms
+from ...jobs.ids import is_job_id
 from ...service.facade import Upload
 from ..auth import csrf
 from ..extensions import application
 from ..forms import Form, OptionsForm, parse_fields
-from .receiver import ReceivedUpload, UploadRequest, names_upload, received_upload
+from .receiver import ReceivedUpload, UploadRequest, names_upload, names_upload_alone, received_upload
 
 _SANE_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -49,32 +56,57 @@ def receive_submission(kind: type[Form], terms_of: Callable[[Form], SubmissionTe
     upload_request = cast(UploadRequest, request)
     if "upload" in kind.model_fields and names_upload(upload_request):
         return _submit_arrived(kind, terms_of, key)
-    with received_upload(app.service, upload_request, limit, needs_digest=key is not None) as upload:
+    try:
+        with received_upload(app.service, upload_request, limit, needs_digest=key is not None) as upload:
+            csrf.check_form_token()
+            form = read_options(kind)
+            terms = replace(terms_of(form), idempotency_key=key, fingerprint=_fingerprint(form, upload))
+            job = _make_job(form, upload, terms)
+    except MissingAudioError:
+        if "upload" not in kind.model_fields or not names_upload_alone(upload_request):
+            raise
         csrf.check_form_token()
-        form = read_options(kind)
-        terms = replace(terms_of(form), idempotency_key=key, fingerprint=_fingerprint(form, upload))
-        job = _make_job(form, upload, terms)
+        return _submit_arrived(kind, terms_of, key)
     return SubmissionForm(form=form, job=job, is_replay=job.id != upload.place.job_id)
 
 
 def _submit_arrived(
     kind: type[Form], terms_of: Callable[[Form], SubmissionTerms], key: str | None
 ) -> SubmissionForm[Form]:
-    """A job of an upload that came in parts. The key is asked first: under it the upload may be a job already."""
+    """A job of an upload that came in parts. The key is asked first: under it the upload may be a job already.
+
+    Without a key, too, who asks again because the first answer got lost is answered with the job of then.
+    """
     service = application().service
     form = read_options(kind)
+    upload_id = request.form["upload"].strip()
+    if not is_job_id(upload_id):
+        raise InvalidParameterError(
+            "upload", upload_id, "the id of an upload, which is the last part of its address: job_…"
+        )
     terms = replace(terms_of(form), idempotency_key=key, fingerprint=_digest(form, None) if key else None)
     earlier = service.find_submitted(key, terms.fingerprint) if key else None
     if earlier is not None:
         return SubmissionForm(form=form, job=earlier, is_replay=True)
-    with service.resumable.claimed(request.form["upload"]) as arrived:
-        if arrived.length == 0:
-            raise EmptyUploadError()
-        path = service.resumable.path(arrived.id)
-        place = Upload(job_id=arrived.id, path=path)
-        upload = ReceivedUpload(place=place, file_name=arrived.file_name, size_bytes=arrived.length)
-        job = _make_job(form, upload, terms)
+    try:
+        with service.resumable.claimed(upload_id) as arrived:
+            if arrived.length == 0:
+                raise EmptyUploadError()
+            path = service.resumable.path(arrived.id)
+            place = Upload(job_id=arrived.id, path=path)
+            upload = ReceivedUpload(place=place, file_name=arrived.file_name, size_bytes=arrived.length)
+            job = _make_job(form, upload, terms)
+    except UploadNotFoundError:
+        return SubmissionForm(form=form, job=_job_of_upload(upload_id), is_replay=True)
     return SubmissionForm(form=form, job=job, is_replay=job.id != arrived.id)
+
+
+def _job_of_upload(upload_id: str) -> Job:
+    """The job that an upload became: it has the upload's id. Raises UploadNotFoundError."""
+    try:
+        return application().service.get(upload_id)
+    except JobNotFoundError:
+        raise UploadNotFoundError() from None
 
 
 def idempotency_key() -> str | None:

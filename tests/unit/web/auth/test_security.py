@@ -117,6 +117,28 @@ def test_request_of_our_page_or_of_curl_passes(client: FlaskClient, headers: dic
     assert client.post("/transcribe", headers=headers).json["error"]["code"] == "missing_audio"
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [{"Cookie": "AWSALB=x"}, {"Cookie": "__cf_bm=x; transcriber_session=stale"}, {"Origin": "app://desktop"}],
+)
+def test_key_in_the_header_suffices_whatever_comes_along(
+    guarded: FlaskClient, headers: dict[str, str]
+) -> None:
+    right = guarded.post("/transcribe", headers={"Authorization": f"Bearer {KEY}"} | headers)
+    wrong = guarded.post("/transcribe", headers={"Authorization": "Bearer wrong"} | headers)
+
+    assert right.json["error"]["code"] == "missing_audio"
+    assert wrong.json["error"]["code"] == "unauthorized"
+
+
+def test_password_that_browsers_send_on_their_own_does_not_vouch_for_the_page(guarded: FlaskClient) -> None:
+    basic = "Basic " + base64.b64encode(f":{KEY}".encode()).decode()
+
+    answer = guarded.post("/transcribe", headers={"Authorization": basic, "Origin": "https://evil.example"})
+
+    assert answer.json["error"]["code"] == "origin_not_allowed"
+
+
 def test_reading_is_open_to_links_from_elsewhere(client: FlaskClient) -> None:
     headers = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import unquote
 
 import pytest
 from flask.testing import FlaskClient
@@ -12,10 +13,11 @@ from transcriber.domain.jobs import Delivery, DeliveryStatus, JobError, JobStatu
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.formats.table import DOWNLOADS
 from transcriber.jobs.ids import new_job_id
-from transcriber.web.file_names import MAX_NAME, download_name, shown_name
+from transcriber.web.file_names import MAX_NAME, attachment, download_name_of_file, shown_name
 from uploading import BROWSER, post_file
 
 REQUEST = TranscriptionRequest(model="base", use_gpu=True, require_gpu=False, options=TranscriptionOptions())
+SCOTLAND = "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
 HOSTILE_IDS = ["x", "job_", "job_../../etc/passwd", "job_%2e%2e", "job_" + "a" * 65, "job_" + "\u202e" * 24]
 
 
@@ -323,6 +325,11 @@ def test_transcript_of_a_failed_job_is_its_error(
         ("a\x00b\r\nc\x1b.wav", "abc.wav"),
         ("gpj.\u202egnp.exe", "gpj.gnp.exe"),
         ("", ""),
+        ("می\u200cروم.flac", "می\u200cروم.flac"),
+        ("\u200dI 🩷 👩\u200d🚒.flac\u200d", "I 🩷 👩\u200d🚒.flac"),
+        ("newer than Python \U0001fadc\U0001faea.flac", "newer than Python \U0001fadc\U0001faea.flac"),
+        (f"{SCOTLAND}.wav", f"{SCOTLAND}.wav"),
+        ("a\U000e0067\ufffe\u200b\ufeff\u2066b.wav", "ab.wav"),
     ],
 )
 def test_shown_names_are_harmless(sent: str, shown: str) -> None:
@@ -334,6 +341,9 @@ def test_shown_names_are_harmless(sent: str, shown: str) -> None:
     [
         ("speech.mp3", "speech.srt"),
         ("no ending", "no ending.srt"),
+        ("Vol. 1", "Vol. 1.srt"),
+        ("Interview 2026.11.28", "Interview 2026.11.28.srt"),
+        ("take.2.WAV", "take.2.srt"),
         (".hidden", "hidden.srt"),
         ("..", "job_1.srt"),
         ("", "job_1.srt"),
@@ -342,8 +352,36 @@ def test_shown_names_are_harmless(sent: str, shown: str) -> None:
     ],
 )
 def test_download_names_are_safe(file_name: str, expected: str) -> None:
-    assert download_name(file_name, "job_1", "srt") == expected
+    assert download_name_of_file(file_name, "job_1", "srt") == expected
 
 
 def test_long_names_are_cut() -> None:
     assert len(shown_name("é" * 5000)) == MAX_NAME
+
+
+@pytest.mark.parametrize(
+    ("name", "ascii_name"),
+    [
+        ("会議録.srt", "job_1.srt"),
+        ("Привет.flac", "job_1.flac"),
+        ("会議録", "job_1"),
+        ("I 🩷 it.srt", "I it.srt"),
+        ("Bären.srt", "Baren.srt"),
+        ("会議 7.srt", "7.srt"),
+    ],
+)
+def test_old_clients_get_a_name_that_is_more_than_an_ending(name: str, ascii_name: str) -> None:
+    plain, whole = attachment(name, "job_1").removeprefix("attachment; ").split("; ")
+
+    assert plain.removeprefix("filename=").strip('"') == ascii_name
+    assert unquote(whole.removeprefix("filename*=UTF-8''")) == name
+
+
+def test_a_title_keeps_its_slashes(client: FlaskClient, done: str) -> None:
+    renamed = client.patch(f"/jobs/{done}", json={"title": "Board 11/28 \\ draft. 2"})
+    by_form = client.post(f"/jobs/{done}/rename", data={"title": "Board 11/28"})
+    download = client.get(f"/jobs/{done}/transcript.srt")
+
+    assert renamed.json["title"] == "Board 11/28 \\ draft. 2"
+    assert by_form.json["title"] == "Board 11/28"
+    assert 'filename="Board 11_28.srt"' in download.headers["Content-Disposition"]

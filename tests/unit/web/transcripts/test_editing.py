@@ -186,6 +186,33 @@ def test_media_is_sent_in_parts_as_audio_and_as_nothing_else(client: FlaskClient
 
 
 @pytest.mark.parametrize(
+    "asked", ["pages=1-2", "bytes=0-1,4-5", "bytes=5-2", "bytes=abc", "bytes", "", "bytes=0-1" + "0" * 5000]
+)
+def test_range_that_need_not_be_kept_to_gives_the_whole_file(
+    client: FlaskClient, done: str, asked: str
+) -> None:
+    with client.get(f"/jobs/{done}/media", headers={"Range": asked}) as answer:
+        assert (answer.status_code, len(answer.data)) == (200, 8)
+        assert "Content-Range" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [("bytes=1-3", "1-3"), ("Bytes = 6-", "6-7"), ("bytes=-2", "6-7"), ("bytes=1-99", "1-7")],
+)
+def test_one_part_is_sent(client: FlaskClient, done: str, asked: str, part: str) -> None:
+    with client.get(f"/jobs/{done}/media", headers={"Range": asked}) as answer:
+        assert (answer.status_code, answer.headers["Content-Range"]) == (206, f"bytes {part}/8")
+
+
+def test_recording_of_another_etag_is_412_without_a_body(client: FlaskClient, done: str) -> None:
+    with client.get(f"/jobs/{done}/media", headers={"If-Match": '"another"'}) as answer:
+        assert (answer.status_code, answer.data, answer.headers["ETag"]) == (412, b"", f'"{done}"')
+    with client.get(f"/jobs/{done}/media", headers={"If-Match": f'"{done}"'}) as answer:
+        assert (answer.status_code, len(answer.data)) == (200, 8)
+
+
+@pytest.mark.parametrize(
     ("container", "name", "mimetype"),
     [
         ("mov,mp4,m4a,3gp,3g2,mj2", "a.m4a", "audio/mp4"),

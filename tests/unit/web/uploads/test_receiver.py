@@ -278,6 +278,34 @@ def test_odd_file_names_are_taken(client: FlaskClient, name: str) -> None:
     assert post_file(client, name=name).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/transcribe", "/jobs"])
+@pytest.mark.parametrize("size", [1000, 600_000])
+@pytest.mark.parametrize(
+    "content_type", [b"Content-Type: audio/flac\r\n", b"", b"Content-Type: text/plain\r\n"]
+)
+def test_file_without_a_file_name_is_said_to_be_that(
+    client: FlaskClient, path: str, size: int, content_type: bytes
+) -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="audio"\r\n' + content_type + b"\r\n"
+    body = head + b"f" * size + b"\r\n--b--\r\n"
+
+    answer = client.post(path, data=body, content_type="multipart/form-data; boundary=b")
+
+    assert (answer.status_code, answer.json["error"]["code"]) == (400, "missing_audio")
+    said = answer.json["error"]["message"]
+    assert "'audio' has no file name" in said or "'audio' holds text" in said
+
+
+@pytest.mark.parametrize("path", ["/transcribe", "/jobs"])
+@pytest.mark.parametrize("body", [b"audio=@speech.mp3", b"\x00RIFF" * 200_000])
+def test_body_that_carries_no_file_is_named(client: FlaskClient, path: str, body: bytes) -> None:
+    answer = client.post(path, data=body, content_type="application/x-www-form-urlencoded")
+
+    assert (answer.status_code, answer.json["error"]["code"]) == (400, "missing_audio")
+    assert answer.json["error"]["message"].startswith("The body is application/x-www-form-urlencoded")
+    assert "-F audio=@" in answer.json["error"]["fix"]
+
+
 def test_text_fields_keep_their_charset(client: FlaskClient, service: FakeService) -> None:
     part = (
         b'--b\r\nContent-Disposition: form-data; name="initial_prompt"\r\n'

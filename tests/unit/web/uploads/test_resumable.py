@@ -248,8 +248,46 @@ def test_terminated_upload_is_gone(client: FlaskClient, service: FakeService, pa
 @pytest.mark.parametrize("name", ["x", "job_" + "z" * 24, "..%2f..%2fetc"])
 def test_unknown_upload_is_404(client: FlaskClient, name: str) -> None:
     assert client.head(f"/uploads/{name}", headers=TUS).status_code == 404
-    answer = client.post("/jobs", data={"upload": name})
+
+
+def test_job_of_an_unknown_upload_is_404(client: FlaskClient) -> None:
+    answer = client.post("/jobs", data={"upload": "job_" + "z" * 24})
+
     assert (answer.status_code, answer.json["error"]["code"]) == (404, "upload_not_found")
+
+
+@pytest.mark.parametrize("given", ["x", "http://localhost/uploads/job_" + "z" * 24, "../../etc"])
+def test_upload_id_in_another_form_is_refused_by_name(client: FlaskClient, given: str) -> None:
+    answer = client.post("/jobs", data={"upload": given})
+
+    assert (answer.status_code, answer.json["error"]["param"]) == (422, "upload")
+    assert "the last part of its address" in answer.json["error"]["message"]
+
+
+def test_upload_is_named_in_multipart_too(client: FlaskClient, path: str) -> None:
+    send(client, path, 0, b"0123456789")
+    upload_id = path.rpartition("/")[2]
+
+    answer = client.post("/jobs", data={"upload": upload_id}, content_type="multipart/form-data")
+    elsewhere = client.post("/transcribe", data={"upload": upload_id}, content_type="multipart/form-data")
+
+    assert (answer.status_code, answer.json["job_id"]) == (202, upload_id)
+    assert elsewhere.json["error"]["code"] == "missing_audio"
+    assert "'upload' names an upload that arrived before" in elsewhere.json["error"]["message"]
+
+
+def test_asking_again_for_the_job_of_an_upload_gives_that_job(
+    client: FlaskClient, service: FakeService, path: str
+) -> None:
+    send(client, path, 0, b"0123456789")
+    form = {"upload": path.rpartition("/")[2]}
+    first = client.post("/jobs", data=form)
+
+    again = client.post("/jobs", data=form)
+
+    assert (again.status_code, again.json["job_id"]) == (first.status_code, first.json["job_id"])
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert len(service.jobs) == 1
 
 
 def test_half_an_upload_is_no_job(client: FlaskClient, service: FakeService, path: str) -> None:
