@@ -17,7 +17,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "flask-app" / "transcriber"
 #: Names of files, systemd's unit among them, that look like modules.
-FILES = ("transcriber.service", "transcriber.env", "transcriber.key", "transcriber.pth", "transcriber.old")
+FILES = tuple(
+    f"transcriber.{name}"
+    for name in ("service", "socket", "env", "key", "pth", "old", "example", "transcriber")
+)
 _DOTTED = re.compile(r"(?<![\w/.-])transcriber(?:\.[A-Za-z_]\w*)+")
 
 

