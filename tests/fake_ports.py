@@ -40,6 +40,12 @@ class FakeClock:
     def monotonic(self) -> float:
         return self.seconds
 
+    def age(self, moment: datetime) -> float:
+        return max(0.0, (self.now() - moment).total_seconds())
+
+    def before(self, ago: timedelta) -> datetime:
+        return self.now() - ago
+
 
 @dataclass
 class FakeDecoder:

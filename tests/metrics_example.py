@@ -35,7 +35,7 @@ READINGS = GpuReadings(
 def make_state(**changes: Any) -> ServiceState:
     """A service that serves from a proven GPU."""
     values: dict[str, Any] = {
-        "now": NOW,
+        "age": lambda moment: (NOW - moment).total_seconds(),
         "is_ready": True,
         "health": "ok",
         "is_gpu_wanted": True,

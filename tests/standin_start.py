@@ -25,6 +25,12 @@ class SystemClock:
     def monotonic(self) -> float:
         return time.monotonic()
 
+    def age(self, moment: datetime) -> float:
+        return max(0.0, (self.now() - moment).total_seconds())
+
+    def before(self, ago: timedelta) -> datetime:
+        return self.now() - ago
+
 
 class HeldClock:
     """Time that moves when the test says so."""
@@ -37,6 +43,12 @@ class HeldClock:
 
     def monotonic(self) -> float:
         return self.seconds
+
+    def age(self, moment: datetime) -> float:
+        return max(0.0, (self.now() - moment).total_seconds())
+
+    def before(self, ago: timedelta) -> datetime:
+        return self.now() - ago
 
 
 def config(device: str = "cpu", model: str = "base") -> EngineConfig:

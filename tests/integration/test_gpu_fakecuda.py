@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,12 @@ class RealClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def age(self, moment: datetime) -> float:
+        return max(0.0, (self.now() - moment).total_seconds())
+
+    def before(self, ago: timedelta) -> datetime:
+        return self.now() - ago
 
 
 @pytest.fixture(scope="module")

@@ -218,7 +218,8 @@ class Settings:
         512 * 1024**2,
         "WHISPER_DISK_RESERVE_BYTES",
         integer(0, 2**60),
-        "Bytes of the disk that are left to everyone else: uploads that would eat into them are refused with 507.",
+        "Bytes of the disk that are left to everyone else: uploads that would eat into them are refused with 507, and "
+        "decoded audio stops there.",
     )
     webhook_allow_cidr: tuple[str, ...] = setting(
         (),

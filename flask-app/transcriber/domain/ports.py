@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -347,3 +347,11 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float: ...
+
+    def age(self, moment: datetime) -> float:
+        """Seconds since a moment that `now` gave, however the clock was set meanwhile; never negative."""
+        ...
+
+    def before(self, ago: timedelta) -> datetime:
+        """Whatever was written down by `now` before this moment is older than that, however the clock was set."""
+        ...

@@ -75,7 +75,7 @@ class GpuMonitor:
         if answer is None or answer.read_at < engine.started_at:
             self._wake.set()
             return not_asked("NVML was not asked since this engine started")
-        age = (self._clock.now() - answer.read_at).total_seconds()
+        age = self._clock.age(answer.read_at)
         if age > STALE_SECONDS:
             return not_asked(f"NVML was last asked {age:.0f} s ago")
         if answer.device.uuid != engine.device_uuid:
@@ -111,7 +111,7 @@ class GpuMonitor:
 
     def _is_fresh(self) -> bool:
         answer = self.newest
-        return answer is not None and (self._clock.now() - answer.read_at).total_seconds() < FRESH_SECONDS
+        return answer is not None and self._clock.age(answer.read_at) < FRESH_SECONDS
 
 
 def ask_nvml(device: GpuDevice, environ: Mapping[str, str]) -> SharingFacts:

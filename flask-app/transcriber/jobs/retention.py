@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
@@ -26,6 +26,9 @@ Answer = TypeVar("Answer")
 
 #: Results younger than this stay, whatever the budget says: somebody is about to read them.
 RESULT_GRACE = timedelta(minutes=10)
+
+#: Also of jobs that seem to end in the future, since the clock was set back.
+_ANY_TIME = datetime.max.replace(tzinfo=UTC)
 
 _ENDED = tuple(status for status in JobStatus if status.is_final)
 _UNFINISHED = tuple(status for status in JobStatus if not status.is_final)
@@ -50,7 +53,7 @@ class Orphans:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retention:
-    """Removes what has been kept long enough. Jobs that wait or run are never touched.
+    """Removes what has been kept long enough, by time that really passed. Jobs that wait or run are never touched.
 
     Call it where the store may be called; what blocks on files runs on `native`.
     """
@@ -73,13 +76,13 @@ class Retention:
 
         Raises StorageFailedError, StorageFullError; what is removed by then stays removed.
         """
-        now = self.clock.now()
-        self._natively(self._drop_resting, (now - self.keep_unfinished).timestamp())
-        uploads = sum(1 for job in self._with_upload(now - self.keep_uploads) if self._drop_upload(job))
-        jobs = sum(1 for job in self._ended(now - self.keep_results) if self._purge(job))
+        before = self.clock.before
+        self._natively(self._drop_resting, before(self.keep_unfinished).timestamp())
+        uploads = sum(1 for job in self._with_upload(before(self.keep_uploads)) if self._drop_upload(job))
+        jobs = sum(1 for job in self._ended(before(self.keep_results)) if self._purge(job))
         swept = Swept(uploads=uploads, jobs=jobs, used_bytes=None)
         if self.disk_budget_bytes is not None:
-            swept = self._make_room(swept, now, self.disk_budget_bytes)
+            swept = self._make_room(swept, self.disk_budget_bytes)
         if swept.uploads or swept.jobs:
             logger.info(
                 "retention_swept", uploads=swept.uploads, jobs=swept.jobs, used_bytes=swept.used_bytes
@@ -122,15 +125,15 @@ class Retention:
             logger.warning("orphans_kept_beside_empty_store", uploads=len(uploads), results=len(results))
         return Orphans(uploads=(), results=())
 
-    def _make_room(self, swept: Swept, now: datetime, budget: int) -> Swept:
+    def _make_room(self, swept: Swept, budget: int) -> Swept:
         used = self._natively(lambda: self.spool.used_bytes() + self.results.used_bytes())
         uploads, jobs = swept.uploads, swept.jobs
-        oldest_uploads = self._with_upload(now)
+        oldest_uploads = self._with_upload(_ANY_TIME)
         while used > budget and (job := next(oldest_uploads, None)) is not None:
             size = self._natively(self.spool.size_bytes, job.id)
             if self._drop_upload(job):
                 used, uploads = used - size, uploads + 1
-        oldest_results = self._ended(now - RESULT_GRACE, status=JobStatus.SUCCEEDED)
+        oldest_results = self._ended(self.clock.before(RESULT_GRACE), status=JobStatus.SUCCEEDED)
         while used > budget and (job := next(oldest_results, None)) is not None:
             size = self._natively(self.results.size_bytes, job.id)
             if self._purge(job):

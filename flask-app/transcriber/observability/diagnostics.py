@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -36,6 +36,8 @@ class Sources:
     gpu: GpuSituation
     cpu_compute_type: str
     now: datetime
+    #: Seconds since a moment, however the clock was set meanwhile.
+    age: Callable[[datetime], float]
     settings: Sequence[Mapping[str, str]] = ()
     models: Sequence[Mapping[str, Any]] = ()
     last_receipt: Receipt | None = None
@@ -116,7 +118,7 @@ def collect(sources: Sources) -> Diagnostics:
         selected_device=_device(status.selected) if status.selected else None,
         libraries=[asdict(library) for library in status.libraries],
         ctranslate2=_ctranslate2(status),
-        engines=[_engine(engine, sources.now) for engine in gpu.engines],
+        engines=[_engine(engine, sources.age) for engine in gpu.engines],
         last_receipt=_receipt(sources),
         models=[dict(model) for model in sources.models],
         settings=[dict(setting) for setting in sources.settings],
@@ -145,7 +147,7 @@ def verdict(sources: Sources) -> str:
         trouble = (
             f" But the default model had too little memory there: {gpu.left.message}" if gpu.left else ""
         )
-        return _verdict_on_gpu(gpu.proven, sources.now) + trouble
+        return _verdict_on_gpu(gpu.proven, sources.age) + trouble
     on_cpu = f"This server transcribes on the CPU ({_cpu_compute_type(sources)})"
     if gpu.policy == "off":
         return f"{on_cpu}: the GPU policy is off."
@@ -161,9 +163,9 @@ def verdict(sources: Sources) -> str:
     return f"This server will transcribe on {name}; it looks usable, and no engine has proven it yet."
 
 
-def _verdict_on_gpu(engine: EngineInfo, now: datetime) -> str:
+def _verdict_on_gpu(engine: EngineInfo, age: Callable[[datetime], float]) -> str:
     name = engine.device_name or "the GPU"
-    ago = duration((now - (engine.proven_at or engine.started_at)).total_seconds())
+    ago = duration(age(engine.proven_at or engine.started_at))
     return f"This server transcribes on {name} ({engine.compute_type}), proven {ago} ago."
 
 
@@ -242,14 +244,14 @@ def _fit(sources: Sources) -> memory_needs.Fit | None:
     return memory_needs.weigh_on(sources.gpu.status.selected, compute_type, sources.model, sources.batch_size)
 
 
-def _engine(engine: EngineInfo, now: datetime) -> dict[str, Any]:
+def _engine(engine: EngineInfo, age: Callable[[datetime], float]) -> dict[str, Any]:
     """An engine child as people ask for it: pid, device, compute_type, model, uptime; then its proof."""
     return {
         "pid": engine.pid,
         "device": engine.device,
         "compute_type": engine.compute_type,
         "model": engine.model,
-        "uptime": round((now - engine.started_at).total_seconds(), 1),
+        "uptime": round(age(engine.started_at), 1),
         "requested_compute_type": engine.requested_compute_type,
         "device_name": engine.device_name,
         "device_uuid": engine.device_uuid,

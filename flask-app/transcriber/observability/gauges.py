@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -28,7 +28,8 @@ Labels = dict[str, str]
 class ServiceState:
     """One look at the running service."""
 
-    now: datetime
+    #: Seconds since a moment, however the clock was set meanwhile.
+    age: Callable[[datetime], float]
     is_ready: bool
     #: ok, degraded or failed, as /health/gpu and the diagnostics have it.
     health: str
@@ -97,7 +98,7 @@ def _health_readings(s: ServiceState) -> Iterator[Reading]:
     yield reading(
         "transcriber_gpu_proof_age_seconds",
         "Seconds since the GPU was last proven.",
-        _age(s.now, s.gpu_proven_at),
+        _age(s, s.gpu_proven_at),
     )
     yield reading(
         "transcriber_gpu_fault_info",
@@ -137,7 +138,7 @@ def _engine_readings(s: ServiceState) -> Iterator[Reading]:
     yield Reading(
         name="transcriber_engine_uptime_seconds",
         help="Seconds that the newest engine of this kind has been up.",
-        samples=_by_engine((key, _age(s.now, max(times)) or 0.0) for key, times in started.items()),
+        samples=_by_engine((key, _age(s, max(times)) or 0.0) for key, times in started.items()),
     )
     yield Reading(
         name="transcriber_engine_restarts",
@@ -157,7 +158,7 @@ def _model_readings(s: ServiceState) -> Iterator[Reading]:
         name="transcriber_model_proof_age_seconds",
         help="Seconds since the model's engine was last proven, also while it is unloaded.",
         samples=tuple(
-            ({"device": view.device, "model": view.model}, _age(s.now, proven) or 0.0)
+            ({"device": view.device, "model": view.model}, _age(s, proven) or 0.0)
             for view in s.models
             if (proven := _proven_at(view)) is not None
         ),
@@ -200,7 +201,7 @@ def _gpu_readings(s: ServiceState) -> Iterator[Reading]:
     yield reading(
         "transcriber_gpu_readings_age_seconds",
         "Seconds since the GPU was asked for these readings.",
-        _age(s.now, gpu.read_at if gpu else None),
+        _age(s, gpu.read_at if gpu else None),
         labels,
     )
     energy = gpu.energy_joules if gpu else None
@@ -212,6 +213,5 @@ def _gpu_readings(s: ServiceState) -> Iterator[Reading]:
     )
 
 
-def _age(now: datetime, then: datetime | None) -> float | None:
-    """Seconds since then; never negative, though clocks are set back."""
-    return None if then is None else max(0.0, (now - then).total_seconds())
+def _age(s: ServiceState, then: datetime | None) -> float | None:
+    return None if then is None else s.age(then)

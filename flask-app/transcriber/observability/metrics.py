@@ -61,6 +61,7 @@ class Metrics:
     """Everything this application tells Prometheus; safe to call from any thread."""
 
     def __init__(self, *, version: str, clock: Clock) -> None:
+        self._clock = clock
         self._registry = CollectorRegistry()
         self._code = BoundedLabel(100)
         self._model = BoundedLabel(30)
@@ -96,7 +97,9 @@ class Metrics:
         else:
             self.observe_failure((error or TranscriberError()).code)
         if job.started_at is not None:
-            self._queue_wait.observe(max(0.0, (job.started_at - job.created_at).total_seconds()))
+            self._queue_wait.observe(
+                max(0.0, self._clock.age(job.created_at) - self._clock.age(job.started_at))
+            )
 
     def observe_job(self, transcription: Transcription) -> None:
         """A job succeeded: where it ran, what it was asked to, and how long each stage took."""

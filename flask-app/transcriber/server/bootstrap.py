@@ -14,6 +14,7 @@ import structlog
 from .. import __version__
 from ..config import loader
 from ..config.loader import Settings
+from ..domain.errors import CapacityError
 from ..domain.jobs import Webhook
 from ..domain.transcript import FallbackReason
 from ..gpu.drift import diff
@@ -23,7 +24,6 @@ from ..gpu.probe.facts import GpuStatus
 from ..gpu.receipt.engine_facts import look_at
 from ..gpu.snapshot import UNVERIFIED, Snapshot, take
 from ..gpu.snapshot_store import SnapshotStore
-from ..jobs.files.journal import boot_id
 from ..jobs.files.output import OutputFolder
 from ..jobs.files.results import FileResultStore
 from ..jobs.files.spool import Spool, free_bytes
@@ -42,8 +42,8 @@ from ..observability.pipeline_stages import StageState
 from ..service.facade import Checks, JobLimits, Service, Storage, Webhooks
 from ..service.readiness import find_fault, reason_of
 from ..service.transcription import DevicePlan, Transcriber
-from ..system.clock import SystemClock
-from ..system.durable_files import find_folder_fault, kept_secret
+from ..system.clock import SystemClock, boot_id
+from ..system.durable_files import find_folder_fault, kept_secret, read_small, write_small
 from ..system.threads import NativeExecutor
 from ..webhooks.dispatcher import Dispatcher
 from ..webhooks.guard import Guard
@@ -146,7 +146,8 @@ class Composition:
         only_looks: bool = False,
     ) -> None:
         self._settings = settings
-        self._clock = SystemClock()
+        self._clock_path = settings.data_dir / "clock.json"
+        self._clock = SystemClock(boot=boot_id(), kept=read_small(self._clock_path))
         self._files = NativeExecutor(4)
         self.parts = EngineParts(
             settings, environ, home=home or settings.data_dir, clock=self._clock, in_thread=self._in_thread
@@ -195,7 +196,7 @@ class Composition:
             decoder=self.decoder,
             retention=storage.retention,
             dispatcher=dispatcher,
-            save_speeds=lambda: self._in_thread(lambda: save_speeds(speeds_path, speeds.known())),
+            save_measured=lambda: self._in_thread(lambda: self._save_measured(speeds_path, speeds)),
             stores=(store,),
             record_start=self.record_start,
             clock=self._clock,
@@ -234,6 +235,13 @@ class Composition:
             clock=self._clock,
             interval=self._settings.pipeline_check_seconds,
         )
+
+    def _save_measured(self, speeds_path: Path, speeds: Speeds) -> None:
+        save_speeds(speeds_path, speeds.known())
+        try:
+            write_small(self._clock_path, self._clock.to_bytes())
+        except CapacityError as error:
+            _log.warning("clock_not_kept", code=error.code, error=error.message)
 
     def _storage(self, store: SqliteJobStore) -> Storage:
         """The store's files, and how long each kind is kept."""
@@ -294,6 +302,7 @@ class Composition:
                 gpu=situation,
                 cpu_compute_type=self._settings.cpu_compute_type,
                 now=self._clock.now(),
+                age=self._clock.age,
                 settings=self._settings.public(),
                 models=[asdict(model) | {"path": str(model.path)} for model in self.parts.models.present()],
                 last_receipt=receipt[1] if receipt else None,

@@ -82,7 +82,7 @@ class Parts:
     retention: Retention
     dispatcher: Dispatcher
     #: Keeps what was measured for the next start.
-    save_speeds: Callable[[], None]
+    save_measured: Callable[[], None]
     #: Closed last, in this order.
     stores: tuple[Closable, ...]
     #: Keeps what this start computes with.
@@ -189,7 +189,7 @@ class Application:
         self._parts.engines.close()
         self._parts.monitor.close()
         self._parts.decoder.close()
-        self._parts.save_speeds()
+        self._parts.save_measured()
         for part in self._parts.stores:
             part.close()
 
@@ -262,7 +262,7 @@ class Application:
         proven, fault = situation.proven, situation.cause
         is_off = situation.policy == "off"
         return ServiceState(
-            now=self._parts.clock.now(),
+            age=self._parts.clock.age,
             is_ready=is_ready,
             health=situation.health,
             is_gpu_wanted=self._wants_gpu,
@@ -333,7 +333,7 @@ class Application:
         """Thread: remove what has been kept long enough, and keep what was measured."""
         next_sweep = time.monotonic() + SAVE_SECONDS
         while not self._closing.wait(SAVE_SECONDS):
-            self._parts.save_speeds()
+            self._parts.save_measured()
             if time.monotonic() < next_sweep:
                 continue
             next_sweep = time.monotonic() + SWEEP_SECONDS
@@ -349,7 +349,7 @@ class Application:
 
     def _note_state(self) -> None:
         gpu = self._parts.monitor.read()
-        age = (self._parts.clock.now() - gpu.read_at).total_seconds() if gpu else 0.0
+        age = self._parts.clock.age(gpu.read_at) if gpu else 0.0
         self._last_hour.note_state(
             waiting=self.service.queue_size,
             at_work=self.service.at_work,

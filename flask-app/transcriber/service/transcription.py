@@ -259,7 +259,7 @@ class Transcriber:
     def _timings(self, work: TranscriptionWork, hearing: EventRecorder, worked: float) -> Timings:
         """Where the time went, over all attempts; what was no work, also between them, is the queue's."""
         state, done = work.journal.state, hearing.finished
-        total = max(worked, (self._clock.now() - work.job.created_at).total_seconds())
+        total = max(worked, self._clock.age(work.job.created_at))
         vad = state.plan.vad_seconds if state.plan is not None else 0.0
         return Timings(
             queue=total - worked,

@@ -52,6 +52,14 @@ def write_small(path: Path, data: bytes) -> None:
     write_whole(path, data)
 
 
+def read_small(path: Path) -> bytes:
+    """What is there; nothing where it is not, or can't be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
 def kept_secret(path: Path) -> bytes:
     """32 random bytes that stay the same over restarts; made by the first who asks. Raises StorageFailedError."""
     with storage_errors():

@@ -21,6 +21,7 @@ from transcriber.jobs.files.spool import Spool
 from transcriber.jobs.retention import RESULT_GRACE, Orphans, Retention, Swept, purge_job
 from transcriber.jobs.store.memory import MemoryJobStore
 from transcriber.jobs.store.sqlite import SqliteJobStore
+from transcriber.system.clock import SystemClock
 from transcriptions import make_transcription
 
 Store = MemoryJobStore | SqliteJobStore
@@ -39,6 +40,12 @@ class HeldClock:
 
     def monotonic(self) -> float:
         return 0.0
+
+    def age(self, moment: datetime) -> float:
+        return max(0.0, (self.now() - moment).total_seconds())
+
+    def before(self, ago: timedelta) -> datetime:
+        return self.now() - ago
 
 
 @dataclass
@@ -106,6 +113,24 @@ def installation(store: Store, tmp_path: Path) -> Iterator[Installation]:
 
 
 # By age
+
+
+def test_clock_that_jumps_ahead_makes_nothing_old(installation: Installation) -> None:
+    steady, ahead = 0.0, timedelta()
+    clock = SystemClock(lambda: (NOW + ahead).timestamp() + steady, lambda: steady)
+    installation.clock = clock  # type: ignore[assignment]
+    first = installation.end(1, clock.now())
+    ahead = timedelta(days=40)
+    second = installation.end(2, clock.now())
+    steady = 3600.0
+
+    assert installation.retention().sweep() == Swept(uploads=0, jobs=0, used_bytes=None)
+    assert all(installation.has_upload(job) for job in (first, second))
+    steady = 86_400.0 + 60
+    third = installation.end(3, clock.now())
+
+    assert installation.retention().sweep() == Swept(uploads=2, jobs=0, used_bytes=None)
+    assert [installation.has_upload(job) for job in (first, second, third)] == [False, False, True]
 
 
 def test_uploads_go_by_age_and_the_rest_stays(installation: Installation) -> None:

@@ -23,7 +23,14 @@ CPU_ENGINE = make_engine(device="cpu", device_name=None, compute_type="int8_floa
 
 def _sources(situation: dict[str, Any], **changes: Any) -> Sources:
     gpu = GpuSituation(**{"policy": "preferred", "status": GOOD, **situation})
-    return Sources(gpu=gpu, cpu_compute_type="int8", now=NOW + timedelta(seconds=12), **changes)
+    now = NOW + timedelta(seconds=12)
+    return Sources(
+        gpu=gpu,
+        cpu_compute_type="int8",
+        now=now,
+        age=lambda moment: (now - moment).total_seconds(),
+        **changes,
+    )
 
 
 @pytest.mark.parametrize(

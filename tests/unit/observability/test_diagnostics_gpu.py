@@ -36,6 +36,7 @@ def _collect_of(status: Any, *, situation: dict[str, Any] | None = None, **chang
         "gpu": GpuSituation(**{"policy": "preferred", "status": status, **(situation or {})}),
         "cpu_compute_type": "int8",
         "now": NOW,
+        "age": lambda moment: (NOW - moment).total_seconds(),
         "snapshot": snapshot,
         "changes": diff(before, snapshot),
         "model": "large-v3",

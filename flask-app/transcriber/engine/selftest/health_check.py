@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
@@ -236,7 +236,7 @@ class HealthCheck:
         else:
             last, took = info.proven_at or info.started_at, info.selftest.seconds if info.selftest else 0.0
         wait = AGAIN_SECONDS if info.pid in self._slow else max(self._interval, took / SHARE)
-        return self._clock.now() - last >= timedelta(seconds=wait)
+        return self._clock.age(last) >= wait
 
     def _test(self, engine: PooledEngine) -> HealthFinding:
         with self._lock:

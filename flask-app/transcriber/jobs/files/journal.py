@@ -16,9 +16,6 @@ from ...domain.ports import DecodedAudio
 from ...domain.transcript import EngineShare, MemoryStep, Notice, Segment, Word
 from ...system.durable_files import storage_errors, sync_path
 
-#: Where the kernel says which boot this is.
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
 _BYTES_PER_SAMPLE = 2
 
 Record = dict[str, Any]
@@ -220,14 +217,6 @@ class Journal:
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
-
-
-def boot_id() -> str:
-    """Which boot of this machine this is; empty where the kernel does not say."""
-    try:
-        return BOOT_ID.read_text().strip()
-    except OSError:
-        return ""
 
 
 def read(path: Path) -> JournalState:

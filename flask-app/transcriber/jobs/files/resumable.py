@@ -288,15 +288,14 @@ class ResumableUploads:
         self._begun = set(last_bytes)
         if len(last_bytes) < MAX_UNFINISHED:
             return
-        now = self._clock.now().timestamp()
-        found = [self._resting(upload_id, now - at) for upload_id, at in last_bytes.items()]
+        found = [self._resting(upload_id, at) for upload_id, at in last_bytes.items()]
         displaced = find_displaced([upload for upload in found if upload is not None], owner)
         if displaced is None:
             raise TooManyUploadsError()
         self._spool.remove(displaced.id)
         logger.warning("unfinished_upload_displaced", upload_id=displaced.id, size_bytes=displaced.size_bytes)
 
-    def _resting(self, upload_id: str, rested_seconds: float) -> Resting | None:
+    def _resting(self, upload_id: str, last_byte_at: float) -> Resting | None:
         """None for one that a connection writes to, or that has gone meanwhile."""
         with self._lock:
             if upload_id in self._turns:
@@ -306,7 +305,7 @@ class ResumableUploads:
             size_bytes = self._spool.upload_path(upload_id).stat().st_size
         except (OSError, ValueError):
             return None
-        rested = timedelta(seconds=rested_seconds)
+        rested = timedelta(seconds=self._clock.age(datetime.fromtimestamp(last_byte_at, UTC)))
         return Resting(id=upload_id, owner=note.get("owner", ""), size_bytes=size_bytes, rested=rested)
 
     def _write_note(self, upload_id: str, length: int, file_name: str, owner: str) -> None:

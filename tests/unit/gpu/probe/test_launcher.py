@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -50,6 +50,12 @@ class HeldClock:
 
     def monotonic(self) -> float:
         return self.seconds
+
+    def age(self, moment: datetime) -> float:
+        return max(0.0, (self.now() - moment).total_seconds())
+
+    def before(self, ago: timedelta) -> datetime:
+        return self.now() - ago
 
 
 class CountingLook:
