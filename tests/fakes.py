@@ -533,7 +533,7 @@ class FakeApplication:
     is_ready: bool = True
     is_gpu_proven: bool = False
     session_secret: bytes = b"s" * 32
-    signed_out: FakeRegister = field(default_factory=lambda: FakeRegister())
+    revoked_sessions: FakeRegister = field(default_factory=lambda: FakeRegister())
     details: dict[str, Any] = field(default_factory=lambda: {"status": "degraded", "gpu_policy": "preferred"})
     metrics: Metrics = field(default_factory=lambda: Metrics(version="0", clock=SystemClock()))
     #: What a self-test finds, where it differs from make_finding's; and what those so far have found.

@@ -58,7 +58,7 @@ class Bench:
         self.native = concurrent.futures.ThreadPoolExecutor(1)
         self.decoder = FakeDecoder()
         self.clock = FakeClock()
-        self.leash = CancellationToken()
+        self.cancellation = CancellationToken()
         self.noted: list[tuple[int, int]] = []
         (folder / "upload").write_bytes(b"audio")
 
@@ -69,7 +69,7 @@ class Bench:
         *,
         status: GpuStatus | None = None,
         policy: str = "preferred",
-        relief: DegradationPolicy | None = None,
+        degradation_policy: DegradationPolicy | None = None,
         seen: EngineFacts | None = None,
     ) -> Transcription:
         job = job or make_job()
@@ -81,8 +81,8 @@ class Bench:
                 policy=policy,
                 gpu_compute_type="auto",
                 cpu_compute_type="int8",
-                relief=relief,
-                witness=lambda engine: seen or EngineFacts(),
+                degradation_policy=degradation_policy,
+                observe_engine=lambda engine: seen or EngineFacts(),
             ),
             clock=self.clock,
             boot_id="this boot",
@@ -95,8 +95,10 @@ class Bench:
                     upload=self.folder / "upload",
                     pcm=self.folder / "audio.pcm",
                     journal=journal,
-                    leash=self.leash,
-                    patience=RetryPolicy(job, self.leash, lambda *counts: self.noted.append(counts)),
+                    cancellation=self.cancellation,
+                    retry_policy=RetryPolicy(
+                        job, self.cancellation, lambda *counts: self.noted.append(counts)
+                    ),
                     watcher=SilentWatcher(),
                 )
             )

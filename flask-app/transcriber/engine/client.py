@@ -81,7 +81,7 @@ class ChildEngine:
         self._tests = SelfTestClient(self._tell, lambda: bool(self._batches))
         #: What a CPU made of the self-test's clip, if the child had to find out: worth keeping for its model.
         self.reference: dict[str, Any] | None = None
-        self._waste = UnwantedWork(clock)
+        self._unwanted = UnwantedWork(clock)
         self._obituary: str | None = None
         self._ending_by_us = False
         self._fault: str | None = None  # the code, where we ended it for a fault of its own
@@ -147,7 +147,7 @@ class ChildEngine:
     @property
     def wasted_seconds(self) -> float:
         """For how long it has computed for jobs that were all given up; 0: it does not."""
-        return self._waste.seconds
+        return self._unwanted.seconds
 
     def transcribe(
         self,
@@ -319,7 +319,7 @@ class ChildEngine:
     def _note_waste(self) -> None:
         """Under the lock, after every change of what is in the child."""
         is_computing = bool(self._batches or self._draining) and self._obituary is None
-        self._waste.note(is_wanted=bool(self._jobs), is_computing=is_computing)
+        self._unwanted.note(is_wanted=bool(self._jobs), is_computing=is_computing)
 
     def _tell(self, message: Message) -> None:
         """Send; a child that is gone is the reader's news, not ours."""

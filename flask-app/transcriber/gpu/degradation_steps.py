@@ -30,36 +30,36 @@ class DegradationStep:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Degradation:
-    """A step, and where it leads; rung None: off the GPU."""
+    """A step, and where it leads; level None: off the GPU."""
 
     step: MemoryStep
-    rung: DegradationStep | None
+    level: DegradationStep | None
 
 
-def next_climb(
-    rung: DegradationStep,
+def next_degradation(
+    level: DegradationStep,
     *,
     model: str,
     at_load: bool,
     supported: tuple[str, ...],
     is_allowed: Callable[[str], bool],
 ) -> Degradation:
-    """The step after this rung, on which memory ran out.
+    """The step after this level, on which memory ran out.
 
     at_load: before the first batch. A batch takes memory only while it runs, so a smaller one can't help then.
     supported: the card's formats; empty: not known. is_allowed: whether the table of known good combinations and
     the policy permit a format.
     """
-    if rung.batch_size > 1 and not at_load:
-        smaller = replace(rung, batch_size=rung.batch_size // 2)
-        return Degradation(step=shrink_step(rung.batch_size, smaller.batch_size), rung=smaller)
-    for compute_type in _LIGHTER.get(rung.compute_type, ()):
+    if level.batch_size > 1 and not at_load:
+        smaller = replace(level, batch_size=level.batch_size // 2)
+        return Degradation(step=shrink_step(level.batch_size, smaller.batch_size), level=smaller)
+    for compute_type in _LIGHTER.get(level.compute_type, ()):
         is_known = not supported or compute_type in supported
-        if is_known and _is_lighter(model, compute_type, rung.compute_type) and is_allowed(compute_type):
-            step = MemoryStep(code=LIGHTER, before=rung.compute_type, after=compute_type)
-            return Degradation(step=step, rung=replace(rung, compute_type=compute_type))
-    step = MemoryStep(code=CPU, before=f"cuda, {rung.compute_type}", after="cpu")
-    return Degradation(step=step, rung=None)
+        if is_known and _is_lighter(model, compute_type, level.compute_type) and is_allowed(compute_type):
+            step = MemoryStep(code=LIGHTER, before=level.compute_type, after=compute_type)
+            return Degradation(step=step, level=replace(level, compute_type=compute_type))
+    step = MemoryStep(code=CPU, before=f"cuda, {level.compute_type}", after="cpu")
+    return Degradation(step=step, level=None)
 
 
 def shrink_step(before: int, after: int) -> MemoryStep:

@@ -1,6 +1,6 @@
-"""What the GPU's lack of memory has taught, for a while: each model's rung of the ladder, and the steps to it.
+"""What the GPU's lack of memory has taught, for a while: each model's level of the ladder, and the steps to it.
 
-So that one job climbs, and those after it start where it came to. Safe from any thread.
+So that one job goes down the ladder, and those after it start where it came to. Safe from any thread.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..domain.errors import EngineError, EngineStartError
 from ..domain.ports import Clock, EngineInfo
 from ..domain.transcript import FallbackReason, MemoryStep
 from . import compatibility, snapshot
-from .degradation_steps import CPU, SMALLER_BATCH, Degradation, DegradationStep, next_climb, shrink_step
+from .degradation_steps import CPU, SMALLER_BATCH, Degradation, DegradationStep, next_degradation, shrink_step
 from .memory_needs import find_need
 from .probe import fault_codes
 from .probe.facts import GpuDevice, GpuStatus
@@ -51,7 +51,7 @@ def is_out_of_memory(error: EngineError) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Lesson:
-    """Where a model came to on a device, by which steps; rung None: off the GPU.
+    """Where a model came to on a device, by which steps; level None: off the GPU.
 
     left_at_load: off it because no engine could be loaded, which the next one that is loaded disproves.
     times: how often in a row it came off.
@@ -59,7 +59,7 @@ class _Lesson:
 
     device_uuid: str | None
     first: DegradationStep
-    rung: DegradationStep | None
+    level: DegradationStep | None
     steps: tuple[MemoryStep, ...]
     learned: float
     learned_at: datetime
@@ -80,7 +80,7 @@ class DegradationPolicy:
         #: How often in a row a model came off the GPU, and when last.
         self._left: dict[str, tuple[int, float]] = {}
 
-    def rung(self, model: str, first: DegradationStep) -> DegradationStep:
+    def level(self, model: str, first: DegradationStep) -> DegradationStep:
         """What to start an engine for this model with, in place of `first`."""
         with self._lock:
             lesson = self._find(model)
@@ -89,26 +89,26 @@ class DegradationPolicy:
                 self._lessons.pop(model, None)
                 return first
         # Whoever asks for the GPU though it was given up gets the lightest engine there is.
-        return lesson.rung or _lightest(lesson)
+        return lesson.level or _lightest(lesson)
 
     def start(self, model: str, first: DegradationStep, start: Callable[[DegradationStep], T]) -> T:
-        """Start an engine on the rung that holds for this model, and where memory runs out, on the next ones.
+        """Start an engine on the level that holds for this model, and where memory runs out, on the next ones.
 
-        Raises what `start` raises, of a lack of memory that of the last rung.
+        Raises what `start` raises, of a lack of memory that of the last level.
         """
-        rung = self.rung(model, first)
+        level = self.level(model, first)
         while True:
             try:
-                started = start(rung)
+                started = start(level)
             except EngineStartError as error:
                 if not is_out_of_memory(error):
                     raise
-                climb = self.climb(model, rung, at_load=True)
-                if climb.rung is None:
+                degradation = self.degrade(model, level, at_load=True)
+                if degradation.level is None:
                     raise
-                rung = climb.rung
+                level = degradation.level
             else:
-                self._note_fit(model, rung)
+                self._note_fit(model, level)
                 return started
 
     def steps(self, model: str) -> tuple[MemoryStep, ...]:
@@ -121,7 +121,7 @@ class DegradationPolicy:
         """Whether it came off the GPU a while ago, and nothing says that there is more room now."""
         with self._lock:
             lesson = self._find(model)
-        return lesson is not None and lesson.rung is None
+        return lesson is not None and lesson.level is None
 
     def why_left(self, model: str) -> FallbackReason | None:
         """What jobs for this model are told that pass the GPU by; None while they do not."""
@@ -148,44 +148,44 @@ class DegradationPolicy:
         step = shrink_step(before, after)
         with self._lock:
             lesson = self._find(engine.model) or self._new(engine, before)
-            rung = None if lesson.rung is None else replace(lesson.rung, batch_size=after)
-            self._learn(engine.model, lesson, step, rung)
+            level = None if lesson.level is None else replace(lesson.level, batch_size=after)
+            self._learn(engine.model, lesson, step, level)
         return step
 
-    def climb(self, model: str, tried: DegradationStep, *, at_load: bool) -> Degradation:
-        """Memory ran out on this rung: the next step, which is remembered. Another job may have taken it already."""
+    def degrade(self, model: str, tried: DegradationStep, *, at_load: bool) -> Degradation:
+        """Memory ran out on this level: the next step, which is remembered. Another job may have taken it already."""
         with self._lock:
             lesson = self._find(model) or self._first_lesson(tried)
-            is_old_news = lesson.rung is not None and lesson.rung.compute_type != tried.compute_type
+            is_old_news = lesson.level is not None and lesson.level.compute_type != tried.compute_type
             if is_old_news and lesson.steps:
-                return Degradation(step=lesson.steps[-1], rung=lesson.rung)
-            climb = self._next(model, tried, at_load)
-            if climb.rung is None:
+                return Degradation(step=lesson.steps[-1], level=lesson.level)
+            degradation = self._next(model, tried, at_load)
+            if degradation.level is None:
                 times = self._times_in_a_row(model) + 1
                 lesson = replace(lesson, left_at_load=at_load, times=times)
-            self._learn(model, lesson, climb.step, climb.rung)
-            return climb
+            self._learn(model, lesson, degradation.step, degradation.level)
+            return degradation
 
-    def climb_from(self, engine: EngineInfo) -> Degradation:
+    def degrade_from(self, engine: EngineInfo) -> Degradation:
         """This engine could not even decode one window: the next step."""
-        return self.climb(
+        return self.degrade(
             engine.model,
             DegradationStep(compute_type=engine.requested_compute_type, batch_size=1),
             at_load=False,
         )
 
-    def climb_from_test(self, engine: EngineInfo, batch_size: int) -> Degradation:
+    def degrade_from_test(self, engine: EngineInfo, batch_size: int) -> Degradation:
         """This engine had no room to test itself: the next step, as if it had not been loaded.
 
         batch_size: what engines start with where nothing is known of this model.
         """
         kind = engine.requested_compute_type
-        held = self.rung(engine.model, DegradationStep(compute_type=kind, batch_size=batch_size))
-        return self.climb(engine.model, replace(held, compute_type=kind), at_load=True)
+        held = self.level(engine.model, DegradationStep(compute_type=kind, batch_size=batch_size))
+        return self.degrade(engine.model, replace(held, compute_type=kind), at_load=True)
 
     def _next(self, model: str, tried: DegradationStep, at_load: bool) -> Degradation:
         device = self._selected
-        return next_climb(
+        return next_degradation(
             tried,
             model=model,
             at_load=at_load,
@@ -195,29 +195,29 @@ class DegradationPolicy:
 
     def note_job(self, engine: EngineInfo) -> None:
         """A job that insisted on the GPU was done by this engine: others need not pass the GPU by any longer."""
-        rung = DegradationStep(compute_type=engine.requested_compute_type, batch_size=1)
+        level = DegradationStep(compute_type=engine.requested_compute_type, batch_size=1)
         with self._lock:
             lesson = self._find(engine.model)
-            if lesson is None or lesson.rung is not None or engine.started_at < lesson.learned_at:
+            if lesson is None or lesson.level is not None or engine.started_at < lesson.learned_at:
                 return
-            rung = replace(rung, batch_size=_lightest(lesson).batch_size)
-        self._note_fit(engine.model, rung, at_work=True)
+            level = replace(level, batch_size=_lightest(lesson).batch_size)
+        self._note_fit(engine.model, level, at_work=True)
 
-    def _note_fit(self, model: str, rung: DegradationStep, *, at_work: bool = False) -> None:
-        """An engine fits on this rung: it was loaded and passed its test, or it did a job."""
+    def _note_fit(self, model: str, level: DegradationStep, *, at_work: bool = False) -> None:
+        """An engine fits on this level: it was loaded and passed its test, or it did a job."""
         with self._lock:
             lesson = self._find(model)
-            if lesson is None or lesson.rung is not None or not (lesson.left_at_load or at_work):
+            if lesson is None or lesson.level is not None or not (lesson.left_at_load or at_work):
                 return
             steps = tuple(step for step in lesson.steps if step.code != CPU)
-            self._lessons[model] = replace(lesson, rung=rung, steps=steps, left_at_load=False)
-        logger.info("gpu_memory_found", model=model, compute_type=rung.compute_type)
+            self._lessons[model] = replace(lesson, level=level, steps=steps, left_at_load=False)
+        logger.info("gpu_memory_found", model=model, compute_type=level.compute_type)
 
-    def _learn(self, model: str, lesson: _Lesson, step: MemoryStep, rung: DegradationStep | None) -> None:
+    def _learn(self, model: str, lesson: _Lesson, step: MemoryStep, level: DegradationStep | None) -> None:
         """Under the lock."""
         steps = lesson.steps if step in lesson.steps else (*lesson.steps, step)
         now, at = self._clock.monotonic(), self._clock.now()
-        self._lessons[model] = replace(lesson, rung=rung, steps=steps, learned=now, learned_at=at)
+        self._lessons[model] = replace(lesson, level=level, steps=steps, learned=now, learned_at=at)
         logger.warning("gpu_memory_short", model=model, step=step.code, before=step.before, after=step.after)
 
     def _find(self, model: str) -> _Lesson | None:
@@ -239,7 +239,7 @@ class DegradationPolicy:
 
     def _replaceable(self, model: str, lesson: _Lesson, readings: GpuReadings) -> int:
         """Bytes that an engine of ours gives back when this model is tried again: that of this model, if one is up."""
-        light = _lightest(lesson) if lesson.rung is None else lesson.rung
+        light = _lightest(lesson) if lesson.level is None else lesson.level
         return min(readings.own_bytes or 0, find_need(model, light.compute_type) or 0)
 
     def _times_in_a_row(self, model: str) -> int:
@@ -265,7 +265,7 @@ class DegradationPolicy:
         return _Lesson(
             device_uuid=self._uuid,
             first=first,
-            rung=first,
+            level=first,
             steps=(),
             learned=self._clock.monotonic(),
             learned_at=self._clock.now(),
@@ -289,20 +289,20 @@ class DegradationPolicy:
 
 def _settling(lesson: _Lesson) -> float:
     """Seconds after which memory that is free counts."""
-    if lesson.rung is not None:
+    if lesson.level is not None:
         return SETTLING_SECONDS
     return min(SOONEST_SECONDS * 2.0 ** min(lesson.times - 1, 10), REMEMBERED_SECONDS)
 
 
 def _longest(lesson: _Lesson, *, is_told: bool) -> float:
     """Seconds after which a lesson is over in any case."""
-    if lesson.rung is not None or is_told:
+    if lesson.level is not None or is_told:
         return REMEMBERED_SECONDS
     return min(UNTOLD_SECONDS * 2.0 ** min(lesson.times - 1, 10), REMEMBERED_SECONDS)
 
 
 def _lightest(lesson: _Lesson) -> DegradationStep:
-    """The last rung before the GPU was left."""
+    """The last level before the GPU was left."""
     taken = [step.before.removeprefix("cuda, ") for step in lesson.steps if step.code == CPU]
     sizes = [int(step.after) for step in lesson.steps if step.code == SMALLER_BATCH]
     return DegradationStep(

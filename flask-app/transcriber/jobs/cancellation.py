@@ -1,4 +1,4 @@
-"""The leash of a job at work: how anyone tells it to stop, and why."""
+"""How anyone stops a job at work, and why."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ class CancellationToken:
             stop()
 
     def wait(self, seconds: float) -> None:
-        """Let this much time pass. Raises JobCancelledError as soon as the leash is pulled."""
+        """Let this much time pass. Raises JobCancelledError as soon as the job is cancelled."""
         if self._pulled.wait(seconds):
             raise JobCancelledError()
 
     def check(self) -> None:
-        """Raises JobCancelledError when the leash is pulled."""
+        """Raises JobCancelledError when the job is cancelled."""
         if self.is_pulled:
             raise JobCancelledError()
 
     @contextmanager
     def tied(self, stop: Callable[[], None]) -> Iterator[None]:
-        """While inside, pulling the leash calls `stop`. Raises JobCancelledError when it is pulled already."""
+        """While inside, cancelling calls `stop`. Raises JobCancelledError if the job is cancelled already."""
         with self._lock:
             self._stops.append(stop)
         try:

@@ -203,10 +203,10 @@ class Composition:
             canary=self.parts.canary,
             pipeline=self._pipeline(store, storage),
             monitor=self.parts.monitor,
-            relief=self.parts.relief,
-            desk=self.parts.desk,
+            degradation_policy=self.parts.degradation_policy,
+            model_manager=self.parts.model_manager,
             session_secret=self._in_thread(lambda: kept_secret(settings.data_dir / "session.key")),
-            signed_out=RevokedSessions(settings.data_dir / "signed-out.json", self._in_thread),
+            revoked_sessions=RevokedSessions(settings.data_dir / "signed-out.json", self._in_thread),
         )
         return Application(
             settings=settings,
@@ -315,8 +315,8 @@ class Composition:
                 model=canonical_name(self.parts.default_model.name),
                 batch_size=self._settings.batch_size,
                 selftests=self.parts.canary.facts(),
-                unloaded=self.parts.desk.unloaded(),
-                model_memory=self.parts.desk.memory(),
+                unloaded=self.parts.model_manager.unloaded(),
+                model_memory=self.parts.model_manager.memory(),
             )
         )
 
@@ -344,8 +344,10 @@ class Composition:
                 policy=self._settings.gpu_policy,
                 gpu_compute_type=self._settings.gpu_compute_type,
                 cpu_compute_type=self._settings.cpu_compute_type,
-                relief=self.parts.relief,
-                witness=lambda engine: look_at(engine, self.parts.probe.last, self.parts.monitor.word_on),
+                degradation_policy=self.parts.degradation_policy,
+                observe_engine=lambda engine: look_at(
+                    engine, self.parts.probe.last, self.parts.monitor.word_on
+                ),
                 expect=self.parts.monitor.nudge,
             ),
             clock=self._clock,

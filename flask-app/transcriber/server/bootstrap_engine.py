@@ -90,7 +90,7 @@ class EngineParts:
         self.monitor = GpuMonitor(
             selected=self._selected, ask=lambda device: ask_nvml(device, self._environ), clock=clock
         )
-        self.relief = DegradationPolicy(
+        self.degradation_policy = DegradationPolicy(
             clock=clock, status=lambda: self.probe.last, read_gpu=self.monitor.read
         )
         self.metrics = Metrics(version=__version__, clock=clock)
@@ -115,9 +115,9 @@ class EngineParts:
         self.canary = self.proofs.canary(
             self.engines,
             self.starts,
-            lambda engine: self.relief.climb_from_test(engine, settings.batch_size),
+            lambda engine: self.degradation_policy.degrade_from_test(engine, settings.batch_size),
         )
-        self.desk = self._make_desk()
+        self.model_manager = self._make_model_manager()
 
     def engines_of(self, model: str) -> tuple[PooledEngine, ...]:
         """The engines of this model that are up, the GPU's first; nobody borrows them."""
@@ -152,7 +152,7 @@ class EngineParts:
             weights_bytes=self.models.size_of,
         )
 
-    def _make_desk(self) -> ModelManager:
+    def _make_model_manager(self) -> ModelManager:
         return ModelManager(
             finder=self.models,
             engines=self.engines,
@@ -193,14 +193,14 @@ class EngineParts:
         first = DegradationStep(compute_type=compute_type, batch_size=settings.batch_size)
         if device != "cuda":
             return self._start_engine(device, model, status, first)
-        return self.relief.start(
-            model.name, first, lambda rung: self._start_engine(device, model, status, rung)
+        return self.degradation_policy.start(
+            model.name, first, lambda level: self._start_engine(device, model, status, level)
         )
 
     def _start_engine(
-        self, device: str, model: LocalModel, status: GpuStatus, rung: DegradationStep
+        self, device: str, model: LocalModel, status: GpuStatus, level: DegradationStep
     ) -> ChildEngine:
-        """Start a child as this rung of the ladder says, and admit it."""
+        """Start a child as this level of the ladder says, and admit it."""
         settings = self._settings
         selected = status.selected if device == "cuda" else None
         cache = self._home / "cache"
@@ -214,10 +214,10 @@ class EngineParts:
                 device_index=0,  # CUDA_VISIBLE_DEVICES leaves the selected card alone
                 device_name=selected.name if selected else None,
                 device_uuid=selected.uuid if selected else None,
-                compute_type=rung.compute_type,
+                compute_type=level.compute_type,
                 cpu_threads=settings.cpu_threads,
                 cpu_lanes=settings.cpu_lanes,
-                batch_size=rung.batch_size,
+                batch_size=level.batch_size,
                 libraries=status.cublas_paths if device == "cuda" else (),
                 reference_path=self.proofs.references.find(model),
                 knows_clip=find_model(model.name) is not None,

@@ -91,11 +91,11 @@ class Parts:
     canary: HealthCheck
     pipeline: PipelineCheck
     monitor: GpuMonitor
-    relief: DegradationPolicy
-    desk: ModelManager
+    degradation_policy: DegradationPolicy
+    model_manager: ModelManager
     #: What browser sessions are signed with.
     session_secret: bytes = b""
-    signed_out: RevokedSessions
+    revoked_sessions: RevokedSessions
 
 
 class Application:
@@ -117,10 +117,10 @@ class Application:
         self.service = service
         self.metrics = metrics
         #: The models, for those who look at them and handle them.
-        self.models = parts.desk
+        self.models = parts.model_manager
         #: What browser sessions are signed with, beside the key.
         self.session_secret = parts.session_secret
-        self.signed_out = parts.signed_out
+        self.revoked_sessions = parts.revoked_sessions
         metrics.watch(self.service_state)
         self._last_hour = History(parts.clock)
         service.observe_jobs(self._note_job)
@@ -202,7 +202,7 @@ class Application:
             wants_gpu=self.settings.default_use_gpu,
             failure=self._gpu_failure(),
             at_rest=self._parts.engines.at_rest("cuda"),
-            left=self._parts.relief.why_left(canonical_name(self.default_model)),
+            left=self._parts.degradation_policy.why_left(canonical_name(self.default_model)),
         )
 
     def engines(self) -> tuple[EngineInfo, ...]:

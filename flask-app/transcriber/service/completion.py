@@ -85,7 +85,7 @@ class JobCompletion:
     ) -> None:
         self._storage = storage
         self._feeds = feeds
-        self._outcomes = outcomes
+        self._waiters = outcomes
         self._webhooks = webhooks
         self._clock = clock
         self._closing = threading.Event()
@@ -121,7 +121,7 @@ class JobCompletion:
         if not self._finish(ended, delivery, transcription.text):
             return False
         self.last_receipt = (job.id, transcription.receipt)
-        self._outcomes.tell(job.id, transcription)
+        self._waiters.tell(job.id, transcription)
         self.on_job_ended(ended, transcription, None)
         self._feeds.end(job.id, "done", done_data(ended, transcription))
         self._webhooks.wake()
@@ -134,7 +134,7 @@ class JobCompletion:
 
     def interrupt(self, job: Job) -> bool:
         """queued or running → cancelled, though nobody cancelled it: its client can't be answered any more."""
-        self._outcomes.tell(job.id, ShuttingDownError())
+        self._waiters.tell(job.id, ShuttingDownError())
         if job.status is JobStatus.QUEUED:
             claimed = self.persist(lambda: self._storage.jobs.claim(job.id, self._clock.now()))
             if claimed is None:
@@ -184,7 +184,7 @@ class JobCompletion:
         delivery = self._webhooks.make_delivery(ended, None, self._clock.now())
         if job.is_awaited:
             # The client is told at once even if the store can't be: it may send the file again.
-            self._outcomes.tell(job.id, error)
+            self._waiters.tell(job.id, error)
         if not self._finish(ended, delivery):
             return False
         self._tell_failure(ended, error)
@@ -215,7 +215,7 @@ class JobCompletion:
         return job.evolve(status=status, completed_at=self._clock.now(), error=stored)
 
     def _tell_failure(self, ended: Job, error: TranscriberError) -> None:
-        self._outcomes.tell(ended.id, error)
+        self._waiters.tell(ended.id, error)
         self.on_job_ended(ended, None, error)
         self._feeds.end(ended.id, "error", failure_data(ended.id, ended.status, ended.error))
         self._webhooks.wake()

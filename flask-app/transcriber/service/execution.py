@@ -52,9 +52,9 @@ _SAMPLES_BYTES_A_SECOND = 32_000
 
 @dataclass(slots=True)
 class ActiveJob:
-    """A job that somebody looks at or works on: its leash, and its progress and deadline once it is claimed."""
+    """A job that somebody looks at or works on: its cancellation token, and its progress and deadline once it is claimed."""
 
-    leash: CancellationToken
+    cancellation: CancellationToken
     progress: Progress | None = None
     deadline: float | None = None
 
@@ -68,7 +68,7 @@ class JobExecution:
         storage: Storage,
         transcriber: Transcriber,
         feeds: EventFeeds,
-        endings: JobCompletion,
+        completion: JobCompletion,
         speeds: Speeds,
         limits: JobLimits,
         clock: Clock,
@@ -76,7 +76,7 @@ class JobExecution:
         self._storage = storage
         self._transcriber = transcriber
         self._feeds = feeds
-        self._endings = endings
+        self._completion = completion
         self._speeds = speeds
         self._limits = limits
         self._clock = clock
@@ -97,9 +97,9 @@ class JobExecution:
             job = self._find(waiting.job_id)
             if job is None or job.status is not JobStatus.QUEUED:
                 return None
-            return self._is_short(job, active.leash)
+            return self._is_short(job, active.cancellation)
         except JobCancelledError:
-            self._endings.drop_files(waiting.job_id)
+            self._completion.drop_files(waiting.job_id)
             return None
         except STORAGE_ERRORS as error:
             if self._never_fits(waiting, error):
@@ -119,7 +119,7 @@ class JobExecution:
             # Before the claim: whoever cancels the job from now on finds somebody to tell.
             self._active[waiting.job_id] = active
             if self._closing:
-                active.leash.pull(StopReason.HANDED_BACK)
+                active.cancellation.pull(StopReason.HANDED_BACK)
         try:
             job = self._storage.jobs.claim(waiting.job_id, self._clock.now())
             if job is None:
@@ -139,7 +139,7 @@ class JobExecution:
             active = self._active.get(job_id)
         if active is None:
             return False
-        active.leash.pull(reason)
+        active.cancellation.pull(reason)
         return True
 
     def progress_of(self, job_id: str) -> Progress | None:
@@ -157,9 +157,11 @@ class JobExecution:
         """Stop the jobs that take longer than they may."""
         now = self._clock.monotonic()
         with self._lock:
-            overdue = [a.leash for a in self._active.values() if a.deadline is not None and a.deadline <= now]
-        for leash in overdue:
-            leash.pull(StopReason.TIMED_OUT)
+            overdue = [
+                a.cancellation for a in self._active.values() if a.deadline is not None and a.deadline <= now
+            ]
+        for cancellation in overdue:
+            cancellation.pull(StopReason.TIMED_OUT)
 
     def hand_back_all(self) -> None:
         """Put all jobs at work back into the queue for the next start; end those whose client waits for them."""
@@ -170,7 +172,7 @@ class JobExecution:
             # First the row, so that it is right whatever happens to the thread that works on the job.
             if active.progress is not None:
                 self._hand_back_row(active.progress.job)
-            active.leash.pull(StopReason.HANDED_BACK)
+            active.cancellation.pull(StopReason.HANDED_BACK)
 
     # One attempt
 
@@ -179,21 +181,21 @@ class JobExecution:
         log.info("job_started", model=job.request.model, size_bytes=job.size_bytes)
         try:
             transcription = self._attempt(job, active)
-            self._endings.keep(job, transcription)
+            self._completion.keep(job, transcription)
             self._succeed(job, transcription, log)
         except JobCancelledError:
-            self._stopped(job, active.leash)
-            log.info("job_stopped", reason=active.leash.reason)
+            self._stopped(job, active.cancellation)
+            log.info("job_stopped", reason=active.cancellation.reason)
         except STORAGE_ERRORS as error:
             self._storage_failed(job, waiting, error)
         except ShuttingDownError:
             self._hand_back_row(job)
         except TranscriberError as error:
-            if self._endings.fail(job, error):
+            if self._completion.fail(job, error):
                 log.warning("job_failed", code=error.code, error=error.message)
         except Exception:  # noqa: BLE001  the job's boundary: whatever failed, the caller gets an answer
             log.exception("job_failed", code="internal_error")
-            self._endings.fail(job, _internal_error(job))
+            self._completion.fail(job, _internal_error(job))
 
     def _attempt(self, job: Job, active: ActiveJob) -> Transcription:
         journal = self._open_journal(job)
@@ -206,7 +208,9 @@ class JobExecution:
             with self._lock:
                 active.progress = progress
             progress.publish()
-            transcription = self._transcriber.run(self._make_work(job, journal, active.leash, progress))
+            transcription = self._transcriber.run(
+                self._make_work(job, journal, active.cancellation, progress)
+            )
             # If the result can't be written now, nothing of the work is to be done again.
             journal.sync()
             return transcription
@@ -220,7 +224,7 @@ class JobExecution:
         with self._lock:
             self._setbacks.pop(job.id, None)
             self._cramped.pop(job.id, None)
-        if not self._endings.succeed(job, transcription):
+        if not self._completion.succeed(job, transcription):
             # Cancelled at the last moment: nothing may be left of it.
             self._remove_if_cancelled(job)
             return
@@ -233,14 +237,14 @@ class JobExecution:
             seconds=transcription.timings.total,
         )
 
-    def _stopped(self, job: Job, leash: CancellationToken) -> None:
-        match leash.reason:
+    def _stopped(self, job: Job, cancellation: CancellationToken) -> None:
+        match cancellation.reason:
             case StopReason.TIMED_OUT:
-                self._endings.fail(job, JobTimeoutError())
+                self._completion.fail(job, JobTimeoutError())
             case StopReason.HANDED_BACK:
                 self._hand_back_row(job)
             case StopReason.CANCELLED:
-                self._endings.drop_files(job.id)
+                self._completion.drop_files(job.id)
             case None:
                 # The engine dropped a job that nobody had cancelled: it was ended under us.
                 self._requeue(job)
@@ -254,9 +258,9 @@ class JobExecution:
         if job.is_awaited or self._never_fits(waiting, error):
             with self._lock:
                 self._cramped.pop(job.id, None)
-            self._endings.fail(job, error)
+            self._completion.fail(job, error)
             return
-        self._endings.persist(lambda: self._storage.jobs.requeue(job.id, job.attempts))
+        self._completion.persist(lambda: self._storage.jobs.requeue(job.id, job.attempts))
         self._put_off(waiting, error)
 
     def _recover(self, waiting: WaitingJob) -> None:
@@ -266,7 +270,7 @@ class JobExecution:
             self._requeue(job)
 
     def _requeue(self, job: Job) -> None:
-        self._endings.persist(lambda: self._storage.jobs.requeue(job.id, job.attempts))
+        self._completion.persist(lambda: self._storage.jobs.requeue(job.id, job.attempts))
         self.runner.put(_waiting(job), delay=self._limits.backoff_seconds)
 
     def _find(self, job_id: str) -> Job | None:
@@ -294,7 +298,7 @@ class JobExecution:
     def _hand_back_row(self, job: Job) -> None:
         try:
             if job.is_awaited:
-                self._endings.interrupt(job)
+                self._completion.interrupt(job)
             else:
                 self._storage.jobs.requeue(job.id, job.attempts)
         except CapacityError as error:
@@ -304,11 +308,11 @@ class JobExecution:
     def _remove_if_cancelled(self, job: Job) -> None:
         stored = self._find(job.id)
         if stored is None or stored.status is JobStatus.CANCELLED:
-            self._endings.drop_files(job.id)
+            self._completion.drop_files(job.id)
 
     # Parts of an attempt
 
-    def _is_short(self, job: Job, leash: CancellationToken) -> bool:
+    def _is_short(self, job: Job, cancellation: CancellationToken) -> bool:
         short = self._limits.short_seconds
         journal = self._open_journal(job)
         try:
@@ -320,10 +324,10 @@ class JobExecution:
             def is_known() -> bool:
                 return self._clock.monotonic() > deadline or _size(pcm) > short * _SAMPLES_BYTES_A_SECOND
 
-            work = self._make_work(job, journal, leash, self._progress(job, ActiveJob(leash)))
+            work = self._make_work(job, journal, cancellation, self._progress(job, ActiveJob(cancellation)))
             return self._transcriber.decode(work, until=is_known).duration <= short
         except JobCancelledError:
-            leash.check()
+            cancellation.check()
             return False
         finally:
             journal.close()
@@ -335,7 +339,7 @@ class JobExecution:
         return Journal.open(self._storage.spool.journal_path(job.id), self._storage.native)
 
     def _make_work(
-        self, job: Job, journal: Journal, leash: CancellationToken, progress: Progress
+        self, job: Job, journal: Journal, cancellation: CancellationToken, progress: Progress
     ) -> TranscriptionWork:
         def note(faults: int, kills: int) -> None:
             self._storage.jobs.note(job.id, job.attempts, engine_faults=faults, engine_kills=kills)
@@ -345,8 +349,8 @@ class JobExecution:
             upload=self._storage.spool.upload_path(job.id),
             pcm=self._storage.spool.pcm_path(job.id),
             journal=journal,
-            leash=leash,
-            patience=RetryPolicy(job, leash, note),
+            cancellation=cancellation,
+            retry_policy=RetryPolicy(job, cancellation, note),
             watcher=progress,
         )
 

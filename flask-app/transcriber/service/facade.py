@@ -58,21 +58,21 @@ class Service:
         self._storage = storage
         self._checks = checks
         self._feeds = EventFeeds(heartbeat=limits.heartbeat_seconds, pace=limits.pace_seconds)
-        self._outcomes = JobWaiters()
-        self._endings = JobCompletion(storage, self._feeds, self._outcomes, webhooks, clock)
-        self._running = JobExecution(
+        self._waiters = JobWaiters()
+        self._completion = JobCompletion(storage, self._feeds, self._waiters, webhooks, clock)
+        self._execution = JobExecution(
             storage=storage,
             transcriber=transcriber,
             feeds=self._feeds,
-            endings=self._endings,
+            completion=self._completion,
             speeds=speeds,
             limits=limits,
             clock=clock,
         )
-        self._runner = self._running.runner
+        self._runner = self._execution.runner
         estimates = Estimates(
             runner=self._runner,
-            at_work=self._running.at_work,
+            at_work=self._execution.at_work,
             device_of=lambda request: transcriber.decide(request).device,
             engines=transcriber.engines,
             speeds=speeds,
@@ -90,14 +90,14 @@ class Service:
             is_job=self._submission.is_job,
             clock=clock,
         )
-        self._following = JobQueries(storage, self._feeds, self._running, estimates)
+        self._queries = JobQueries(storage, self._feeds, self._execution, estimates)
         #: Finished transcripts, for those who edit, compare and search them.
-        self.transcripts = TranscriptEditing(storage, self._following.transcription, clock)
+        self.transcripts = TranscriptEditing(storage, self._queries.transcription, clock)
         self._stopped = threading.Event()
 
     def observe_jobs(self, on_job_ended: JobEnded) -> None:
         """Tell this observer of every job that ends, once its end is on disk. It may not raise, and returns at once."""
-        self._endings.on_job_ended = on_job_ended
+        self._completion.on_job_ended = on_job_ended
 
     def start(self) -> None:
         """Take up what an earlier process left, then take work."""
@@ -173,12 +173,12 @@ class Service:
     def outcome(self, job_id: str) -> Outcome:
         """What becomes of the job: its transcription, or its error, once it has ended. Raises JobNotFoundError."""
         self.get(job_id)
-        outcome = self._outcomes.expect(job_id)
+        outcome = self._waiters.expect(job_id)
         if self._stopped.is_set():
-            self._outcomes.tell(job_id, ShuttingDownError())
+            self._waiters.tell(job_id, ShuttingDownError())
         elif self.get(job_id).status.is_final:
             # It had ended before anybody waited, or its end is just being told.
-            self._outcomes.tell(job_id, self._stored_outcome(job_id))
+            self._waiters.tell(job_id, self._stored_outcome(job_id))
         return outcome
 
     def get(self, job_id: str) -> Job:
@@ -187,7 +187,7 @@ class Service:
 
     def view(self, job_id: str) -> JobView:
         """The job with its progress or place and its segments so far. Raises JobNotFoundError."""
-        return self._following.view(job_id)
+        return self._queries.view(job_id)
 
     def page(
         self,
@@ -213,11 +213,11 @@ class Service:
 
         Ends after the last event; without one when the service stops. Raises JobNotFoundError.
         """
-        return self._following.follow(job_id, after)
+        return self._queries.follow(job_id, after)
 
     def transcription(self, job_id: str) -> Transcription:
         """The engine's own answer, never edited. Raises JobNotFoundError, JobNotFinishedError, or the job's error."""
-        return self._following.transcription(job_id)
+        return self._queries.transcription(job_id)
 
     def deliveries(self, job_id: str) -> tuple[Delivery, ...]:
         """The job's webhook deliveries, oldest first."""
@@ -260,7 +260,7 @@ class Service:
     @property
     def last_receipt(self) -> tuple[str, Receipt] | None:
         """The last job that ended well in this process, and its evidence."""
-        return self._endings.last_receipt
+        return self._completion.last_receipt
 
     @property
     def queue_size(self) -> int:
@@ -270,12 +270,12 @@ class Service:
     @property
     def at_work(self) -> int:
         """Jobs that are worked on."""
-        return len(self._running.at_work())
+        return len(self._execution.at_work())
 
     @property
     def awaited(self) -> int:
         """Jobs at work whose clients wait for them on a connection."""
-        return sum(progress.job.is_awaited for progress in self._running.at_work())
+        return sum(progress.job.is_awaited for progress in self._execution.at_work())
 
     # Stopping
 
@@ -283,7 +283,7 @@ class Service:
         """Take and begin nothing more, and let all followers go. What runs goes on until hand_back."""
         self._runner.stop()
         self._feeds.close()
-        self._endings.stop()
+        self._completion.stop()
         for waiting in self._runner.line():
             self._interrupt_if_awaited(waiting.job_id)
 
@@ -291,8 +291,8 @@ class Service:
         """Put all jobs at work back into the queue for the next start, and tell those who wait for one."""
         self.stop()
         self._stopped.set()
-        self._running.hand_back_all()
-        self._outcomes.tell_all(ShuttingDownError())
+        self._execution.hand_back_all()
+        self._waiters.tell_all(ShuttingDownError())
 
     def close(self, timeout: float) -> None:
         """Hand back, and give the threads up to `timeout` seconds to let go of their jobs."""
@@ -302,7 +302,7 @@ class Service:
     def _take_up(self, job: Job) -> None:
         """A job of an earlier process: it goes on where its journal ends, unless its client was lost with it."""
         if job.is_awaited:
-            self._endings.interrupt(job)
+            self._completion.interrupt(job)
             return
         if job.status is JobStatus.RUNNING:
             self._storage.jobs.requeue(job.id, job.attempts)
@@ -312,15 +312,15 @@ class Service:
     def _cancel_as(self, job: Job) -> bool:
         """Cancel a job that has this status; False if it has changed meanwhile."""
         if job.status is JobStatus.QUEUED:
-            is_cancelled = self._endings.cancel_queued(job)
+            is_cancelled = self._completion.cancel_queued(job)
             if is_cancelled:
                 self._runner.withdraw(job.id)
-                self._running.stop_work(job.id, StopReason.CANCELLED)
+                self._execution.stop_work(job.id, StopReason.CANCELLED)
             return is_cancelled
-        if not self._endings.cancel_running(job):
+        if not self._completion.cancel_running(job):
             return False
-        if not self._running.stop_work(job.id, StopReason.CANCELLED):
-            self._endings.drop_files(job.id)
+        if not self._execution.stop_work(job.id, StopReason.CANCELLED):
+            self._completion.drop_files(job.id)
         return True
 
     def _stored_outcome(self, job_id: str) -> Transcription | TranscriberError:
@@ -333,7 +333,7 @@ class Service:
         try:
             job = self.get(job_id)
             if job.is_awaited and job.status is JobStatus.QUEUED:
-                self._endings.interrupt(job)
+                self._completion.interrupt(job)
         except TranscriberError as error:
             logger.info("job_left_for_next_start", job_id=job_id, error=error.message)
 
@@ -347,4 +347,4 @@ class Service:
     def _tick(self) -> None:
         """Thread: stop jobs that take too long."""
         while not self._stopped.wait(TICK_SECONDS):
-            self._running.end_overdue()
+            self._execution.end_overdue()

@@ -40,13 +40,13 @@ class JobQueries:
     ) -> None:
         self._storage = storage
         self._feeds = feeds
-        self._running = running
+        self._execution = running
         self._estimates = estimates
 
     def view(self, job_id: str) -> JobView:
         """How the job stands. Raises JobNotFoundError."""
         job = self._storage.jobs.get(job_id)
-        progress = self._running.progress_of(job_id) if job.status is JobStatus.RUNNING else None
+        progress = self._execution.progress_of(job_id) if job.status is JobStatus.RUNNING else None
         is_queued = job.status is JobStatus.QUEUED
         return JobView(
             job=job,

@@ -20,11 +20,11 @@ MAX_LIGHTER_STEPS = 3
 
 
 class MemoryFallback:
-    """What of a job's way depends on the GPU's memory. `relief` None: nothing is learned, and nothing tried."""
+    """What of a job's way depends on the GPU's memory. `degradation_policy` None: nothing is learned, and nothing tried."""
 
-    def __init__(self, engines: EnginePool, relief: DegradationPolicy | None) -> None:
+    def __init__(self, engines: EnginePool, degradation_policy: DegradationPolicy | None) -> None:
         self._engines = engines
-        self._relief = relief
+        self._degradation_policy = degradation_policy
 
     @contextmanager
     def lend(self, device: str, model: str) -> Iterator[Engine]:
@@ -33,10 +33,14 @@ class MemoryFallback:
         Raises what the pool raises.
         """
         with self._engines.lend(device, model) as engine:
-            if self._relief is None or engine.busy or not self._relief.is_outdated(engine.info):
+            if (
+                self._degradation_policy is None
+                or engine.busy
+                or not self._degradation_policy.is_outdated(engine.info)
+            ):
                 yield engine
                 return
-            self._relief.forget(engine.info.model)
+            self._degradation_policy.forget(engine.info.model)
             self._engines.discard(engine)
         with self._engines.lend(device, model) as engine:
             yield engine
@@ -53,8 +57,8 @@ class MemoryFallback:
 
     def _part(self, engine: Engine, error: EngineFailedError) -> None:
         has_no_room = is_out_of_memory(error)
-        if has_no_room and self._relief is not None:
-            self._relief.climb_from(engine.info)
+        if has_no_room and self._degradation_policy is not None:
+            self._degradation_policy.degrade_from(engine.info)
         if has_no_room or error.code == "numbers_not_finite":
             # Its cause is what keeps the GPU from being proven until the next one is up; that may well be fit.
             self._engines.discard(
@@ -63,35 +67,43 @@ class MemoryFallback:
 
     def learn(self, engine: EngineInfo, event: EngineEvent) -> None:
         """The engine put fewer windows together, since more did not fit."""
-        if isinstance(event, BatchShrunk) and engine.device == "cuda" and self._relief is not None:
-            self._relief.note_shrunk(engine, event.before, event.after)
+        if (
+            isinstance(event, BatchShrunk)
+            and engine.device == "cuda"
+            and self._degradation_policy is not None
+        ):
+            self._degradation_policy.note_shrunk(engine, event.before, event.after)
 
     def note_done(self, engine: EngineInfo) -> None:
         """This engine did a job to its end."""
-        if engine.device == "cuda" and self._relief is not None:
-            self._relief.note_job(engine)
+        if engine.device == "cuda" and self._degradation_policy is not None:
+            self._degradation_policy.note_job(engine)
 
     def note_steps(self, job: Job, journal: Journal, decision: DeviceDecision) -> None:
         """Keep for the receipt what the model was given up so far to fit into the GPU's memory."""
-        if self._relief is None or decision.device != "cuda":
+        if self._degradation_policy is None or decision.device != "cuda":
             return
-        for step in self._relief.steps(canonical_name(job.request.model)):
+        for step in self._degradation_policy.steps(canonical_name(job.request.model)):
             journal.add_step(step)
 
     def goes_on(self, job: Job, journal: Journal, decision: DeviceDecision, error: EngineError) -> bool:
-        """Whether the GPU gets another try, on the next rung of the ladder."""
-        if self._relief is None or decision.device != "cuda" or not isinstance(error, EngineFailedError):
+        """Whether the GPU gets another try, on the next level of the ladder."""
+        if (
+            self._degradation_policy is None
+            or decision.device != "cuda"
+            or not isinstance(error, EngineFailedError)
+        ):
             return False
-        has_left = self._relief.has_left_gpu(canonical_name(job.request.model))
+        has_left = self._degradation_policy.has_left_gpu(canonical_name(job.request.model))
         tried = sum(step.code == LIGHTER for step in journal.state.steps)
         return is_out_of_memory(error) and not has_left and tried <= MAX_LIGHTER_STEPS
 
     def leave_early(self, job: Job, journal: Journal, decision: DeviceDecision) -> DeviceDecision:
         """The CPU at once for a model that came off the GPU a while ago, where the CPU is allowed."""
         model = canonical_name(job.request.model)
-        if self._relief is None or decision.device != "cuda" or decision.require_gpu:
+        if self._degradation_policy is None or decision.device != "cuda" or decision.require_gpu:
             return decision
-        reason = self._relief.why_left(model)
+        reason = self._degradation_policy.why_left(model)
         if reason is None:
             return decision
         self.note_steps(job, journal, decision)

@@ -37,8 +37,8 @@ _DECODER_WAITS = (0.1, 0.5, 1.0, 2.0, 5.0)
 class RetryPolicy:
     """Counts the deaths around one job. `note` keeps the counts in the store, so that restarts do not forget."""
 
-    def __init__(self, job: Job, leash: CancellationToken, note: Callable[[int, int], None]) -> None:
-        self._leash = leash
+    def __init__(self, job: Job, cancellation: CancellationToken, note: Callable[[int, int], None]) -> None:
+        self._cancellation = cancellation
         self._note = note
         self._is_awaited = job.is_awaited
         self.faults = job.engine_faults
@@ -89,12 +89,12 @@ class RetryPolicy:
         """
         if error.code == "engines_busy" and is_last_resort and not self._is_awaited:
             # Others are at work, and their jobs end some time: that is no failure to lose patience over.
-            self._leash.wait(_ROOM_WAIT)
+            self._cancellation.wait(_ROOM_WAIT)
             return True
         is_passing = error.code in _PASSING or (needs_gpu and error.code in UNFIT)
         if self._is_awaited or not is_passing or self._starts >= len(_ENGINE_WAITS):
             return False
-        self._leash.wait(_ENGINE_WAITS[self._starts])
+        self._cancellation.wait(_ENGINE_WAITS[self._starts])
         self._starts += 1
         return True
 
@@ -104,7 +104,7 @@ class RetryPolicy:
         may_pass = is_killed or isinstance(error, DecoderUnavailableError)
         if self._is_awaited or not may_pass or self._decodings >= len(_DECODER_WAITS):
             raise error
-        self._leash.wait(_DECODER_WAITS[self._decodings])
+        self._cancellation.wait(_DECODER_WAITS[self._decodings])
         self._decodings += 1
 
 

@@ -49,16 +49,16 @@ SUSPECT_POLL_SECONDS = 0.5
 class DevicePlan:
     """What this installation wants of its devices: the policy and the compute types asked for.
 
-    relief: what the GPU's lack of memory has taught; None: nothing, and its jobs go to the CPU at once.
-    witness: looks at the engines for the receipts. expect: told as a job reaches its engine, so that what the
-    witness needs is asked for meanwhile.
+    degradation_policy: what the GPU's lack of memory has taught; None: nothing, and its jobs go to the CPU at once.
+    observe_engine: looks at the engines for the receipts. expect: called as a job reaches its engine, so that what the
+    observation needs is asked for meanwhile.
     """
 
     policy: str
     gpu_compute_type: str
     cpu_compute_type: str
-    relief: DegradationPolicy | None = None
-    witness: ObserveEngine = see_nothing
+    degradation_policy: DegradationPolicy | None = None
+    observe_engine: ObserveEngine = see_nothing
     expect: Callable[[], None] = lambda: None
 
 
@@ -86,8 +86,8 @@ class TranscriptionWork:
     upload: Path
     pcm: Path
     journal: Journal
-    leash: CancellationToken
-    patience: RetryPolicy
+    cancellation: CancellationToken
+    retry_policy: RetryPolicy
     watcher: Watcher
 
 
@@ -110,7 +110,7 @@ class Transcriber:
         self._devices = devices
         self._clock = clock
         self._boot_id = boot_id
-        self._lightening = MemoryFallback(engines, devices.relief)
+        self._memory_fallback = MemoryFallback(engines, devices.degradation_policy)
         #: Held while a job runs that may have ended an engine: suspects go one by one, so that of two
         #: engines that die, one job is not blamed for the other.
         self._suspects = threading.Lock()
@@ -135,7 +135,7 @@ class Transcriber:
         Raises MediaError, LimitError, EngineError, GpuRequiredError, UploadGoneError, JobCancelledError, and
         CapacityError when disk or decoder fail.
         """
-        work.leash.check()
+        work.cancellation.check()
         state = work.journal.state
         begun, earlier = self._clock.monotonic(), state.worked_seconds
         decision = self.decide(work.job.request)
@@ -143,11 +143,11 @@ class Transcriber:
             earlier += state.decode_seconds
         audio = self.decode(work)
         lane = work.watcher.decoded(audio)
-        hearing = self._hear(work, audio, decision, lane)
-        judged = hearing.judged
+        recorder = self._hear(work, audio, decision, lane)
+        judged = recorder.judged
         self._insist(work.job.request, judged)
         worked = earlier + self._clock.monotonic() - begun
-        return self._answer(work, audio, hearing, judged, self._timings(work, hearing, worked))
+        return self._answer(work, audio, recorder, judged, self._timings(work, recorder, worked))
 
     def decode(self, work: TranscriptionWork, *, until: Callable[[], bool] | None = None) -> DecodedAudio:
         """The job's samples, from the spool if an earlier attempt left them there.
@@ -163,14 +163,14 @@ class Transcriber:
                 audio = self._decode_once(work, until)
             except (DecoderCrashedError, DecoderUnavailableError) as error:
                 logger.warning("decoding_failed", job_id=work.job.id, code=error.code)
-                work.patience.decoder_failed(error)
+                work.retry_policy.decoder_failed(error)
                 continue
             work.journal.add_audio(audio, self._boot_id, self._clock.monotonic() - begun)
             return audio
 
     def _decode_once(self, work: TranscriptionWork, until: Callable[[], bool] | None) -> DecodedAudio:
         def is_over() -> bool:
-            return work.leash.is_pulled or (until is not None and until())
+            return work.cancellation.is_pulled or (until is not None and until())
 
         with storage_errors():
             if not work.upload.exists():
@@ -181,13 +181,13 @@ class Transcriber:
         self, work: TranscriptionWork, audio: DecodedAudio, decision: DeviceDecision, lane: str
     ) -> EventRecorder:
         """Run engines until one finishes the job, each going on where the one before it ended."""
-        decision = self._lightening.leave_early(work.job, work.journal, decision)
+        decision = self._memory_fallback.leave_early(work.job, work.journal, decision)
         while True:
             try:
                 with self._alone_if_suspect(work):
                     return self._hear_once(work, audio, decision, lane)
             except EngineError as error:
-                work.leash.check()
+                work.cancellation.check()
                 logger.warning(
                     "engine_attempt_failed",
                     job_id=work.job.id,
@@ -195,8 +195,8 @@ class Transcriber:
                     code=error.code,
                     error=error.message,
                 )
-                self._lightening.note_steps(work.job, work.journal, decision)
-                if not self._lightening.goes_on(work.job, work.journal, decision, error):
+                self._memory_fallback.note_steps(work.job, work.journal, decision)
+                if not self._memory_fallback.goes_on(work.job, work.journal, decision, error):
                     decision = _after(work, decision, error)
 
     def _hear_once(
@@ -204,15 +204,18 @@ class Transcriber:
     ) -> EventRecorder:
         job, journal = work.job, work.journal
         asked = self._clock.monotonic()
-        with self._lightening.lend(decision.device, job.request.model) as engine:
+        with self._memory_fallback.lend(decision.device, job.request.model) as engine:
             waited = self._clock.monotonic() - asked
             self._devices.expect()
-            journal.begin_run(share_of(engine.info, self._devices.witness(engine.info)))
-            self._lightening.note_steps(job, journal, decision)
-            hearing = EventRecorder(journal, engine.info, decision, self._clock)
-            hearing.load_seconds = waited
+            journal.begin_run(share_of(engine.info, self._devices.observe_engine(engine.info)))
+            self._memory_fallback.note_steps(job, journal, decision)
+            recorder = EventRecorder(journal, engine.info, decision, self._clock)
+            recorder.load_seconds = waited
             work.watcher.began(engine.info.device, journal.state)
-            with work.leash.tied(lambda: engine.cancel(job.id)), self._lightening.parting_with_unfit(engine):
+            with (
+                work.cancellation.tied(lambda: engine.cancel(job.id)),
+                self._memory_fallback.parting_with_unfit(engine),
+            ):
                 for event in engine.transcribe(
                     job.id,
                     audio.path,
@@ -221,24 +224,24 @@ class Transcriber:
                     lane=lane,
                     resumption=journal.state.resumption,
                 ):
-                    hearing.take(event)
-                    self._lightening.learn(engine.info, event)
+                    recorder.take(event)
+                    self._memory_fallback.learn(engine.info, event)
                     work.watcher.heard(event, journal.state)
-            hearing.seen = self._devices.witness(engine.info)
-            if hearing.is_lie:
+            recorder.seen = self._devices.observe_engine(engine.info)
+            if recorder.is_lie:
                 logger.error("engine_device_mismatch", job_id=job.id, claimed=engine.info.device)
                 self._engines.discard(engine, _lie(engine.info), blocks=False)
             else:
-                self._lightening.note_done(engine.info)
-        return hearing
+                self._memory_fallback.note_done(engine.info)
+        return recorder
 
     @contextmanager
     def _alone_if_suspect(self, work: TranscriptionWork) -> Iterator[None]:
-        if not work.patience.is_suspect:
+        if not work.retry_policy.is_suspect:
             yield
             return
         while not self._suspects.acquire(timeout=SUSPECT_POLL_SECONDS):
-            work.leash.check()
+            work.cancellation.check()
         try:
             yield
         finally:
@@ -256,15 +259,15 @@ class Transcriber:
             param="require_gpu",
         )
 
-    def _timings(self, work: TranscriptionWork, hearing: EventRecorder, worked: float) -> Timings:
+    def _timings(self, work: TranscriptionWork, recorder: EventRecorder, worked: float) -> Timings:
         """Where the time went, over all attempts; what was no work, also between them, is the queue's."""
-        state, done = work.journal.state, hearing.finished
+        state, done = work.journal.state, recorder.finished
         total = max(worked, self._clock.age(work.job.created_at))
         vad = state.plan.vad_seconds if state.plan is not None else 0.0
         return Timings(
             queue=total - worked,
             audio_decode=state.decode_seconds,
-            model_load=hearing.load_seconds,
+            model_load=recorder.load_seconds,
             vad=max(vad, done.vad_seconds) if done else vad,
             language_detection=done.language_detection_seconds if done else 0.0,
             transcription=state.engine_seconds + (done.transcription_seconds if done else 0.0),
@@ -275,12 +278,12 @@ class Transcriber:
         self,
         work: TranscriptionWork,
         audio: DecodedAudio,
-        hearing: EventRecorder,
+        recorder: EventRecorder,
         judged: ReceiptVerdict,
         timings: Timings,
     ) -> Transcription:
         request, state = work.job.request, work.journal.state
-        receipt, segments = hearing.receipt, state.segments
+        receipt, segments = recorder.receipt, state.segments
         worked = timings.total - timings.queue
         return Transcription(
             job_id=work.job.id,
@@ -302,7 +305,7 @@ class Transcriber:
             warnings=(
                 *_ignored(request),
                 *audio.notices,
-                *(hearing.finished.notices if hearing.finished else ()),
+                *(recorder.finished.notices if recorder.finished else ()),
                 *judged.notices,
             ),
             media={
@@ -326,14 +329,14 @@ def _after(work: TranscriptionWork, decision: DeviceDecision, error: EngineError
     """Where to go on after an engine failed. Raises the error when there is nowhere, GpuRequiredError."""
     is_on_gpu = decision.device == "cuda"
     if isinstance(error, EngineCrashedError):
-        work.patience.engine_died(error)
-        has_enough = error.is_fault or work.patience.is_tired_of_gpu
+        work.retry_policy.engine_died(error)
+        has_enough = error.is_fault or work.retry_policy.is_tired_of_gpu
         if not is_on_gpu or decision.require_gpu or not has_enough:
             return decision
     elif isinstance(error, EngineStartError):
         needs_gpu = is_on_gpu and decision.require_gpu
         is_last = needs_gpu or not is_on_gpu
-        if work.patience.may_wait_for_engine(error, needs_gpu=needs_gpu, is_last_resort=is_last):
+        if work.retry_policy.may_wait_for_engine(error, needs_gpu=needs_gpu, is_last_resort=is_last):
             return decision
     if not is_on_gpu:
         raise error

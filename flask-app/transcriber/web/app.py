@@ -59,7 +59,7 @@ def create_app(application: Application) -> Flask:
             secret=application.session_secret,
             api_key=settings.api_key,
             seconds=settings.session_hours * 3600,
-            register=application.signed_out,
+            register=application.revoked_sessions,
         )
     )
     # The log comes first: it gives the request its id, and sees every answer last.

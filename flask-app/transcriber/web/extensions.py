@@ -28,7 +28,7 @@ class WebState:
 
     sessions: Sessions
     waiters: ConnectedClients = field(default_factory=ConnectedClients)
-    ran_on: DeviceCache = field(default_factory=DeviceCache)
+    device_cache: DeviceCache = field(default_factory=DeviceCache)
     tries: SignInThrottle = field(default_factory=SignInThrottle)
 
 
@@ -42,9 +42,9 @@ def waiters() -> ConnectedClients:
     return _memory().waiters
 
 
-def ran_on() -> DeviceCache:
+def device_cache() -> DeviceCache:
     """Where finished jobs ran, for lists of them."""
-    return _memory().ran_on
+    return _memory().device_cache
 
 
 def sessions() -> Sessions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from transcriber.domain.transcript import MemoryStep
-from transcriber.gpu.degradation_steps import CPU, LIGHTER, SMALLER_BATCH, DegradationStep, next_climb
+from transcriber.gpu.degradation_steps import CPU, LIGHTER, SMALLER_BATCH, DegradationStep, next_degradation
 from transcriber.gpu.memory_needs import find_need
 
 ALL = ("float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16", "int8_bfloat16")
@@ -20,15 +20,15 @@ def climb_down(
     bad: tuple[str, ...] = (),
     at_load: bool = False,
 ) -> list[MemoryStep]:
-    """All steps to the CPU, with every rung failing."""
-    rung: DegradationStep | None = DegradationStep(compute_type=compute_type, batch_size=batch_size)
+    """All steps to the CPU, with every level failing."""
+    level: DegradationStep | None = DegradationStep(compute_type=compute_type, batch_size=batch_size)
     steps = []
-    while rung is not None:
-        climb = next_climb(
-            rung, model=model, at_load=at_load, supported=supported, is_allowed=lambda name: name not in bad
+    while level is not None:
+        degradation = next_degradation(
+            level, model=model, at_load=at_load, supported=supported, is_allowed=lambda name: name not in bad
         )
-        steps.append(climb.step)
-        rung = climb.rung
+        steps.append(degradation.step)
+        level = degradation.level
         assert len(steps) < 20, "the ladder does not end"
     return steps
 

@@ -1,4 +1,4 @@
-"""What is remembered of a GPU that was too small: so that not every job climbs, and for no longer than it is true."""
+"""What is remembered of a GPU that was too small: so that not every job goes down the ladder, and for no longer than it is true."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class Machine:
     own: int | None = None
 
     def __post_init__(self) -> None:
-        self.relief = DegradationPolicy(clock=self.clock, status=lambda: self.status, read_gpu=self.read)
+        self.degradation_policy = DegradationPolicy(
+            clock=self.clock, status=lambda: self.status, read_gpu=self.read
+        )
 
     def read(self) -> GpuReadings | None:
         if self.free is None:
@@ -61,32 +63,32 @@ class Machine:
         values = {"started_at": self.clock.now(), "model": "large-v3"}
         return make_engine(**(values | changes))
 
-    def climb(self, tried: DegradationStep = FULL, *, at_load: bool = True) -> DegradationStep | None:
-        return self.relief.climb("large-v3", tried, at_load=at_load).rung
+    def degrade(self, tried: DegradationStep = FULL, *, at_load: bool = True) -> DegradationStep | None:
+        return self.degradation_policy.degrade("large-v3", tried, at_load=at_load).level
 
 
 def test_a_model_that_did_not_fit_starts_lighter_from_then_on() -> None:
     machine = Machine()
 
-    assert machine.climb() == LIGHT
+    assert machine.degrade() == LIGHT
 
-    assert machine.relief.rung("large-v3", FULL) == LIGHT
-    assert machine.relief.steps("large-v3") == (TO_INT8,)
-    assert machine.relief.rung("base", FULL) == FULL
-    assert machine.relief.steps("base") == ()
+    assert machine.degradation_policy.level("large-v3", FULL) == LIGHT
+    assert machine.degradation_policy.steps("large-v3") == (TO_INT8,)
+    assert machine.degradation_policy.level("base", FULL) == FULL
+    assert machine.degradation_policy.steps("base") == ()
 
 
 def test_load_goes_down_the_ladder_until_the_engine_fits() -> None:
     machine, tried = Machine(), []
 
-    def start(rung: DegradationStep) -> str:
-        tried.append(rung)
-        if rung.compute_type == "float16":
+    def start(level: DegradationStep) -> str:
+        tried.append(level)
+        if level.compute_type == "float16":
             raise EngineStartError("CUDA failed with error out of memory", code="out_of_memory")
         return "engine"
 
-    assert machine.relief.start("large-v3", FULL, start) == "engine"
-    assert machine.relief.start("large-v3", FULL, start) == "engine"
+    assert machine.degradation_policy.start("large-v3", FULL, start) == "engine"
+    assert machine.degradation_policy.start("large-v3", FULL, start) == "engine"
 
     assert tried == [FULL, LIGHT, LIGHT]
 
@@ -94,143 +96,146 @@ def test_load_goes_down_the_ladder_until_the_engine_fits() -> None:
 def test_load_that_fits_on_no_rung_is_the_error_and_is_remembered_as_off_the_gpu() -> None:
     machine, tried = Machine(), []
 
-    def start(rung: DegradationStep) -> None:
-        tried.append(rung)
+    def start(level: DegradationStep) -> None:
+        tried.append(level)
         raise EngineStartError("CUDA failed with error out of memory", code="out_of_memory")
 
     with pytest.raises(EngineStartError, match="out of memory"):
-        machine.relief.start("large-v3", FULL, start)
+        machine.degradation_policy.start("large-v3", FULL, start)
 
     assert tried == [FULL, LIGHT]
-    assert machine.relief.has_left_gpu("large-v3")
-    assert machine.relief.steps("large-v3") == (TO_INT8, TO_CPU)
-    assert machine.relief.rung("large-v3", FULL) == LIGHT  # for who insists on the GPU
+    assert machine.degradation_policy.has_left_gpu("large-v3")
+    assert machine.degradation_policy.steps("large-v3") == (TO_INT8, TO_CPU)
+    assert machine.degradation_policy.level("large-v3", FULL) == LIGHT  # for who insists on the GPU
 
 
 def test_engine_that_fits_after_all_takes_the_jobs_back_to_the_gpu() -> None:
     machine, is_full = Machine(), [True]
 
-    def start(rung: DegradationStep) -> str:
+    def start(level: DegradationStep) -> str:
         if is_full[0]:
             raise EngineStartError("CUDA failed with error out of memory", code="out_of_memory")
         return "engine"
 
     with pytest.raises(EngineStartError):
-        machine.relief.start("large-v3", FULL, start)
+        machine.degradation_policy.start("large-v3", FULL, start)
     is_full[0] = False
 
-    assert machine.relief.start("large-v3", FULL, start) == "engine"
+    assert machine.degradation_policy.start("large-v3", FULL, start) == "engine"
 
-    assert not machine.relief.has_left_gpu("large-v3")
-    assert machine.relief.rung("large-v3", FULL) == LIGHT
-    assert machine.relief.steps("large-v3") == (TO_INT8,)
+    assert not machine.degradation_policy.has_left_gpu("large-v3")
+    assert machine.degradation_policy.level("large-v3", FULL) == LIGHT
+    assert machine.degradation_policy.steps("large-v3") == (TO_INT8,)
 
 
 def test_engine_that_can_be_loaded_does_not_bring_back_a_job_that_had_no_room_at_work() -> None:
     machine = Machine()
-    machine.climb(at_load=True)
-    machine.relief.climb("large-v3", replace(LIGHT, batch_size=1), at_load=False)
-    assert machine.relief.has_left_gpu("large-v3")
+    machine.degrade(at_load=True)
+    machine.degradation_policy.degrade("large-v3", replace(LIGHT, batch_size=1), at_load=False)
+    assert machine.degradation_policy.has_left_gpu("large-v3")
 
-    machine.relief.start("large-v3", FULL, lambda rung: "engine")
+    machine.degradation_policy.start("large-v3", FULL, lambda level: "engine")
 
-    assert machine.relief.has_left_gpu("large-v3")
+    assert machine.degradation_policy.has_left_gpu("large-v3")
 
 
 def test_other_failures_climb_nothing() -> None:
     machine = Machine()
 
-    def start(rung: DegradationStep) -> None:
+    def start(level: DegradationStep) -> None:
         raise EngineStartError("It is broken.", code="cublas_broken")
 
     with pytest.raises(EngineStartError):
-        machine.relief.start("large-v3", FULL, start)
+        machine.degradation_policy.start("large-v3", FULL, start)
 
-    assert machine.relief.steps("large-v3") == ()
+    assert machine.degradation_policy.steps("large-v3") == ()
 
 
 def test_two_jobs_that_fail_in_one_engine_are_one_step() -> None:
     machine = Machine()
     engine = machine.engine()
 
-    first, second = machine.relief.climb_from(engine), machine.relief.climb_from(engine)
+    first, second = (
+        machine.degradation_policy.degrade_from(engine),
+        machine.degradation_policy.degrade_from(engine),
+    )
 
-    assert first.rung == second.rung == replace(LIGHT, batch_size=1)
-    assert machine.relief.steps("large-v3") == (TO_INT8,)
+    assert first.level == second.level == replace(LIGHT, batch_size=1)
+    assert machine.degradation_policy.steps("large-v3") == (TO_INT8,)
 
 
 def test_engine_without_room_for_its_self_test_costs_the_next_ones_format_and_not_their_batch() -> None:
     machine = Machine()
 
-    assert machine.relief.climb_from_test(machine.engine(), 8).rung == LIGHT
-    machine.relief.note_shrunk(machine.engine(), 8, 4)
+    assert machine.degradation_policy.degrade_from_test(machine.engine(), 8).level == LIGHT
+    machine.degradation_policy.note_shrunk(machine.engine(), 8, 4)
     light = machine.engine(requested_compute_type="int8_float16")
-    assert machine.relief.climb_from_test(light, 8).rung is None
-    assert machine.relief.has_left_gpu("large-v3")
+    assert machine.degradation_policy.degrade_from_test(light, 8).level is None
+    assert machine.degradation_policy.has_left_gpu("large-v3")
 
-    machine.relief.start("large-v3", FULL, lambda rung: "engine")
+    machine.degradation_policy.start("large-v3", FULL, lambda level: "engine")
 
-    assert not machine.relief.has_left_gpu("large-v3")
-    assert machine.relief.rung("large-v3", FULL) == replace(LIGHT, batch_size=4)
+    assert not machine.degradation_policy.has_left_gpu("large-v3")
+    assert machine.degradation_policy.level("large-v3", FULL) == replace(LIGHT, batch_size=4)
 
 
 def test_shrunk_batches_are_where_the_next_engine_starts() -> None:
     machine = Machine()
 
-    machine.relief.note_shrunk(machine.engine(), 8, 4)
-    machine.relief.note_shrunk(machine.engine(), 4, 2)
+    machine.degradation_policy.note_shrunk(machine.engine(), 8, 4)
+    machine.degradation_policy.note_shrunk(machine.engine(), 4, 2)
 
-    assert machine.relief.rung("large-v3", FULL) == replace(FULL, batch_size=2)
-    assert [step.after for step in machine.relief.steps("large-v3")] == ["4", "2"]
+    assert machine.degradation_policy.level("large-v3", FULL) == replace(FULL, batch_size=2)
+    assert [step.after for step in machine.degradation_policy.steps("large-v3")] == ["4", "2"]
 
 
 def test_it_is_forgotten_after_a_while_and_the_lighter_engine_is_outdated_then() -> None:
     machine = Machine()
-    machine.climb()
+    machine.degrade()
     engine = machine.engine()
 
     machine.clock.seconds = REMEMBERED_SECONDS - 1
-    assert machine.relief.rung("large-v3", FULL) == LIGHT
-    assert not machine.relief.is_outdated(engine)
+    assert machine.degradation_policy.level("large-v3", FULL) == LIGHT
+    assert not machine.degradation_policy.is_outdated(engine)
 
     machine.clock.seconds = REMEMBERED_SECONDS
-    assert machine.relief.is_outdated(engine)
-    assert machine.relief.rung("large-v3", FULL) == FULL
-    assert not machine.relief.is_outdated(machine.engine())
+    assert machine.degradation_policy.is_outdated(engine)
+    assert machine.degradation_policy.level("large-v3", FULL) == FULL
+    assert not machine.degradation_policy.is_outdated(machine.engine())
 
 
 def test_free_memory_ends_it_sooner_but_not_at_once() -> None:
     machine = Machine()
-    machine.climb()
+    machine.degrade()
     machine.free = 20 * GB
 
     machine.clock.seconds = SETTLING_SECONDS - 1
-    assert machine.relief.steps("large-v3") == (TO_INT8,)
+    assert machine.degradation_policy.steps("large-v3") == (TO_INT8,)
     machine.clock.seconds = SETTLING_SECONDS
-    assert machine.relief.steps("large-v3") == ()
+    assert machine.degradation_policy.steps("large-v3") == ()
     machine.free = 6 * GB  # float16 needs 6.9 for eight windows
-    assert machine.relief.steps("large-v3") == (TO_INT8,)
+    assert machine.degradation_policy.steps("large-v3") == (TO_INT8,)
 
 
 def leave(machine: Machine) -> None:
     """Down to the CPU, at work."""
     engine = machine.engine()
-    machine.relief.climb_from(engine)
-    machine.relief.climb_from(replace(engine, requested_compute_type="int8_float16"))
-    assert machine.relief.has_left_gpu("large-v3")
+    machine.degradation_policy.degrade_from(engine)
+    machine.degradation_policy.degrade_from(replace(engine, requested_compute_type="int8_float16"))
+    assert machine.degradation_policy.has_left_gpu("large-v3")
 
 
 def test_model_that_left_the_gpu_is_back_soon_after_enough_is_free_but_not_at_ever_the_same_pace() -> None:
     machine = Machine(free=20 * GB)
     for wait in (SOONEST_SECONDS, 2 * SOONEST_SECONDS, 4 * SOONEST_SECONDS):
         leave(machine)
-        reason = machine.relief.why_left("large-v3")
+        reason = machine.degradation_policy.why_left("large-v3")
         assert reason is not None and (reason.code, bool(reason.fix)) == ("cuda_out_of_memory", True)
         machine.clock.seconds += wait - 1
-        assert machine.relief.has_left_gpu("large-v3")
+        assert machine.degradation_policy.has_left_gpu("large-v3")
         machine.clock.seconds += 1
-        assert machine.relief.why_left("large-v3") is None
-        assert machine.relief.rung("large-v3", FULL) == FULL
+        assert machine.degradation_policy.why_left("large-v3") is None
+        assert machine.degradation_policy.level("large-v3", FULL) == FULL
 
 
 def test_model_that_left_the_gpu_stays_off_it_while_the_card_is_seen_to_be_full() -> None:
@@ -238,9 +243,9 @@ def test_model_that_left_the_gpu_stays_off_it_while_the_card_is_seen_to_be_full(
     leave(machine)
 
     machine.clock.seconds += REMEMBERED_SECONDS - 1
-    assert machine.relief.has_left_gpu("large-v3")
+    assert machine.degradation_policy.has_left_gpu("large-v3")
     machine.clock.seconds += 1
-    assert not machine.relief.has_left_gpu("large-v3")
+    assert not machine.degradation_policy.has_left_gpu("large-v3")
 
 
 def test_where_nobody_tells_what_is_free_it_is_tried_again_after_a_minute_then_two() -> None:
@@ -248,13 +253,13 @@ def test_where_nobody_tells_what_is_free_it_is_tried_again_after_a_minute_then_t
     for wait in (UNTOLD_SECONDS, 2 * UNTOLD_SECONDS):
         leave(machine)
         machine.clock.seconds += wait - 1
-        assert machine.relief.has_left_gpu("large-v3")
+        assert machine.degradation_policy.has_left_gpu("large-v3")
         machine.clock.seconds += 1
-        assert not machine.relief.has_left_gpu("large-v3")
+        assert not machine.degradation_policy.has_left_gpu("large-v3")
     machine.clock.seconds += ROW_SECONDS + 1
     leave(machine)
     machine.clock.seconds += UNTOLD_SECONDS
-    assert not machine.relief.has_left_gpu("large-v3")
+    assert not machine.degradation_policy.has_left_gpu("large-v3")
 
 
 def test_what_our_own_light_engine_holds_counts_as_free_for_its_successor() -> None:
@@ -262,31 +267,31 @@ def test_what_our_own_light_engine_holds_counts_as_free_for_its_successor() -> N
     machine = Machine(free=2 * GB)
     leave(machine)
     machine.clock.seconds += SOONEST_SECONDS
-    assert machine.relief.has_left_gpu("large-v3")
+    assert machine.degradation_policy.has_left_gpu("large-v3")
     machine.own = 20 * GB
-    assert not machine.relief.has_left_gpu("large-v3")
+    assert not machine.degradation_policy.has_left_gpu("large-v3")
     machine.free = 1 * GB
-    assert machine.relief.has_left_gpu("large-v3")
+    assert machine.degradation_policy.has_left_gpu("large-v3")
 
 
 def test_engine_that_is_older_than_the_lesson_is_not_outdated() -> None:
     machine = Machine()
     engine = machine.engine(started_at=machine.clock.now() - timedelta(seconds=5))
-    machine.relief.note_shrunk(engine, 8, 4)
+    machine.degradation_policy.note_shrunk(engine, 8, 4)
 
     machine.clock.seconds = REMEMBERED_SECONDS
 
-    assert not machine.relief.is_outdated(engine)
-    assert not machine.relief.is_outdated(machine.engine(device="cpu"))
+    assert not machine.degradation_policy.is_outdated(engine)
+    assert not machine.degradation_policy.is_outdated(machine.engine(device="cpu"))
 
 
 def test_another_card_has_learned_nothing() -> None:
     machine = Machine()
-    machine.climb()
+    machine.degrade()
 
     machine.status = make_status(devices=(make_device(uuid="GPU-2"),))
 
-    assert machine.relief.rung("large-v3", FULL) == FULL
+    assert machine.degradation_policy.level("large-v3", FULL) == FULL
 
 
 def test_a_format_that_is_known_to_be_bad_on_this_card_is_passed_over() -> None:
@@ -294,17 +299,17 @@ def test_a_format_that_is_known_to_be_bad_on_this_card_is_passed_over() -> None:
     card = make_device(name="NVIDIA GeForce GTX 1660", compute_capability="7.5")
     machine = Machine(status=make_status(devices=(card,)))
 
-    assert machine.climb(DegradationStep(compute_type="float32", batch_size=1)) == DegradationStep(
+    assert machine.degrade(DegradationStep(compute_type="float32", batch_size=1)) == DegradationStep(
         compute_type="int8_float32", batch_size=1
     )
 
 
-@pytest.mark.parametrize(("strict", "rung"), [(False, LIGHT), (True, None)])
+@pytest.mark.parametrize(("strict", "level"), [(False, LIGHT), (True, None)])
 def test_under_a_strict_matrix_only_known_good_formats_are_taken(
-    strict: bool, rung: DegradationStep | None
+    strict: bool, level: DegradationStep | None
 ) -> None:
     """CTranslate2 9.9 is in no row of the table."""
     status = make_status(strict_matrix=strict)
     unknown = replace(status, ctranslate2=replace(status.ctranslate2, version="9.9.0"))
 
-    assert Machine(status=unknown).climb() == rung
+    assert Machine(status=unknown).degrade() == level

@@ -1,4 +1,4 @@
-"""The last word crosses a fork, whatever is in it."""
+"""The exit reason crosses a fork, whatever is in it."""
 
 from __future__ import annotations
 

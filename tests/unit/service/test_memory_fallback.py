@@ -59,7 +59,7 @@ class SmallEngine(FakeEngine):
 
 @dataclass
 class Ladder:
-    """A pool that starts engines on the rung that holds, as bootstrap does. `rooms`: windows until memory runs out."""
+    """A pool that starts engines on the level that holds, as bootstrap does. `rooms`: windows until memory runs out."""
 
     bench: Bench
     rooms: dict[str, int | None]
@@ -69,7 +69,7 @@ class Ladder:
     discarded: list[Engine] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.relief = DegradationPolicy(
+        self.degradation_policy = DegradationPolicy(
             clock=self.bench.clock, status=lambda: self.status, read_gpu=lambda: None
         )
         self._up: SmallEngine | None = None
@@ -81,7 +81,7 @@ class Ladder:
             yield FakeEngine("cpu", ("cpu",) * 4)
             return
         if self._up is None:
-            kind = self.relief.rung(model, FULL).compute_type
+            kind = self.degradation_policy.level(model, FULL).compute_type
             fails_at = self.rooms.get(kind)
             self._up = SmallEngine(
                 "cuda", ("cuda",) * 4, compute_type=kind, fails_at=fails_at,
@@ -100,7 +100,9 @@ class Ladder:
     def close(self) -> None: ...
 
     def run(self, **job: bool) -> object:
-        return self.bench.run(self, make_job(**job), status=self.status, relief=self.relief)  # type: ignore[arg-type]
+        return self.bench.run(
+            self, make_job(**job), status=self.status, degradation_policy=self.degradation_policy
+        )  # type: ignore[arg-type]
 
 
 def test_a_lighter_type_goes_on_where_memory_ran_out_and_the_answer_is_the_gpus(bench: Bench) -> None:
@@ -176,7 +178,7 @@ def test_smaller_batches_cost_nothing_but_are_told(bench: Bench) -> None:
 
     assert answer.gpu_used
     assert answer.receipt.steps == (MemoryStep(code="smaller_batch", before="4", after="2"),)
-    assert ladder.relief.rung("base", FULL).batch_size == 2
+    assert ladder.degradation_policy.level("base", FULL).batch_size == 2
 
 
 def test_lighter_engine_is_replaced_once_there_is_room_again(bench: Bench) -> None:

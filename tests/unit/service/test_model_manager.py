@@ -39,7 +39,7 @@ ROW = CatalogueModel(
 
 
 class World:
-    """One desk, and what is behind it."""
+    """One model manager, and what is behind it."""
 
     def __init__(self, folder: Path, *, may_download: bool) -> None:
         self.clock = HeldClock()
@@ -66,7 +66,7 @@ class World:
         )
         finder = ModelFinder(None, folder / "models", may_download, folder / "hub", known=known)
         hub = HubAccess(downloads=downloads, cache=folder / "hub", row=known.row, may_download=may_download)
-        self.desk = ModelManager(
+        self.model_manager = ModelManager(
             finder=finder,
             engines=self.pool,
             memory=memory,
@@ -106,23 +106,29 @@ def engine(facts: dict[str, Any]) -> dict[str, Any]:
 
 def test_model_goes_from_unloaded_to_loaded_and_back_with_its_proof(make_world: Callable[..., World]) -> None:
     world = make_world()
-    assert (world.desk.get("mine")["state"], world.desk.default_engine()["proven_at"]) == ("unloaded", None)
+    assert (world.model_manager.get("mine")["state"], world.model_manager.default_engine()["proven_at"]) == (
+        "unloaded",
+        None,
+    )
 
-    loaded = world.desk.load("mine", "cpu")
+    loaded = world.model_manager.load("mine", "cpu")
     assert (loaded["state"], engine(loaded)["resident_bytes"], loaded["is_default"]) == ("loaded", 123, True)
-    proven_at = world.desk.default_engine()["proven_at"]
-    assert world.desk.default_engine()["state"] == "loaded"
-    assert world.desk.memory()["cpu"]["counted_bytes"] > 0
+    proven_at = world.model_manager.default_engine()["proven_at"]
+    assert world.model_manager.default_engine()["state"] == "loaded"
+    assert world.model_manager.memory()["cpu"]["counted_bytes"] > 0
 
-    unloaded = world.desk.unload("mine")
+    unloaded = world.model_manager.unload("mine")
 
     assert (unloaded["state"], engine(unloaded)["unloaded_because"]) == ("unloaded", "asked")
-    assert world.desk.memory()["cpu"]["counted_bytes"] == 0
-    assert (world.desk.default_engine()["state"], world.desk.default_engine()["proven_at"]) == (
+    assert world.model_manager.memory()["cpu"]["counted_bytes"] == 0
+    assert (
+        world.model_manager.default_engine()["state"],
+        world.model_manager.default_engine()["proven_at"],
+    ) == (
         "unloaded",
         proven_at,
     )
-    (resting,) = world.desk.unloaded()
+    (resting,) = world.model_manager.unloaded()
     assert (resting["model"], resting["device"], resting["proven_at"]) == ("mine", "cpu", proven_at)
 
 
@@ -130,8 +136,8 @@ def test_model_at_work_is_not_unloaded(make_world: Callable[..., World]) -> None
     world = make_world()
     with world.pool.lend("cpu", "mine"):
         with pytest.raises(ModelBusyError):
-            world.desk.unload("mine")
-        assert engine(world.desk.get("mine"))["borrowers"] == 1
+            world.model_manager.unload("mine")
+        assert engine(world.model_manager.get("mine"))["borrowers"] == 1
 
 
 def test_load_in_the_background_tells_its_failure_in_the_models_facts(
@@ -140,10 +146,14 @@ def test_load_in_the_background_tells_its_failure_in_the_models_facts(
     world = make_world()
     world.error = EngineStartError("No GPU.", code="cuda_unavailable", fix="Mend it.")
 
-    world.desk.begin_load("mine", "cpu")
+    world.model_manager.begin_load("mine", "cpu")
 
-    assert eventually(lambda: world.desk.get("mine")["engines"] and engine(world.desk.get("mine"))["error"])
-    found = engine(world.desk.get("mine"))
+    assert eventually(
+        lambda: (
+            world.model_manager.get("mine")["engines"] and engine(world.model_manager.get("mine"))["error"]
+        )
+    )
+    found = engine(world.model_manager.get("mine"))
     assert (found["state"], found["error"]["code"], found["error"]["fix"]) == (
         "failed",
         "cuda_unavailable",
@@ -155,22 +165,22 @@ def test_download_is_refused_where_it_is_not_permitted(make_world: Callable[...,
     world = make_world()
 
     with pytest.raises(DownloadRefusedError):
-        world.desk.download("small")
+        world.model_manager.download("small")
 
-    assert [facts["id"] for facts in world.desk.all()] == ["mine"]
+    assert [facts["id"] for facts in world.model_manager.all()] == ["mine"]
 
 
 def test_download_is_told_as_it_goes_and_as_it_fails(make_world: Callable[..., World]) -> None:
     world = make_world(may_download=True)
-    assert world.desk.get("small")["state"] == "absent"
+    assert world.model_manager.get("small")["state"] == "absent"
 
-    assert world.desk.download("small")["state"] == "downloading"
-    assert eventually(lambda: world.desk.get("small")["download"]["done_bytes"] == 250)
-    assert world.desk.get("small")["download"]["percent"] == 25.0
+    assert world.model_manager.download("small")["state"] == "downloading"
+    assert eventually(lambda: world.model_manager.get("small")["download"]["done_bytes"] == 250)
+    assert world.model_manager.get("small")["download"]["percent"] == 25.0
     world.gate.set()
 
-    assert eventually(lambda: world.desk.get("small")["state"] == "absent")
-    assert world.desk.get("small")["download"]["error"] == {
+    assert eventually(lambda: world.model_manager.get("small")["state"] == "absent")
+    assert world.model_manager.get("small")["download"]["error"] == {
         "code": "model_download_failed",
         "message": "The hub is away.",
         "fix": "Wait.",
@@ -179,8 +189,8 @@ def test_download_is_told_as_it_goes_and_as_it_fails(make_world: Callable[..., W
 
 def test_repository_of_ones_choice_is_never_fetched(make_world: Callable[..., World]) -> None:
     with pytest.raises(ModelNotFoundError):
-        make_world(may_download=True).desk.download("evil/whisper")
+        make_world(may_download=True).model_manager.download("evil/whisper")
 
 
 def test_model_that_is_here_needs_no_download(make_world: Callable[..., World]) -> None:
-    assert make_world().desk.download("mine")["download"] is None
+    assert make_world().model_manager.download("mine")["download"] is None

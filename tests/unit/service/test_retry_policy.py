@@ -23,36 +23,38 @@ class NotedLeash(CancellationToken):
         self.waited.append(seconds)
 
 
-def patience(*, is_awaited: bool = False) -> tuple[RetryPolicy, NotedLeash]:
-    leash = NotedLeash()
-    return RetryPolicy(replace(make_job(), is_awaited=is_awaited), leash, lambda faults, kills: None), leash
+def retry_policy(*, is_awaited: bool = False) -> tuple[RetryPolicy, NotedLeash]:
+    cancellation = NotedLeash()
+    return RetryPolicy(
+        replace(make_job(), is_awaited=is_awaited), cancellation, lambda faults, kills: None
+    ), cancellation
 
 
 @pytest.mark.parametrize("code", ["numbers_differ", "engine_too_slow", "selftest_timeout"])
 def test_job_that_needs_the_gpu_waits_for_the_engine_after_an_unfit_one(code: str) -> None:
-    given, leash = patience()
+    given, cancellation = retry_policy()
     error = EngineStartError("It is unfit.", code=code)
 
     answers = [given.may_wait_for_engine(error, needs_gpu=True) for _ in range(7)]
 
     assert answers == [True] * 6 + [False]
-    assert sum(leash.waited) == 61
+    assert sum(cancellation.waited) == 61
 
 
 def test_job_that_may_leave_the_gpu_does_not_wait_for_an_unfit_engine() -> None:
-    given, leash = patience()
+    given, cancellation = retry_policy()
 
     assert not given.may_wait_for_engine(EngineStartError("It is unfit.", code="numbers_differ"))
-    assert leash.waited == []
+    assert cancellation.waited == []
 
 
 def test_who_waits_on_a_connection_is_answered_at_once() -> None:
-    given, _ = patience(is_awaited=True)
+    given, _ = retry_policy(is_awaited=True)
 
     assert not given.may_wait_for_engine(EngineStartError("Unfit.", code="words_differ"), needs_gpu=True)
 
 
 def test_cause_that_stays_is_not_waited_for() -> None:
-    given, _ = patience()
+    given, _ = retry_policy()
 
     assert not given.may_wait_for_engine(EngineStartError("Gone.", code="cublas_missing"), needs_gpu=True)

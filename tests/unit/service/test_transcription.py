@@ -344,7 +344,7 @@ def test_out_of_memory_on_the_gpu_hands_over_at_once(bench: Bench) -> None:
 
 def test_cancelled_job_does_not_reach_the_engine(bench: Bench) -> None:
     pool = both()
-    bench.leash.pull(StopReason.CANCELLED)
+    bench.cancellation.pull(StopReason.CANCELLED)
 
     with pytest.raises(JobCancelledError):
         bench.run(pool)

@@ -1,6 +1,6 @@
 """The CPU work ahead of the model, two threads a job: one plans windows, one makes their log-mel.
 
-The plan costs little memory, so it goes through the file at once; features wait for the batcher's credits.
+The plan costs little memory, so it goes through the file at once; features wait for the scheduler's credits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .windows import SpeechChunk, Window, pack, silent_window, split_evenly
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WindowPlanned:
-    """To the batcher: one more window of this job's plan."""
+    """To the scheduler: one more window of this job's plan."""
 
     job: EngineJob
     window: Window
@@ -36,7 +36,7 @@ class WindowPlanned:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WindowReady:
-    """To the batcher: one more window of this job, ready for the model."""
+    """To the scheduler: one more window of this job, ready for the model."""
 
     job: EngineJob
     entry: Entry
@@ -44,7 +44,7 @@ class WindowReady:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrontEndFailed:
-    """To the batcher: this job's audio can't be prepared."""
+    """To the scheduler: this job's audio can't be prepared."""
 
     job: EngineJob
     error: Exception
@@ -85,7 +85,7 @@ class FrontEnd:
         self._probabilities = array("f")
 
     def start(self) -> None:
-        """Hand every window to the batcher, features a few ahead of it; any failure becomes a message."""
+        """Hand every window to the scheduler, features a few ahead of it; any failure becomes a message."""
         job_id = self._job.spec.job_id
         for name, body in ((f"planner-{job_id}", self._plan), (f"front-end-{job_id}", self._prepare)):
             threading.Thread(target=self._run, args=(body,), name=name, daemon=True).start()
@@ -94,7 +94,7 @@ class FrontEnd:
         """Thread: plan, or prepare."""
         try:
             body(Pcm(self._job.spec.pcm_path, self._job.spec.samples))
-        except Exception as error:  # noqa: BLE001 - the thread's boundary; the batcher reports it
+        except Exception as error:  # noqa: BLE001 - the thread's boundary; the scheduler reports it
             self._windows.put(None)
             self._post(FrontEndFailed(job=self._job, error=error))
 
@@ -126,7 +126,7 @@ class FrontEnd:
         )
 
     def _prepare(self, pcm: Pcm) -> None:
-        """Features of each window, as the batcher takes those before."""
+        """Features of each window, as the scheduler takes those before."""
         while (window := self._windows.get()) is not None:
             self._job.credits.acquire()
             if self._job.stopped.is_set():

@@ -1,6 +1,6 @@
 """One job inside the engine child: its waiting windows in their groups, and the text they are conditioned on.
 
-Only the batcher's thread touches it, but for `stopped` and `credits`, which its front end waits on.
+Only the scheduler's thread touches it, but for `stopped` and `credits`, which its front end waits on.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class EngineJob:
         self.turn = 0
         self.windows_served = 0
         resumed = spec.resumed
-        self.teller = EventSequencer(
+        self.sequencer = EventSequencer(
             spec.job_id,
             spec.samples,
             resumed.told if resumed else Sequenced(),
@@ -100,10 +100,10 @@ class EngineJob:
         self._detection_seconds = 0.0
         if resumed:
             self._language = resumed.language
-            self.teller.skip_language()
+            self.sequencer.skip_language()
         elif language is not None:
             self._language = language
-            self.teller.know_language(language, 1.0)
+            self.sequencer.know_language(language, 1.0)
 
     @property
     def is_sequential(self) -> bool:
@@ -125,7 +125,7 @@ class EngineJob:
 
     def add_planned(self, window: Window, totals: PlanTotals) -> None:
         """The front end has found this window; the last one completes the plan."""
-        self.teller.add_planned(window, totals)
+        self.sequencer.add_planned(window, totals)
         if totals.is_complete:
             self._last = window.index
 
@@ -174,15 +174,15 @@ class EngineJob:
         if self._language is None:
             self._language = decoded.language
             self._detection_seconds = decoded.detection_seconds
-            self.teller.know_language(decoded.language, decoded.language_probability)
+            self.sequencer.know_language(decoded.language, decoded.language_probability)
         if decoded.history is not None:
             self._history = decoded.history
-        self.teller.add_result(window, decoded)
+        self.sequencer.add_result(window, decoded)
 
     def done_message(self, pool_peak_bytes: int | None) -> Message:
         """The last message of a job that went well."""
         notices = list(self._prompt.notices)
-        if not self.teller.has_segments:
+        if not self.sequencer.has_segments:
             notices.append(
                 Notice(code="no_speech", message="No speech was found in the audio.", param="audio")
             )
@@ -190,7 +190,7 @@ class EngineJob:
         return {
             "type": "done",
             "job_id": self.spec.job_id,
-            "vad_seconds": self.teller.totals.vad_seconds,
+            "vad_seconds": self.sequencer.totals.vad_seconds,
             "language_detection_seconds": self._detection_seconds,
             "transcription_seconds": max(0.0, elapsed - self._detection_seconds),
             "pool_peak_bytes": pool_peak_bytes,

@@ -1,4 +1,4 @@
-"""A lane of the batcher: one thread that puts batches through the model, and posts what came of each window."""
+"""A lane of the scheduler: one thread that puts batches through the model, and posts what came of each window."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class BatchOutcome:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchEnded:
-    """To the batcher: this lane is free again. A window of a job that was stopped meanwhile has no outcome.
+    """To the scheduler: this lane is free again. A window of a job that was stopped meanwhile has no outcome.
 
     sizes: windows that went through the model together, one number for each time. shrunk: the size that did not
     fit into memory, and the one that goes together from now on.
@@ -65,7 +65,7 @@ class BatchEnded:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SelfTestEnded:
-    """To the batcher: a self-test is over, and this lane is free again."""
+    """To the scheduler: a self-test is over, and this lane is free again."""
 
     lane: Lane
     test_id: int
@@ -74,7 +74,7 @@ class SelfTestEnded:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LaneBroke:
-    """To the batcher: the process can't go on."""
+    """To the scheduler: the process can't go on."""
 
     error: Exception
 
@@ -83,7 +83,7 @@ class Lane:
     """Decodes one batch at a time, or tests the engine between two.
 
     `batch` is the number of the one in work, `serves` the lane of its jobs, `test_id` the number of the test; the
-    batcher's thread keeps all three.
+    scheduler's thread keeps all three.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Lane:
             while True:
                 batch = self._next_batch()
                 self._post(self._ended(batch) if batch is not None else self._tested())
-        except Exception as error:  # noqa: BLE001 - the thread's boundary; the batcher ends the process
+        except Exception as error:  # noqa: BLE001 - the thread's boundary; the scheduler ends the process
             self._post(LaneBroke(error=error))
 
     def _next_batch(self) -> list[Taken] | None:

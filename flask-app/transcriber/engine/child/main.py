@@ -100,7 +100,7 @@ def main(arguments: list[str]) -> NoReturn:
     reader = MessageReader(sock)
     threading.Thread(target=reader.run, name="reader", daemon=True).start()
     try:
-        batcher, ready = _load(config, outbox, started)
+        scheduler, ready = _load(config, outbox, started)
     except Exception as error:  # noqa: BLE001 - the process's boundary; every cause is told to the service
         _LOGGER.exception("engine_start_failed model=%s device=%s", config.model, config.device)
         _tell_start_failed(outbox, error)
@@ -109,9 +109,9 @@ def main(arguments: list[str]) -> NoReturn:
     # that thread ends. It guards the loading, when the reader may wait for its turn; then the reader does.
     _set_parent_death_signal(0)
     outbox.send(ready)
-    reader.connect(batcher)
+    reader.connect(scheduler)
     try:
-        batcher.run()
+        scheduler.run()
     except FaultError as error:
         _LOGGER.critical("device_lost code=%s message=%s", error.fault.code, error.fault.message)
     except Exception:  # noqa: BLE001 - the process's boundary; the service starts a new engine
@@ -126,14 +126,14 @@ class MessageReader:
         self._sock = sock
         self._lock = threading.Lock()
         self._early: list[Message] = []
-        self._batcher: Scheduler | None = None
+        self._scheduler: Scheduler | None = None
 
-    def connect(self, batcher: Scheduler) -> None:
+    def connect(self, scheduler: Scheduler) -> None:
         """Where messages go from now on, those that came early first."""
         with self._lock:
-            self._batcher = batcher
+            self._scheduler = scheduler
             for message in self._early:
-                batcher.post(_obeyed(message))
+                scheduler.post(_obeyed(message))
             self._early.clear()
 
     def run(self) -> NoReturn:
@@ -152,10 +152,10 @@ class MessageReader:
 
     def _deliver(self, message: Message) -> None:
         with self._lock:
-            if self._batcher is None:
+            if self._scheduler is None:
                 self._early.append(message)
                 return
-        self._batcher.post(_obeyed(message))
+        self._scheduler.post(_obeyed(message))
 
 
 def end_process(status: int) -> NoReturn:
@@ -179,7 +179,7 @@ def _set_parent_death_signal(number: int) -> None:
 
 
 def _load(config: ChildConfig, outbox: MessageSender, started: float) -> tuple[Scheduler, Message]:
-    """The batcher on a loaded and proven model, and the message that says so."""
+    """The scheduler on a loaded and proven model, and the message that says so."""
     # Imported here: after the guards and the environment, and so that a broken library is a start_failed.
     from .decoding.decoder import Decoder
     from .lane import LaneWork
@@ -208,7 +208,7 @@ def _load(config: ChildConfig, outbox: MessageSender, started: float) -> tuple[S
         "selftest": asdict(report),
         "reference": None if proven.reference is None else proven.reference.to_dict(),
     }
-    batcher = Scheduler(
+    scheduler = Scheduler(
         model=model,
         work=LaneWork(decode=Decoder(model).decode, selftest=proven.test.run),
         vad=load_vad_session(),
@@ -218,7 +218,7 @@ def _load(config: ChildConfig, outbox: MessageSender, started: float) -> tuple[S
         send=outbox.send,
     )
     ready["load_seconds"] = time.monotonic() - started
-    return batcher, ready
+    return scheduler, ready
 
 
 def _tell_start_failed(outbox: MessageSender, error: Exception) -> None:
@@ -235,7 +235,7 @@ def _tell_start_failed(outbox: MessageSender, error: Exception) -> None:
 
 
 def _obeyed(message: Message) -> Any:
-    """The batcher's command for a message; a wrong one ends the process."""
+    """The scheduler's command for a message; a wrong one ends the process."""
     try:
         return _command_of(message)
     except (KeyError, TypeError, ValueError):
@@ -244,7 +244,7 @@ def _obeyed(message: Message) -> Any:
 
 
 def _command_of(message: Message) -> Any:
-    """The batcher's command for a message. Raises KeyError, TypeError or ValueError for a wrong one."""
+    """The scheduler's command for a message. Raises KeyError, TypeError or ValueError for a wrong one."""
     from .intake import job_spec
     from .scheduler import Cancelled, SelfTestOrdered, Submitted
 

@@ -27,27 +27,27 @@ from .vad import VadSession
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cancelled:
-    """To the batcher: somebody gave this job up."""
+    """To the scheduler: somebody gave this job up."""
 
     job_id: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submitted:
-    """To the batcher: a new job."""
+    """To the scheduler: a new job."""
 
     spec: JobSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SelfTestOrdered:
-    """To the batcher: test the engine as soon as its lane is free."""
+    """To the scheduler: test the engine as soon as its lane is free."""
 
     test_id: int
 
 
 class Model(Protocol):
-    """What the batcher needs of a model besides decoding."""
+    """What the scheduler needs of a model besides decoding."""
 
     is_multilingual: bool
 
@@ -213,9 +213,9 @@ class Scheduler:
     def _tell(self, job: EngineJob) -> None:
         if job.stopped.is_set():
             return
-        for message in job.teller.pull():
+        for message in job.sequencer.pull():
             self._send(message)
-        if job.teller.is_done:
+        if job.sequencer.is_done:
             peak = self._driver.pool_peak_bytes() if self._driver else None
             self._end(job, job.done_message(peak))
 

@@ -52,7 +52,7 @@ class AdmissionPolicy:
     def admit(self, engine: AnyEngine) -> AnyEngine:
         """The same engine, if it passes; else it is ended. Raises EngineStartError.
 
-        To be called on each rung of the ladder, so that one that has no room for its second test is followed by a
+        To be called on each level of the ladder, so that one that has no room for its second test is followed by a
         lighter one, as after its first.
         """
         try:

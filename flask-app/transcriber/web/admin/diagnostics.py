@@ -75,7 +75,7 @@ def _page(facts: dict[str, Any]) -> Response:
     # The report is to be read and sent: three hundred numbers of the charts would hide the rest.
     summary = hour and {name: value for name, value in hour.items() if not isinstance(value, list)}
     report = json.dumps(facts | {"last_hour": summary}, indent=2, ensure_ascii=False, default=str)
-    desk = application().models
+    model_manager = application().models
     page = render_template(
         "diagnostics.html",
         facts=facts,
@@ -83,7 +83,7 @@ def _page(facts: dict[str, Any]) -> Response:
         report=report,
         charts=charts(hour) if hour else {},
         minutes=minutes(hour) if hour else [],
-        models=desk.all(),
-        memory=desk.memory(),
+        models=model_manager.all(),
+        memory=model_manager.memory(),
     )
     return make_response(page)

@@ -29,8 +29,8 @@ _TO_PAGE = OperationAnswer("To the page that shows it, for browsers.", headers=(
 )
 def show_all() -> Response:
     """What is here, what of it is loaded where, what it takes of the memory, and when it was last used."""
-    desk = application().models
-    return jsonify({"models": desk.all(), "memory": desk.memory()})
+    model_manager = application().models
+    return jsonify({"models": model_manager.all(), "memory": model_manager.memory()})
 
 
 @bp.get("/models/<path:model_id>")

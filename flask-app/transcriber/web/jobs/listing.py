@@ -20,7 +20,7 @@ from ...domain.transcript import Transcription
 from ...formats.table import DOWNLOADS
 from ...jobs.ids import is_job_id
 from ..device_state import device_state
-from ..extensions import application, ran_on
+from ..extensions import application, device_cache
 from ..file_names import attachment, download_name, download_name_of_file
 from ..forms import Flag, JobForm, JobsQuery, Whole, parse_jobs_query, parse_query
 from ..negotiation import wants_html
@@ -97,7 +97,7 @@ def history() -> Response:
         statuses=query.status, before=query.before, limit=query.limit, search=query.q.strip()
     )
     rows = [
-        summary_to_dict(job, ran_on().find(job, service.transcription), found.excerpts.get(job.id))
+        summary_to_dict(job, device_cache().find(job, service.transcription), found.excerpts.get(job.id))
         for job in found.jobs
     ]
     counts = {status.value: number for status, number in service.counts().items()}

@@ -1,4 +1,4 @@
-"""The batcher: messages in order, and a failure costs no more than it must."""
+"""The scheduler: messages in order, and a failure costs no more than it must."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def passing() -> SelfTestReport:
     return SelfTestReport(device="cpu", compute_type="int8_float32", steps=steps, seconds=0.1)
 
 
-class Desk:
-    """A batcher on its own thread, with a decoder that the test gives, and the messages it sent."""
+class SchedulerBench:
+    """A scheduler on its own thread, with a decoder that the test gives, and the messages it sent."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Desk:
         self.messages: list[dict[str, Any]] = []
         self.fault: FaultError | None = None
         self._changed = threading.Condition()
-        self.batcher = Scheduler(
+        self.scheduler = Scheduler(
             model=model or FakeModel(),
             work=LaneWork(decode=decode, selftest=selftest),
             vad=vad or FakeVad(),
@@ -96,7 +96,7 @@ class Desk:
             lane=lane,
             resumed=resumed,
         )
-        self.batcher.post(Submitted(spec=spec))
+        self.scheduler.post(Submitted(spec=spec))
 
     def messages_of(self, job_id: str) -> list[dict[str, Any]]:
         ends = ("done", "error", "cancelled")
@@ -125,7 +125,7 @@ class Desk:
 
     def _run(self) -> None:
         try:
-            self.batcher.run()
+            self.scheduler.run()
         except FaultError as error:
             with self._changed:
                 self.fault = error
@@ -188,10 +188,10 @@ def short(tmp_path: Path) -> Path:
 
 
 def test_messages_come_in_the_order_of_the_protocol(long: Path) -> None:
-    desk = Desk(decode_all)
+    bench = SchedulerBench(decode_all)
 
-    desk.submit("a", long)
-    messages = desk.messages_of("a")
+    bench.submit("a", long)
+    messages = bench.messages_of("a")
 
     # How many plans it takes to tell all windows depends on how fast VAD was; the rest has one order.
     told = [m["type"] for m in messages if m["type"] != "plan"]
@@ -210,9 +210,9 @@ def test_one_window_tells_the_language_and_the_others_follow(long: Path) -> None
         batches.append([(row.window.index, row.language) for row in rows])
         return decode_all(rows)
 
-    desk = Desk(decode)
-    desk.submit("a", long)
-    desk.messages_of("a")
+    bench = SchedulerBench(decode)
+    bench.submit("a", long)
+    bench.messages_of("a")
 
     assert batches[0] == [(0, None)]
     assert all(language == "de" for batch in batches[1:] for _, language in batch)
@@ -228,9 +228,9 @@ def test_too_little_memory_halves_the_batch(long: Path) -> None:
             raise RuntimeError("CUDA failed with error out of memory")
         return decode_all(rows)
 
-    desk = Desk(decode)
-    desk.submit("a", long, language="en")
-    messages = desk.messages_of("a")
+    bench = SchedulerBench(decode)
+    bench.submit("a", long, language="en")
+    messages = bench.messages_of("a")
 
     assert messages[-1]["type"] == "done"
     assert sum(1 for m in messages if m["type"] == "window") == 5
@@ -247,10 +247,10 @@ def test_a_batch_that_did_not_fit_is_told_and_the_next_ones_are_smaller_at_once(
             raise RuntimeError("CUDA failed with error out of memory")
         return decode_all(rows)
 
-    desk = Desk(decode, batch_size=4)
-    desk.submit("a", _loud(tmp_path, 400), language="en")
-    messages = desk.messages_of("a")
-    sizes = [message["sizes"] for message in desk.messages if message["type"] == "batch_ended"]
+    bench = SchedulerBench(decode, batch_size=4)
+    bench.submit("a", _loud(tmp_path, 400), language="en")
+    messages = bench.messages_of("a")
+    sizes = [message["sizes"] for message in bench.messages if message["type"] == "batch_ended"]
 
     shrunk = [(m["before"], m["after"]) for m in messages if m["type"] == "batch_shrunk"]
     assert shrunk == [(4, 2)]
@@ -265,23 +265,23 @@ def test_a_window_that_always_fails_costs_its_own_job_only(long: Path, short: Pa
             raise RuntimeError("CUDA failed with error out of memory")
         return decode_all(rows)
 
-    desk = Desk(decode)
-    desk.submit("good", long, language="en", initial_prompt="abc")
-    desk.submit("bad", short, language="en", initial_prompt="bad")
+    bench = SchedulerBench(decode)
+    bench.submit("good", long, language="en", initial_prompt="abc")
+    bench.submit("bad", short, language="en", initial_prompt="bad")
 
-    assert desk.messages_of("bad")[-1]["code"] == "out_of_memory"
-    assert desk.messages_of("good")[-1]["type"] == "done"
+    assert bench.messages_of("bad")[-1]["code"] == "out_of_memory"
+    assert bench.messages_of("good")[-1]["type"] == "done"
 
 
 def test_a_lost_device_ends_the_engine_without_an_answer(short: Path) -> None:
     def decode(rows: Sequence[DecodingRow]) -> list[DecodedWindow]:
         raise RuntimeError("CUDA failed with error an illegal memory access was encountered")
 
-    desk = Desk(decode)
-    desk.submit("a", short, language="en")
+    bench = SchedulerBench(decode)
+    bench.submit("a", short, language="en")
 
-    assert desk.wait_for_fault().fault.code == "cuda_error"
-    assert [m for m in desk.messages if m["type"] in ("error", "done")] == []
+    assert bench.wait_for_fault().fault.code == "cuda_error"
+    assert [m for m in bench.messages if m["type"] in ("error", "done")] == []
 
 
 def test_a_cancelled_job_is_told_at_once_and_nothing_more_of_it_is_decoded(long: Path, short: Path) -> None:
@@ -294,19 +294,19 @@ def test_a_cancelled_job_is_told_at_once_and_nothing_more_of_it_is_decoded(long:
         assert resume.wait(20)
         return decode_all(rows)
 
-    desk = Desk(decode, batch_size=1)
-    desk.submit("a", long, language="en", hotwords="a")
+    bench = SchedulerBench(decode, batch_size=1)
+    bench.submit("a", long, language="en", hotwords="a")
     assert started.wait(20)
-    desk.batcher.post(Cancelled(job_id="unknown"))
-    desk.batcher.post(Cancelled(job_id="a"))
-    messages = desk.messages_of("a")
+    bench.scheduler.post(Cancelled(job_id="unknown"))
+    bench.scheduler.post(Cancelled(job_id="a"))
+    messages = bench.messages_of("a")
     resume.set()
-    desk.submit("b", short, language="en", hotwords="b")
+    bench.submit("b", short, language="en", hotwords="b")
 
     assert messages[-1]["type"] == "cancelled"
-    assert desk.messages_of("b")[-1]["type"] == "done"
+    assert bench.messages_of("b")[-1]["type"] == "done"
     assert decoded_jobs == ["a", "b"]
-    assert desk.messages_of("a") == messages
+    assert bench.messages_of("a") == messages
 
 
 def test_a_row_knows_that_its_job_was_cancelled(long: Path) -> None:
@@ -319,13 +319,13 @@ def test_a_row_knows_that_its_job_was_cancelled(long: Path) -> None:
         stopped.extend(row.stopped.is_set() for row in rows)
         return decode_all(rows)
 
-    desk = Desk(decode)
-    desk.submit("a", long, language="en")
+    bench = SchedulerBench(decode)
+    bench.submit("a", long, language="en")
     assert started.wait(20)
-    desk.batcher.post(Cancelled(job_id="a"))
-    desk.messages_of("a")
+    bench.scheduler.post(Cancelled(job_id="a"))
+    bench.messages_of("a")
     resume.set()
-    desk.wait_for("batch_ended")
+    bench.wait_for("batch_ended")
 
     assert stopped == [True]
 
@@ -339,14 +339,14 @@ def test_a_clip_of_the_short_lane_does_not_wait_for_a_batch_of_the_long_one(long
             assert resume.wait(20)
         return decode_all(rows)
 
-    desk = Desk(decode, lanes=LanePlan(shared=2, has_short=True))
-    desk.submit("long", long, language="en", hotwords="long")
+    bench = SchedulerBench(decode, lanes=LanePlan(shared=2, has_short=True))
+    bench.submit("long", long, language="en", hotwords="long")
     assert started.wait(20)
-    desk.submit("short", short, language="en", lane="short")
+    bench.submit("short", short, language="en", lane="short")
 
-    assert desk.messages_of("short")[-1]["type"] == "done"
+    assert bench.messages_of("short")[-1]["type"] == "done"
     resume.set()
-    assert desk.messages_of("long")[-1]["type"] == "done"
+    assert bench.messages_of("long")[-1]["type"] == "done"
 
 
 def test_lanes_side_by_side_take_groups_of_one_file_and_tell_them_in_order(long: Path) -> None:
@@ -361,9 +361,9 @@ def test_lanes_side_by_side_take_groups_of_one_file_and_tell_them_in_order(long:
             later_done.set()
         return decode_all(rows)
 
-    desk = Desk(decode, lanes=LanePlan(shared=2))
-    desk.submit("a", long, language="en")
-    messages = desk.messages_of("a")
+    bench = SchedulerBench(decode, lanes=LanePlan(shared=2))
+    bench.submit("a", long, language="en")
+    messages = bench.messages_of("a")
 
     assert sorted(index for batch in batches for index in batch) == list(range(5))
     assert [m["index"] for m in messages if m["type"] == "window"] == list(range(5))
@@ -376,10 +376,10 @@ def test_towards_the_end_of_a_file_lanes_take_less_so_that_they_end_together(lon
         batches.append([row.window.index for row in rows])
         return decode_all(rows)
 
-    untouched_desk, desk = Desk(decode_all), Desk(decode, lanes=LanePlan(shared=2))
-    untouched_desk.submit("a", long)
-    desk.submit("a", long, resumed=resumed_at(1, untouched_desk.messages_of("a"), with_plan=True))
-    desk.messages_of("a")
+    untouched, bench = SchedulerBench(decode_all), SchedulerBench(decode, lanes=LanePlan(shared=2))
+    untouched.submit("a", long)
+    bench.submit("a", long, resumed=resumed_at(1, untouched.messages_of("a"), with_plan=True))
+    bench.messages_of("a")
 
     assert sorted(batches) == [[1, 2], [3], [4]]
 
@@ -401,9 +401,9 @@ def test_windows_that_wait_for_the_one_before_are_not_taken_by_another_lane(
         at_work.remove(first)
         return decode_all(rows)
 
-    desk = Desk(decode, lanes=LanePlan(shared=2))
-    desk.submit("a", long, **options)
-    desk.messages_of("a")
+    bench = SchedulerBench(decode, lanes=LanePlan(shared=2))
+    bench.submit("a", long, **options)
+    bench.messages_of("a")
 
     assert early == []
 
@@ -415,17 +415,17 @@ def test_while_a_clip_has_the_extra_lane_no_long_batch_begins(long: Path, short:
         assert steps[rows[0].options.hotwords or ""].wait(20)
         return decode_all(rows)
 
-    desk = Desk(decode, lanes=LanePlan(shared=1, has_short=True))
-    desk.submit("long", long, language="en", hotwords="long")
-    desk.wait_for("batch_started")
-    desk.submit("short", short, language="en", hotwords="short", lane="short")
-    desk.wait_for_count("batch_started", 2)
+    bench = SchedulerBench(decode, lanes=LanePlan(shared=1, has_short=True))
+    bench.submit("long", long, language="en", hotwords="long")
+    bench.wait_for("batch_started")
+    bench.submit("short", short, language="en", hotwords="short", lane="short")
+    bench.wait_for_count("batch_started", 2)
     steps["long"].set()
-    desk.wait_for("window")
+    bench.wait_for("window")
     steps["short"].set()
 
-    assert desk.messages_of("long")[-1]["type"] == "done"
-    batches = [(m["type"], m["batch"]) for m in desk.messages if m["type"].startswith("batch_")]
+    assert bench.messages_of("long")[-1]["type"] == "done"
+    batches = [(m["type"], m["batch"]) for m in bench.messages if m["type"].startswith("batch_")]
     assert batches[:5] == [
         ("batch_started", 1),
         ("batch_started", 2),
@@ -442,13 +442,13 @@ def test_clips_and_long_files_share_no_batch_where_lanes_are_parted(long: Path, 
         batches.append({row.options.language for row in rows})
         return decode_all(rows)
 
-    desk = Desk(decode, lanes=LanePlan(shared=1, has_short=True))
-    desk.submit("long", long, language="en")
+    bench = SchedulerBench(decode, lanes=LanePlan(shared=1, has_short=True))
+    bench.submit("long", long, language="en")
     for number in range(4):
-        desk.submit(f"short-{number}", short, language="de", lane="short")
+        bench.submit(f"short-{number}", short, language="de", lane="short")
 
-    assert {desk.messages_of(f"short-{number}")[-1]["type"] for number in range(4)} == {"done"}
-    assert desk.messages_of("long")[-1]["type"] == "done"
+    assert {bench.messages_of(f"short-{number}")[-1]["type"] for number in range(4)} == {"done"}
+    assert bench.messages_of("long")[-1]["type"] == "done"
     assert all(len(languages) == 1 for languages in batches)
 
 
@@ -460,12 +460,12 @@ def test_with_one_lane_there_is_one_batch_at_a_time(long: Path, short: Path) -> 
         running.release()
         return decode_all(rows)
 
-    desk = Desk(decode)
+    bench = SchedulerBench(decode)
     for number in range(3):
-        desk.submit(f"long-{number}", long, language="en")
-        desk.submit(f"short-{number}", short, language="en", lane="short")
+        bench.submit(f"long-{number}", long, language="en")
+        bench.submit(f"short-{number}", short, language="en", lane="short")
 
-    assert {desk.messages_of(f"{lane}-{n}")[-1]["type"] for lane in ("long", "short") for n in range(3)} == {
+    assert {bench.messages_of(f"{lane}-{n}")[-1]["type"] for lane in ("long", "short") for n in range(3)} == {
         "done"
     }
     assert all(most)
@@ -478,9 +478,9 @@ def test_batches_of_a_job_are_the_same_in_every_run_and_the_first_are_small(long
         batches.append([row.window.index for row in rows])
         return decode_all(rows)
 
-    desk = Desk(decode)
-    desk.submit("a", long, language="en")
-    desk.messages_of("a")
+    bench = SchedulerBench(decode)
+    bench.submit("a", long, language="en")
+    bench.messages_of("a")
 
     assert batches == [[0], [1, 2], [3, 4]]
 
@@ -500,11 +500,11 @@ def test_windows_are_told_though_the_plan_is_not_complete(long: Path) -> None:
             heard[200:212] = 0.0
             return [heard, *state]
 
-    desk = Desk(decode_all, vad=SlowVad())
-    desk.submit("a", long, language="en")
-    desk.wait_for("window")
+    bench = SchedulerBench(decode_all, vad=SlowVad())
+    bench.submit("a", long, language="en")
+    bench.wait_for("window")
     window_told.set()
-    messages = desk.messages_of("a")
+    messages = bench.messages_of("a")
 
     plans = [m for m in messages if m["type"] == "plan"]
     assert [plan["is_complete"] for plan in plans][-1] is True
@@ -561,12 +561,12 @@ def resumed_at(
 @pytest.mark.parametrize("windows", [0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize("with_plan", [True, False])
 def test_a_resumed_job_tells_the_rest_of_an_untouched_one(long: Path, windows: int, with_plan: bool) -> None:
-    untouched_desk, desk = Desk(decode_all), Desk(decode_all)
-    untouched_desk.submit("a", long)
-    untouched = untouched_desk.messages_of("a")
+    untouched, bench = SchedulerBench(decode_all), SchedulerBench(decode_all)
+    untouched.submit("a", long)
+    untouched = untouched.messages_of("a")
 
-    desk.submit("a", long, resumed=resumed_at(windows, untouched, with_plan=with_plan))
-    messages = desk.messages_of("a")
+    bench.submit("a", long, resumed=resumed_at(windows, untouched, with_plan=with_plan))
+    messages = bench.messages_of("a")
 
     told = [m for m in messages if m["type"] in ("window", "segment")]
     assert told == [m for m in untouched if m["type"] in ("window", "segment")][2 * windows :]
@@ -587,12 +587,12 @@ def test_a_known_plan_needs_no_vad_and_a_finished_window_no_decoding(long: Path)
         rows_decoded.extend(row.window.index for row in rows)
         return decode_all(rows)
 
-    untouched_desk = Desk(decode_all)
-    untouched_desk.submit("a", long)
-    desk = Desk(decode, vad=NoVad())
-    desk.submit("a", long, resumed=resumed_at(2, untouched_desk.messages_of("a"), with_plan=True))
+    untouched = SchedulerBench(decode_all)
+    untouched.submit("a", long)
+    bench = SchedulerBench(decode, vad=NoVad())
+    bench.submit("a", long, resumed=resumed_at(2, untouched.messages_of("a"), with_plan=True))
 
-    assert desk.messages_of("a")[-1]["type"] == "done"
+    assert bench.messages_of("a")[-1]["type"] == "done"
     assert rows_decoded == [2, 3, 4]
 
 
@@ -606,11 +606,11 @@ def test_where_the_batch_matters_the_whole_group_is_decoded_again_and_told_once(
         batches.append([row.window.index for row in rows])
         return decode_all(rows)
 
-    untouched_desk = Desk(decode_all)
-    untouched_desk.submit("a", long)
-    desk = Desk(decode, model=Fickle())
-    desk.submit("a", long, resumed=resumed_at(2, untouched_desk.messages_of("a"), with_plan=True))
-    messages = desk.messages_of("a")
+    untouched = SchedulerBench(decode_all)
+    untouched.submit("a", long)
+    bench = SchedulerBench(decode, model=Fickle())
+    bench.submit("a", long, resumed=resumed_at(2, untouched.messages_of("a"), with_plan=True))
+    messages = bench.messages_of("a")
 
     assert batches == [[1, 2], [3, 4]]
     assert [m["index"] for m in messages if m["type"] == "window"] == [2, 3, 4]
@@ -623,30 +623,30 @@ def test_a_resumed_job_goes_on_with_the_text_before(long: Path) -> None:
         prompts.extend(row.history for row in rows)
         return decode_all(rows)
 
-    desk = Desk(decode)
-    desk.submit("a", long, language="en", initial_prompt="A", condition_on_previous_text=True)
-    untouched = desk.messages_of("a")
+    bench = SchedulerBench(decode)
+    bench.submit("a", long, language="en", initial_prompt="A", condition_on_previous_text=True)
+    untouched = bench.messages_of("a")
     histories = [tuple(m["history"]) for m in untouched if m["type"] == "window"]
     first_prompts, prompts = prompts, []
-    desk.submit(
+    bench.submit(
         "b",
         long,
         initial_prompt="A",
         condition_on_previous_text=True,
         resumed=resumed_at(3, untouched, with_plan=True, history=histories[2]),
     )
-    desk.messages_of("b")
+    bench.messages_of("b")
 
     assert histories == [(65, *[1, 2] * count) for count in range(1, 6)]
     assert prompts == first_prompts[3:]
 
 
 def test_history_is_kept_as_far_as_the_model_can_use_it(long: Path) -> None:
-    desk = Desk(lambda rows: [decoded(row, written=tuple(range(200))) for row in rows])
+    bench = SchedulerBench(lambda rows: [decoded(row, written=tuple(range(200))) for row in rows])
 
-    desk.submit("a", long, language="en", condition_on_previous_text=True)
+    bench.submit("a", long, language="en", condition_on_previous_text=True)
 
-    assert {len(m["history"]) for m in desk.messages_of("a") if m["type"] == "window"} == {200, 223}
+    assert {len(m["history"]) for m in bench.messages_of("a") if m["type"] == "window"} == {200, 223}
 
 
 def test_each_window_gets_the_text_before_it_when_asked(long: Path) -> None:
@@ -656,9 +656,9 @@ def test_each_window_gets_the_text_before_it_when_asked(long: Path) -> None:
         prompts.extend(row.history for row in rows)
         return decode_all(rows)
 
-    desk = Desk(decode)
-    desk.submit("a", long, language="en", initial_prompt="A", condition_on_previous_text=True)
-    desk.messages_of("a")
+    bench = SchedulerBench(decode)
+    bench.submit("a", long, language="en", initial_prompt="A", condition_on_previous_text=True)
+    bench.messages_of("a")
 
     assert prompts == [(65, *[1, 2] * count) for count in range(5)]
 
@@ -670,19 +670,19 @@ def test_wild_text_is_no_prompt(long: Path) -> None:
         prompts.extend(row.history for row in rows)
         return [decoded(row, temperature=0.6) for row in rows]
 
-    desk = Desk(decode)
-    desk.submit("a", long, language="en", initial_prompt="A", condition_on_previous_text=True)
-    desk.messages_of("a")
+    bench = SchedulerBench(decode)
+    bench.submit("a", long, language="en", initial_prompt="A", condition_on_previous_text=True)
+    bench.messages_of("a")
 
     assert prompts == [(65,), (), (), (), ()]
 
 
 def test_a_prompt_without_room_is_named(short: Path) -> None:
-    desk = Desk(decode_all)
+    bench = SchedulerBench(decode_all)
 
-    desk.submit("a", short, language="en", initial_prompt="x" * 300, hotwords="y" * 300)
+    bench.submit("a", short, language="en", initial_prompt="x" * 300, hotwords="y" * 300)
 
-    notices = desk.messages_of("a")[-1]["notices"]
+    notices = bench.messages_of("a")[-1]["notices"]
     assert {(n["code"], n["param"]) for n in notices} == {
         ("prompt_truncated", "initial_prompt"),
         ("prompt_truncated", "hotwords"),
@@ -690,29 +690,29 @@ def test_a_prompt_without_room_is_named(short: Path) -> None:
 
 
 def test_a_language_the_model_lacks_is_refused(short: Path) -> None:
-    desk = Desk(decode_all)
+    bench = SchedulerBench(decode_all)
 
-    desk.submit("a", short, language="tlh")
+    bench.submit("a", short, language="tlh")
 
-    assert desk.messages_of("a") == [
+    assert bench.messages_of("a") == [
         {
             "type": "error",
             "job_id": "a",
             "code": "language_not_supported",
             "message": "This model does not know the language 'tlh'.",
-            "fix": desk.messages_of("a")[0]["fix"],
+            "fix": bench.messages_of("a")[0]["fix"],
         }
     ]
 
 
 def test_audio_that_is_not_there_fails_its_job(tmp_path: Path, short: Path) -> None:
-    desk = Desk(decode_all)
+    bench = SchedulerBench(decode_all)
 
-    desk.submit("gone", tmp_path / "gone.pcm", language="en")
-    desk.submit("next", short, language="en")
+    bench.submit("gone", tmp_path / "gone.pcm", language="en")
+    bench.submit("next", short, language="en")
 
-    assert desk.messages_of("gone")[-1]["code"] == "engine_failed"
-    assert desk.messages_of("next")[-1]["type"] == "done"
+    assert bench.messages_of("gone")[-1]["code"] == "engine_failed"
+    assert bench.messages_of("next")[-1]["type"] == "done"
 
 
 def of_test(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -734,28 +734,28 @@ def test_a_self_test_waits_for_the_batch_in_work_and_goes_before_the_next(long: 
         events.append("test")
         return passing()
 
-    desk = Desk(decode, selftest=selftest)
-    desk.submit("a", long, language="en")
+    bench = SchedulerBench(decode, selftest=selftest)
+    bench.submit("a", long, language="en")
     assert in_batch.wait(20)
-    desk.batcher.post(SelfTestOrdered(test_id=7))
+    bench.scheduler.post(SelfTestOrdered(test_id=7))
     ordered.set()
-    desk.messages_of("a")
+    bench.messages_of("a")
 
     assert events[:4] == ["batch begins", "batch ends", "test", "batch begins"]
-    assert [(m["type"], m["test_id"]) for m in of_test(desk.messages)] == [
+    assert [(m["type"], m["test_id"]) for m in of_test(bench.messages)] == [
         ("selftest_started", 7),
         ("selftest_ended", 7),
     ]
-    assert of_test(desk.messages)[1]["report"]["steps"][0]["name"] == "computed"
+    assert of_test(bench.messages)[1]["report"]["steps"][0]["name"] == "computed"
 
 
 def test_an_idle_engine_is_tested_at_once() -> None:
-    desk = Desk(decode_all)
+    bench = SchedulerBench(decode_all)
 
-    desk.batcher.post(SelfTestOrdered(test_id=1))
-    desk.wait_for("selftest_ended")
+    bench.scheduler.post(SelfTestOrdered(test_id=1))
+    bench.wait_for("selftest_ended")
 
-    assert len(of_test(desk.messages)) == 2
+    assert len(of_test(bench.messages)) == 2
 
 
 def test_with_two_lanes_the_short_one_goes_on_while_the_engine_is_tested(short: Path) -> None:
@@ -765,13 +765,13 @@ def test_with_two_lanes_the_short_one_goes_on_while_the_engine_is_tested(short: 
         assert release.wait(20)
         return passing()
 
-    desk = Desk(decode_all, lanes=LanePlan(shared=1, has_short=True), selftest=selftest)
-    desk.batcher.post(SelfTestOrdered(test_id=1))
-    desk.wait_for("selftest_started")
-    desk.submit("clip", short, lane="short")
-    desk.messages_of("clip")
-    is_tested_meanwhile = any(m["type"] == "selftest_ended" for m in desk.messages)
+    bench = SchedulerBench(decode_all, lanes=LanePlan(shared=1, has_short=True), selftest=selftest)
+    bench.scheduler.post(SelfTestOrdered(test_id=1))
+    bench.wait_for("selftest_started")
+    bench.submit("clip", short, lane="short")
+    bench.messages_of("clip")
+    is_tested_meanwhile = any(m["type"] == "selftest_ended" for m in bench.messages)
     release.set()
-    desk.wait_for("selftest_ended")
+    bench.wait_for("selftest_ended")
 
     assert not is_tested_meanwhile

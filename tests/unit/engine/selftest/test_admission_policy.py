@@ -144,18 +144,18 @@ def test_engine_without_room_for_its_second_test_is_followed_by_a_lighter_one(
 ) -> None:
     admit(engine_of(), speeds, register)
     admission = AdmissionPolicy(speeds, register, timeout=1.0)
-    relief = DegradationPolicy(clock=FakeClock(), status=make_status, read_gpu=lambda: None)
+    degradation_policy = DegradationPolicy(clock=FakeClock(), status=make_status, read_gpu=lambda: None)
     engines = {
         "float16": slow(engine_of("cuda", "memory")),
         "int8_float16": engine_of("cuda", compute_type="int8_float16"),
     }
 
-    def start(rung: DegradationStep) -> TestableEngine:
-        return admission.admit(engines[rung.compute_type])
+    def start(level: DegradationStep) -> TestableEngine:
+        return admission.admit(engines[level.compute_type])
 
-    admitted = relief.start("base", DegradationStep(compute_type="float16", batch_size=8), start)
+    admitted = degradation_policy.start("base", DegradationStep(compute_type="float16", batch_size=8), start)
 
     assert admitted is engines["int8_float16"]
     assert (engines["float16"].tests, engines["float16"].closed) == (1, 1)
-    assert [step.code for step in relief.steps("base")] == ["lighter_compute_type"]
+    assert [step.code for step in degradation_policy.steps("base")] == ["lighter_compute_type"]
     assert register.refusals == []

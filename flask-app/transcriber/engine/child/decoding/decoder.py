@@ -142,12 +142,12 @@ class Decoder:
             work.attempts.clear()
             work.final = None
         temperatures = works[0].row.options.temperatures
-        failed = self._climb(self._model, encoded, works, [one for one in temperatures if one == 0])
+        failed = self._degrade(self._model, encoded, works, [one for one in temperatures if one == 0])
         warm = [one for one in temperatures if one > 0]
         if warm and self._model.can_sample_afresh:
             failed = [work for each in failed for work in self._climb_afresh(encoded, each, warm)]
         elif warm:
-            failed = self._climb(self._model, encoded, failed, warm)
+            failed = self._degrade(self._model, encoded, failed, warm)
         hopeless = {work.position for work in failed}
         for work in works:
             if work.attempts:
@@ -158,9 +158,9 @@ class Decoder:
         self, encoded: Encoded, work: _WindowWork, temperatures: Sequence[float]
     ) -> list[_WindowWork]:
         with self._model.afresh() as fresh:
-            return self._climb(fresh, encoded, [work], temperatures)
+            return self._degrade(fresh, encoded, [work], temperatures)
 
-    def _climb(
+    def _degrade(
         self,
         model: WhisperModel,
         encoded: Encoded,
