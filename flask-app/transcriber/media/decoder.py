@@ -113,7 +113,7 @@ class SandboxedDecoder:
         """
         with _open_upload(upload) as source, _open_pcm(pcm) as target:
             try:
-                job = _Decoding(job_id, source, target, cancelled, progress)
+                job = _DecodeRun(job_id, source, target, cancelled, progress)
                 audio = build_audio(self._run(job), pcm, self._max_samples)
             except BaseException:
                 pcm.unlink(missing_ok=True)
@@ -137,7 +137,7 @@ class SandboxedDecoder:
         for server in servers:
             server.end()
 
-    def _run(self, job: _Decoding) -> Message:
+    def _run(self, job: _DecodeRun) -> Message:
         """The "done" message of the job; once more if the server was found dead."""
         try:
             return self._attempt(job)
@@ -148,7 +148,7 @@ class SandboxedDecoder:
         except _LostBeforeStartError:
             raise DecoderUnavailableError from None
 
-    def _attempt(self, job: _Decoding) -> Message:
+    def _attempt(self, job: _DecodeRun) -> Message:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
             ours.settimeout(_POLL_SECONDS)
@@ -167,7 +167,7 @@ class SandboxedDecoder:
                     self._jobs[server] -= 1
                 self._end_retired()
 
-    def _submit(self, job: _Decoding, report: socket.socket) -> ServerProcess:
+    def _submit(self, job: _DecodeRun, report: socket.socket) -> ServerProcess:
         """Hand the job to the server. Raises _LostBeforeStartError, DecoderUnavailableError."""
         message = {
             "type": "decode",
@@ -218,7 +218,7 @@ class SandboxedDecoder:
         self._retired.discard(server)
         server.kill()
 
-    def _follow(self, job: _Decoding, server: ServerProcess, report: socket.socket) -> Message:
+    def _follow(self, job: _DecodeRun, server: ServerProcess, report: socket.socket) -> Message:
         """Wait for the end of the job, and end it early when it is cancelled or takes too long."""
         reports = _Reports()
         deadline = time.monotonic() + self._timeout_seconds + _TIMEOUT_GRACE_SECONDS
@@ -240,7 +240,7 @@ class SandboxedDecoder:
             self._drop_if_dead(server)
         return reports.result()
 
-    def _take(self, job: _Decoding, reports: _Reports, message: Message) -> None:
+    def _take(self, job: _DecodeRun, reports: _Reports, message: Message) -> None:
         reports.take(message)
         if message["type"] == "started" and isinstance(message.get("pid"), int):
             self._children[job.job_id] = message["pid"]
@@ -256,12 +256,12 @@ class SandboxedDecoder:
                 logger.warning("decode_server_died", pid=server.pid)
                 self._drop(server)
 
-    def _kill_child(self, job: _Decoding, server: ServerProcess) -> None:
+    def _kill_child(self, job: _DecodeRun, server: ServerProcess) -> None:
         with self._lock, contextlib.suppress(ServerGoneError):
             server.send({"type": "kill", "job_id": job.job_id})
 
 
-class _Decoding:
+class _DecodeRun:
     """One decode call: open files of this process and what its caller gave."""
 
     def __init__(
@@ -282,7 +282,7 @@ class _Decoding:
 class _Watch:
     """Decides when a job has to be stopped, and when stopping it has failed."""
 
-    def __init__(self, job: _Decoding, deadline: float, room: Callable[[], int]) -> None:
+    def __init__(self, job: _DecodeRun, deadline: float, room: Callable[[], int]) -> None:
         self._job = job
         self._deadline = deadline
         self._room = room

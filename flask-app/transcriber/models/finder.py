@@ -8,11 +8,12 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 
 from ..domain.errors import ConfigError, EngineStartError, ModelNotFoundError
+from ..system.threads import InThread
 from .catalogue import CatalogueModel, canonical_name
 from .hub import Fetch, fetch_snapshot
 from .packaged import KNOWN, MEMORY_NAME, KnownModels, PackagedModel, parts_of, place
@@ -31,12 +32,6 @@ _VOCABULARIES = ("vocabulary.txt", "vocabulary.json")
 
 #: A Whisper vocabulary smaller than this has no language tokens to choose from.
 _MULTILINGUAL_VOCABULARY = 51_865
-
-
-class InThread(Protocol):
-    """Runs work that would hold up other greenlets: hashing and copying."""
-
-    def __call__(self, work: Callable[[], T], /) -> T: ...
 
 
 def directly(work: Callable[[], T], /) -> T:

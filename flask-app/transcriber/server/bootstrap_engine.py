@@ -6,10 +6,10 @@ Like bootstrap, it chooses concrete classes and reads settings; nobody else does
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from .. import __version__
 from ..config.schema import Settings
@@ -35,16 +35,11 @@ from ..service.readiness import DefaultModel, EngineStarts
 from ..system.clock import SystemClock
 from ..system.durable_files import write_small
 from ..system.memory import automatic_budget, memory_limit, resident_bytes
+from ..system.threads import InThread
 from .bootstrap_selftest import SelfTestLimits, SelfTests
 from .preflight import make_probe
 
 T = TypeVar("T")
-
-
-class InThread(Protocol):
-    """Runs work on a native thread and waits for it."""
-
-    def __call__(self, work: Callable[[], T], /) -> T: ...
 
 
 def models_dir(home: Path) -> Path:

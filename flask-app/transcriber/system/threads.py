@@ -5,13 +5,19 @@ from __future__ import annotations
 import concurrent.futures
 import sys
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 #: What a piece of work came to: its value, or the error that it raised.
 Settled = tuple[T | None, BaseException | None]
+
+
+class InThread(Protocol):
+    """Runs work that would hold up other greenlets on a native thread, and waits for it."""
+
+    def __call__(self, work: Callable[[], T], /) -> T: ...
 
 
 class NativeExecutor(concurrent.futures.Executor):

@@ -18,7 +18,7 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[3] / "flask-app"
         ("transcriber.media.child.server_start", {"av", "numpy", "flask", "transcriber.config.loader"}),
         (
             "transcriber.media.child.server",
-            {"flask", "gevent", "sqlalchemy", "structlog", "numpy", "transcriber.config.loader"},
+            {"flask", "gevent", "sqlalchemy", "structlog", "numpy", "transcriber.config"},
         ),
     ],
 )
