@@ -184,7 +184,7 @@ class JobQueue:
         try:
             is_short = self._look(waiting)
         except Exception:  # noqa: BLE001  a thread's boundary: one job may not end the runner
-            logger.exception("runner_look_failed", job_id=waiting.job_id)
+            logger.exception("queue_look_failed", job_id=waiting.job_id)
             is_short = False
         with self._changed:
             self._looked_at.remove(waiting)
@@ -198,7 +198,7 @@ class JobQueue:
         try:
             run(waiting)
         except Exception:  # noqa: BLE001  a thread's boundary: one job may not end the runner
-            logger.exception("runner_job_failed", job_id=waiting.job_id)
+            logger.exception("queue_job_failed", job_id=waiting.job_id)
 
     def _next_long(self) -> WaitingJob | None:
         with self._changed:

@@ -77,7 +77,7 @@ class SelfTests:
         try:
             self.references.keep(model, reference)
         except TranscriberError as error:
-            logger.warning("selftest_reference_not_kept", model=model.name, error=error.message)
+            logger.warning("selftest_reference_not_saved", model=model.name, error=error.message)
 
     def _observe(self, device: str, finding: HealthFinding, stands: bool) -> None:
         self._metrics.set_canary(finding.outcome, finding.seconds, device=device, stands=stands)

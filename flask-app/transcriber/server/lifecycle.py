@@ -372,9 +372,9 @@ class Application:
         try:
             self._parts.engines.ensure("cuda", self.default_model)
         except TranscriberError as error:
-            logger.warning("gpu_not_taken_back", code=error.code, error=error.message)
+            logger.warning("gpu_not_recovered", code=error.code, error=error.message)
         else:
-            logger.info("gpu_taken_back", model=self.default_model)
+            logger.info("gpu_recovered", model=self.default_model)
 
     def _mend(self) -> None:
         """Thread: try a failed start again where nobody else does, as a server that is not ready gets no requests."""

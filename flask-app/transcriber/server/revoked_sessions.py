@@ -30,7 +30,7 @@ class RevokedSessions:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            logger.warning("signed_out_not_read", error=str(error))
+            logger.warning("revoked_sessions_not_read", error=str(error))
             return {}
 
     def write(self, ended: dict[str, int]) -> None:
@@ -39,4 +39,4 @@ class RevokedSessions:
         try:
             self._natively(lambda: write_small(self._path, data))
         except CapacityError as error:
-            logger.warning("signed_out_not_kept", code=error.code, error=error.message)
+            logger.warning("revoked_sessions_not_saved", code=error.code, error=error.message)

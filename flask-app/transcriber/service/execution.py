@@ -283,7 +283,7 @@ class JobExecution:
         with self._lock:
             count = self._setbacks[waiting.job_id] = self._setbacks.get(waiting.job_id, 0) + 1
         delay = min(self._limits.backoff_seconds * 2.0 ** min(count - 1, 10), LONGEST_BACKOFF_SECONDS)
-        logger.warning("job_put_off", job_id=waiting.job_id, code=error.code, seconds=delay)
+        logger.warning("job_postponed", job_id=waiting.job_id, code=error.code, seconds=delay)
         self.runner.put(waiting, delay=delay)
 
     def _never_fits(self, waiting: WaitingJob, error: TranscriberError) -> bool:
@@ -303,7 +303,7 @@ class JobExecution:
                 self._storage.jobs.requeue(job.id, job.attempts)
         except CapacityError as error:
             # The row stays as it is; the next start finds it running and does the same.
-            logger.warning("job_not_handed_back", job_id=job.id, error=error.message)
+            logger.warning("job_not_requeued", job_id=job.id, error=error.message)
 
     def _remove_if_cancelled(self, job: Job) -> None:
         stored = self._find(job.id)

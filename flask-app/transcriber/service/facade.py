@@ -306,7 +306,7 @@ class Service:
             return
         if job.status is JobStatus.RUNNING:
             self._storage.jobs.requeue(job.id, job.attempts)
-            logger.info("job_taken_up", job_id=job.id, attempts=job.attempts)
+            logger.info("job_recovered", job_id=job.id, attempts=job.attempts)
         self._submission.queue(job)
 
     def _cancel_as(self, job: Job) -> bool:

@@ -186,7 +186,7 @@ class Submission:
             head = self._storage.run(read_head, self._storage.spool.upload_path(job.id))
         except (OSError, *STORAGE_ERRORS) as error:
             # It serves an estimate only; the job itself is on disk and may not be lost for that.
-            logger.info("head_not_read", job_id=job.id, error=str(error))
+            logger.info("upload_head_not_read", job_id=job.id, error=str(error))
             head = b""
         self._estimates.expect(job, head)
         self._runner.put(WaitingJob(job_id=job.id, number=job.number, priority=job.priority))

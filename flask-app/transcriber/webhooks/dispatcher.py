@@ -191,7 +191,7 @@ class Dispatcher:
         try:
             result = self._sender.send(delivery, self._clock.now())
         except Exception:  # noqa: BLE001  a thread's boundary: a fault of ours counts as a failed try
-            log.exception("webhook_try_broke")
+            log.exception("webhook_attempt_broke")
             result = TryResult(error=CONNECTION_FAILED)
         tried = judge(delivery, result, self._clock.now(), chance=self._rng.random(), delays=self._delays)
         fields = {"tries": tried.tries, "status": tried.last_status, "error": tried.last_error}
@@ -201,7 +201,7 @@ class Dispatcher:
             case DeliveryStatus.GIVEN_UP:
                 log.warning("webhook_given_up", **fields)
             case _:
-                log.info("webhook_try_failed", next_try_at=tried.next_try_at.isoformat(), **fields)
+                log.info("webhook_attempt_failed", next_try_at=tried.next_try_at.isoformat(), **fields)
         return tried
 
 

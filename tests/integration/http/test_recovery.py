@@ -73,7 +73,7 @@ def test_driver_that_changes_and_mends_is_followed_to_a_proven_gpu(serve: Serve,
     ready = server.get("/health/ready").json
     assert (ready["status"], page_of(server)["problems"]) == ("ok", [])
     assert server.log_text().count("gpu_cause_changed") == 2
-    assert "gpu_taken_back" in server.log_text()
+    assert "gpu_recovered" in server.log_text()
 
 
 def test_driver_that_is_not_there_at_the_start_and_comes_later_is_found(serve: Serve, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ class AdmissionPolicy:
         try:
             self._speeds.learn(info, report)
         except TranscriberError as error:
-            _log.warning("selftest_speed_not_kept", error=error.message)
+            _log.warning("selftest_speed_not_saved", error=error.message)
 
     def _judged(self, engine: PooledEngine, report: SelfTestReport | None) -> SelfTestReport | None:
         return None if report is None else self._speeds.judge(engine.info, report)

@@ -172,7 +172,7 @@ def append(upload_id: str) -> Response:
         try:
             receive(turn, service.check_room)
         except (ClientDisconnected, OSError):
-            logger.info("upload_cut_off", upload_id=upload_id)
+            logger.info("upload_interrupted", upload_id=upload_id)
             raise BadRequestError("The connection broke before the announced end.") from None
     return _standing(Response(status=204), service.resumable.get(upload_id))
 
