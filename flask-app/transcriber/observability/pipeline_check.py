@@ -78,7 +78,7 @@ class RenewableDecoder(MediaDecoder, Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Parts:
+class PipelineParts:
     """What the check goes through. They are those that jobs go through.
 
     folder: in the spool, for the check alone. native: runs what blocks on the disk. check_room, check_store: raise
@@ -109,7 +109,7 @@ class _StageFailedError(Exception):
 class PipelineCheck:
     """Checks at an interval, at once when jobs fail, and again soon while something is wrong."""
 
-    def __init__(self, parts: Parts, *, clock: Clock, interval: float) -> None:
+    def __init__(self, parts: PipelineParts, *, clock: Clock, interval: float) -> None:
         """interval: seconds between two checks; 0: only of new engines, when jobs fail, and while something is wrong."""
         self._parts = parts
         self._clock = clock

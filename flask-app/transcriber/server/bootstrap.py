@@ -37,7 +37,7 @@ from ..models.finder import LocalModel, ModelFinder
 from ..models.packaged import KNOWN, place
 from ..observability.diagnostics import Diagnostics, Sources, collect, find_versions
 from ..observability.pipeline_check import CHECK_ID, PipelineCheck, check_decoder
-from ..observability.pipeline_check import Parts as PipelineParts
+from ..observability.pipeline_check import PipelineParts as PipelineParts
 from ..observability.pipeline_stages import StageState
 from ..service.facade import Checks, JobLimits, Service, Storage, Webhooks
 from ..service.readiness import find_fault, reason_of

@@ -26,7 +26,12 @@ from transcriber.domain.events import EngineEvent, Finished, Planned, SegmentRea
 from transcriber.domain.ports import EngineInfo
 from transcriber.domain.selftest import CLIP_TEXT, SelfTestReport
 from transcriber.domain.transcript import Segment
-from transcriber.observability.pipeline_check import RETRY_SECONDS, Parts, PipelineCheck, check_decoder
+from transcriber.observability.pipeline_check import (
+    RETRY_SECONDS,
+    PipelineCheck,
+    PipelineParts,
+    check_decoder,
+)
 from transcriber.observability.pipeline_stages import DECODE, ENGINE, STAGES, STORAGE, VAD, WORDS
 
 INTERVAL = 30.0
@@ -113,7 +118,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.check = PipelineCheck(
-            Parts(
+            PipelineParts(
                 folder=self.folder / "check",
                 native=lambda work: work(),
                 check_room=lambda: raise_if(self.room),

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from ...domain.errors import TranscriberError
 from .judgement import Demands, breaches, judge
-from .measurement import Measurement, Reading, read_measurement
+from .measurement import GateReading, Measurement, read_measurement
 from .probe import Probe, references
 from .report import to_text
 
@@ -83,7 +83,7 @@ class Cutover:
         new: str,
         switch: Switch,
         gate: Callable[[str], Measurement],
-        look: Callable[[str], Reading],
+        look: Callable[[str], GateReading],
         demands: Demands,
         say: Callable[[str], None],
     ) -> None:

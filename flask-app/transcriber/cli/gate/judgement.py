@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from .measurement import Measurement, Reading
+from .measurement import GateReading, Measurement
 from .words import word_error_rate
 
 #: Word error rate against the book; `tiny.en`, the weakest model, makes about 0.05 on the reference set.
@@ -57,7 +57,7 @@ def judge(
     )
 
 
-def breaches(row: Reading, gated: Measurement, demands: Demands) -> list[str]:
+def breaches(row: GateReading, gated: Measurement, demands: Demands) -> list[str]:
     """What is wrong with one answer of a server that has traffic, beside what it showed at the gate."""
     if row.status != 200:
         return [f"{row.name}: {row.status or 'no answer'} {row.error}".strip()]
@@ -120,7 +120,7 @@ def _device(found: Measurement, demanded: str) -> Iterator[Check]:
     )
 
 
-def _contradictions(row: Reading) -> Iterator[str]:
+def _contradictions(row: GateReading) -> Iterator[str]:
     if row.windows_total < 1:
         yield f"{row.name}: the receipt counts no window"
     if row.gpu_used is not (0 < row.windows_total == row.windows_gpu):
@@ -190,5 +190,5 @@ def _models(found: Measurement) -> str:
     return ", ".join(sorted({row.model for row in _answered(found)}))
 
 
-def _answered(found: Measurement) -> list[Reading]:
+def _answered(found: Measurement) -> list[GateReading]:
     return [row for row in found.readings if row.status == 200]

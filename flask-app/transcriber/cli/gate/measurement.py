@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
+class GateReading:
     """One answer of `POST /transcribe`, reduced to what the gate judges."""
 
     name: str
@@ -34,7 +34,7 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Load:
+class GateLoad:
     """Requests of several clients at once."""
 
     clients: int
@@ -58,8 +58,8 @@ class Measurement:
     #: Outcome of a self-test made for the gate: passed, failed, slow, skipped, or why there was none.
     selftest: str
     #: The reference set, one file after the other.
-    readings: tuple[Reading, ...]
-    load: Load
+    readings: tuple[GateReading, ...]
+    load: GateLoad
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,8 +79,8 @@ def read_measurement(path: Path) -> Measurement:
     try:
         report = json.loads(path.read_text())
         found = report.get("measurement", report)
-        readings = tuple(_of(Reading, row) for row in found["readings"])
-        return _of(Measurement, {**found, "readings": readings, "load": _of(Load, found["load"])})
+        readings = tuple(_of(GateReading, row) for row in found["readings"])
+        return _of(Measurement, {**found, "readings": readings, "load": _of(GateLoad, found["load"])})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TranscriberError(
             f"--baseline {path} is not a report of the gate: {error}",

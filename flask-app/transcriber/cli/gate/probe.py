@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 
 from ...domain.errors import TranscriberError
-from .measurement import Load, Measurement, Reading, percentile
+from .measurement import GateLoad, GateReading, Measurement, percentile
 
 SPEECH = Path(__file__).with_name("speech")
 
@@ -80,16 +80,16 @@ class Probe:
             },
         )
 
-    def look(self) -> Reading:
+    def look(self) -> GateReading:
         """Whether it is ready, and one file of the set; each look takes the next one."""
         name = next(self._turns)
         begun = time.perf_counter()
         try:
             answer = self._client.get(f"{self._url}/health/ready")
         except httpx2.HTTPError as error:
-            return Reading(name=name, status=0, seconds=time.perf_counter() - begun, error=str(error))
+            return GateReading(name=name, status=0, seconds=time.perf_counter() - begun, error=str(error))
         if answer.status_code != 200:
-            return Reading(name=name, status=answer.status_code, seconds=0.0, error=answer.text[:200])
+            return GateReading(name=name, status=answer.status_code, seconds=0.0, error=answer.text[:200])
         return self._transcribe(name)
 
     def _wait_until_ready(self) -> None:
@@ -115,7 +115,7 @@ class Probe:
             fix="/diagnostics and the server's log have the cause.",
         )
 
-    def _transcribe(self, name: str) -> Reading:
+    def _transcribe(self, name: str) -> GateReading:
         begun = time.perf_counter()
         try:
             answer = self._client.post(
@@ -124,10 +124,10 @@ class Probe:
                 files={"audio": (f"{name}.flac", self._clips[name], "audio/flac")},
             )
         except httpx2.HTTPError as error:
-            return Reading(name=name, status=0, seconds=time.perf_counter() - begun, error=str(error))
+            return GateReading(name=name, status=0, seconds=time.perf_counter() - begun, error=str(error))
         return _reading(name, answer, time.perf_counter() - begun)
 
-    def _load(self, clients: int, requests: int) -> Load:
+    def _load(self, clients: int, requests: int) -> GateLoad:
         names = [list(self._clips)[number % len(self._clips)] for number in range(requests)]
         looks: list[float] = []
         over = threading.Event()
@@ -142,7 +142,7 @@ class Probe:
         good = [row for row in rows if row.status == 200]
         audio = sum(_seconds_of(self._clips[row.name]) for row in good)
         times = [row.seconds for row in good]
-        return Load(
+        return GateLoad(
             clients=clients,
             requests=requests,
             failed=len(rows) - len(good),
@@ -174,7 +174,7 @@ class Probe:
         return found if isinstance(found, dict) else {}
 
 
-def _reading(name: str, answer: httpx2.Response, seconds: float) -> Reading:
+def _reading(name: str, answer: httpx2.Response, seconds: float) -> GateReading:
     try:
         body: Mapping[str, Any] = answer.json()
     except ValueError:
@@ -184,9 +184,9 @@ def _reading(name: str, answer: httpx2.Response, seconds: float) -> Reading:
         said = (
             f"{error.get('code')}: {error.get('message')}" if isinstance(error, dict) else answer.text[:200]
         )
-        return Reading(name=name, status=answer.status_code, seconds=seconds, error=said)
+        return GateReading(name=name, status=answer.status_code, seconds=seconds, error=said)
     receipt = body.get("receipt") or {}
-    return Reading(
+    return GateReading(
         name=name,
         status=200,
         seconds=seconds,

@@ -11,7 +11,7 @@ import pytest
 from transcriber.cli.gate import cutover
 from transcriber.cli.gate.cutover import Cutover, EnvironmentSwitch, NginxSwitch, Watch
 from transcriber.cli.gate.judgement import Demands
-from transcriber.cli.gate.measurement import Load, Measurement, Reading
+from transcriber.cli.gate.measurement import GateLoad, GateReading, Measurement
 from transcriber.cli.gate.probe import references
 from transcriber.domain.errors import TranscriberError
 
@@ -30,14 +30,16 @@ class FakeSwitch:
 
 def measured(device: str = "cpu") -> Measurement:
     rows = tuple(
-        Reading(name=name, status=200, seconds=0.1, text=text, model="base", device=device, windows_total=1)
+        GateReading(
+            name=name, status=200, seconds=0.1, text=text, model="base", device=device, windows_total=1
+        )
         for name, text in references().items()
     )
-    load = Load(clients=2, requests=4, failed=0, p50=0.1, p95=0.2, throughput=10.0)
+    load = GateLoad(clients=2, requests=4, failed=0, p50=0.1, p95=0.2, throughput=10.0)
     return Measurement(url=NEW, verdict="", selftest="passed", readings=rows, load=load)
 
 
-def run(switch: FakeSwitch, looks: Iterator[Reading], demands: Demands | None = None) -> int:
+def run(switch: FakeSwitch, looks: Iterator[GateReading], demands: Demands | None = None) -> int:
     moved = Cutover(
         old=OLD,
         new=NEW,
@@ -50,7 +52,7 @@ def run(switch: FakeSwitch, looks: Iterator[Reading], demands: Demands | None = 
     return moved.run(measured(), Watch(seconds=0.2, every=0.0))
 
 
-def forever(row: Reading) -> Iterator[Reading]:
+def forever(row: GateReading) -> Iterator[GateReading]:
     while True:
         yield row
 
@@ -82,7 +84,7 @@ def test_one_bad_look_is_no_breach() -> None:
     good = measured().readings[0]
     rows = [replace(good, status=0), good]
 
-    def looks() -> Iterator[Reading]:
+    def looks() -> Iterator[GateReading]:
         yield from rows
         yield from forever(good)
 
@@ -92,7 +94,7 @@ def test_one_bad_look_is_no_breach() -> None:
 
 
 def test_interrupted_watch_gives_the_traffic_back() -> None:
-    def looks() -> Iterator[Reading]:
+    def looks() -> Iterator[GateReading]:
         raise KeyboardInterrupt
         yield
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from transcriber.cli.gate.judgement import Check, Demands, breaches, judge
-from transcriber.cli.gate.measurement import Load, Measurement, Reading, percentile
+from transcriber.cli.gate.measurement import GateLoad, GateReading, Measurement, percentile
 
 REFERENCES = {"one": "He was not an ill-disposed young man,", "two": "unless to be rather cold-hearted"}
 
 
-def reading(name: str = "one", **changes: object) -> Reading:
-    row = Reading(
+def reading(name: str = "one", **changes: object) -> GateReading:
+    row = GateReading(
         name=name,
         status=200,
         seconds=0.5,
@@ -37,7 +37,7 @@ def measurement(**changes: object) -> Measurement:
         verdict="",
         selftest="passed",
         readings=(reading("one"), reading("two")),
-        load=Load(clients=4, requests=8, failed=0, p50=0.5, p95=0.8, throughput=20.0),
+        load=GateLoad(clients=4, requests=8, failed=0, p50=0.5, p95=0.8, throughput=20.0),
     )
     return replace(found, **changes)  # type: ignore[arg-type]
 
@@ -94,7 +94,7 @@ def test_words_that_are_none_of_the_book_are_refused_without_a_baseline() -> Non
 
 
 def test_three_times_slower_is_refused() -> None:
-    slow = measurement(load=Load(clients=4, requests=8, failed=0, p50=1.5, p95=2.4, throughput=6.7))
+    slow = measurement(load=GateLoad(clients=4, requests=8, failed=0, p50=1.5, p95=2.4, throughput=6.7))
 
     assert failed(slow, None, measurement()) == ["latency p50", "latency p95", "throughput"]
 
@@ -106,7 +106,7 @@ def test_other_model_than_the_baseline_is_said() -> None:
 
 
 def test_idle_gpu_is_refused_where_a_floor_is_set() -> None:
-    load = Load(clients=4, requests=8, failed=0, p50=0.5, p95=0.8, throughput=20.0, utilization=0.05)
+    load = GateLoad(clients=4, requests=8, failed=0, p50=0.5, p95=0.8, throughput=20.0, utilization=0.05)
 
     assert failed(measurement(load=load), Demands(min_utilization=0.3)) == ["GPU utilisation"]
     assert failed(measurement(), Demands(min_utilization=0.3)) == ["GPU utilisation"]
