@@ -16,7 +16,7 @@ TABLE_PATH = Path(__file__).with_name("compatibility.toml")
 KNOWN_GOOD, UNKNOWN, KNOWN_BAD = "known_good", "unknown", "known_bad"
 
 _UNKNOWN_FIX = (
-    "Install what a row of docs/gpu.md names, as the requirements pin it; or unset WHISPER_STRICT_MATRIX and let the "
+    "Install what a row of docs/gpu-reference.md names, as the requirements pin it; or unset WHISPER_STRICT_MATRIX and let the "
     "engine's own proof decide."
 )
 
@@ -143,7 +143,7 @@ def _combination(snapshot: Snapshot) -> str:
 
 
 def markdown(table: CompatibilityTable) -> str:
-    """The table for docs/gpu.md."""
+    """The table for docs/gpu-reference.md."""
     head = "| | CTranslate2 | compute capability | number formats | driver | rests on |\n| --- | --- | --- | --- | --- | --- |\n"
     lines = [_line(row, "good") for row in table.good] + [_line(row, "bad") for row in table.bad]
     return head + "".join(lines)

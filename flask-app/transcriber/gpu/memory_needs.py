@@ -4,7 +4,7 @@ need = weights × factor of the type + CONTEXT_BYTES + batch × max(encoder, dec
   encoder = 2 × heads × 1500² × bytes of a number: the attention scores of one layer and their softmax
   decoder = layers × 2 × width × (1500 + beams × TOKENS) × bytes of a number: the keys and values it keeps, of the
             audio once for a window (CTranslate2 does not copy them for each beam) and of the text once for a beam
-It is computed and not measured: docs/gpu.md says how far published measurements are from it.
+It is computed and not measured: docs/gpu-operations.md says how far published measurements are from it.
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ def _gigabytes(size: int) -> str:
 
 
 def markdown() -> str:
-    """The table for docs/gpu.md: GB for one window at a time, and for eight."""
+    """The table for docs/gpu-operations.md: GB for one window at a time, and for eight."""
     names = [kind.name for kind in COMPUTE_TYPES if "bfloat16" not in kind.name]
     head = f"| model | {' | '.join(names)} |\n| --- |{' --- |' * len(names)}\n"
     return head + "".join(f"| {shape.name} | {' | '.join(_cells(shape.name, names))} |\n" for shape in SHAPES)

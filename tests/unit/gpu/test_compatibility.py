@@ -110,7 +110,7 @@ def test_table_is_whole() -> None:
 
 
 def test_docs_show_the_table() -> None:
-    assert markdown(load_table()) in (ROOT / "docs/gpu.md").read_text()
+    assert markdown(load_table()) in (ROOT / "docs/gpu-reference.md").read_text()
 
 
 def test_pinned_ctranslate2_is_in_the_table() -> None:

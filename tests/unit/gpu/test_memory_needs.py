@@ -13,7 +13,7 @@ from transcriber.gpu.memory_needs import SHAPES, advise, find_need
 from transcriber.models.catalogue import CATALOGUE
 
 GB = 1_000_000_000
-DOCUMENT = Path(__file__).parents[3] / "docs/gpu.md"
+DOCUMENT = Path(__file__).parents[3] / "docs/gpu-operations.md"
 
 
 def test_need_of_large_v3_is_the_documented_one() -> None:

@@ -17,7 +17,7 @@ from transcriber.gpu.probe.sharing import SharingFacts
 from transcriber.gpu.snapshot import Snapshot, parse, take
 from transcriber.gpu.snapshot_store import SnapshotStore
 
-DOCUMENT = Path(__file__).parents[3] / "docs/gpu.md"
+DOCUMENT = Path(__file__).parents[3] / "docs/gpu-operations.md"
 VERSIONS = {"python": "3.11.7", "os": "Debian", "kernel": "6.1", "packages": {"faster-whisper": "1.2.1"}}
 BASE = Snapshot(driver="570.124.06", cuda="12.8", ctranslate2="4.8.5", models={"base": "aa"})
 

@@ -1,6 +1,6 @@
 """Every reason why a GPU does not serve: one row each, with what it means and the exact fix.
 
-docs/gpu.md is checked against this table. `{detail}` is what was seen.
+docs/gpu-reference.md is checked against this table. `{detail}` is what was seen.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ CAUSES: dict[str, Cause] = {
     ),
     "combination_not_known_good": Cause(
         "WHISPER_STRICT_MATRIX allows known good combinations only, and this is none ({detail}).",
-        "Install what a row of docs/gpu.md names, as the requirements pin it; or unset WHISPER_STRICT_MATRIX and let "
+        "Install what a row of docs/gpu-reference.md names, as the requirements pin it; or unset WHISPER_STRICT_MATRIX and let "
         "the engine's own proof decide.",
     ),
     "combination_known_bad": Cause(
         "This combination is known to fail: {detail}.",
-        "Do what the row of docs/gpu.md says, or set WHISPER_GPU_COMPUTE_TYPE=float32.",
+        "Do what the row of docs/gpu-reference.md says, or set WHISPER_GPU_COMPUTE_TYPE=float32.",
     ),
     "gpu_memory_short": Cause(
         "The GPU may have too little memory free: {detail}.",

@@ -9,7 +9,7 @@ import pytest
 
 from transcriber.gpu.probe import fault_codes
 
-DOCUMENT = Path(__file__).parents[4] / "docs/gpu.md"
+DOCUMENT = Path(__file__).parents[4] / "docs/gpu-reference.md"
 
 
 @pytest.mark.parametrize("code", fault_codes.CAUSES)

@@ -13,7 +13,7 @@ from transcriber.gpu.probe.nvml_errors import NVML_ERRORS, meaning
 from transcriber.gpu.probe.processes import is_descendant, name_of, runs_here
 from transcriber.gpu.probe.sharing import SharingFacts, describe
 
-DOCUMENT = Path(__file__).parents[4] / "docs/gpu.md"
+DOCUMENT = Path(__file__).parents[4] / "docs/gpu-operations.md"
 
 
 @pytest.mark.parametrize(
