@@ -9,7 +9,7 @@ from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
-#: A plain line comes when the stage changes, and after each so many percent.
+#: A plain line is printed when the stage changes, and each time progress grows by this many percent.
 _LINE_PERCENT = 10
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| "

@@ -52,7 +52,7 @@ class WindowDone:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchShrunk:
-    """A batch with this job's windows did not fit into memory: so many windows go together from now on."""
+    """A batch with this job's windows did not fit into memory; `after` windows go together from now on."""
 
     before: int
     after: int

@@ -1,4 +1,4 @@
-"""What a self-test of an engine found: four steps, each with its outcome, its numbers and what would mend it."""
+"""What a self-test of an engine found: four steps, each with its outcome, its numbers and its fix."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-#: A test may take so many times what the one at the engine's start took, whatever the limit for silence is.
+#: How many times as long as the test at the engine's start a later one may take, whatever the limit for silence is.
 PATIENCE = 10.0
 
 #: What is said in the clip that self-tests and the pipeline check use.
@@ -26,7 +26,7 @@ _PRECISION = (
     "and 'sudo dmesg | grep -i -e nvrm -e xid', and set WHISPER_GPU_POLICY=preferred until the card is replaced."
 )
 
-#: What mends each fault that only a self-test shows.
+#: The fix for each fault that only a self-test shows.
 FIXES: Mapping[str, str] = MappingProxyType(
     {
         "numbers_not_finite": "Set WHISPER_GPU_COMPUTE_TYPE=float32 (or int8_float32) in place of float16 and restart: "

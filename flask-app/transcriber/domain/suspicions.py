@@ -16,7 +16,7 @@ MAX_NO_SPEECH_PROB = 0.6
 #: Letters a second that no speaker reaches; an auctioneer has some 25.
 MAX_LETTERS_A_SECOND = 35.0
 
-#: A phrase of up to so many words counts as repeated when it comes so often in a row within a segment.
+#: Longest phrase that is looked at, in words, and how often in a row within a segment makes it a repetition.
 MAX_PHRASE_WORDS = 8
 MIN_PHRASE_REPEATS = 4
 

@@ -39,7 +39,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FallbackReason:
-    """Why the GPU did not do the work that was asked of it, and what mends it."""
+    """Why the GPU did not do the work that was asked of it, and how to fix that."""
 
     code: str
     message: str

@@ -105,7 +105,7 @@ class ChildEngine:
     ) -> ChildEngine:
         """A child that is ready. `environment` is the whole of its environment, PYTHONPATH is added.
 
-        `stall_timeout`: a child with work that says nothing for so many seconds is ended; None: never.
+        `stall_timeout`: seconds of silence after which a child with work is ended; None: never.
         Raises EngineStartError: its code is the child's named cause, engine_start_timeout or
         engine_start_crashed.
         """

@@ -26,7 +26,7 @@ _WASTE_SECONDS = 10.0
 #: Seconds an engine has to end by itself.
 _CLOSE_SECONDS = 2.0
 
-#: Who has waited so many seconds for room gets the next: those who come later let the engines in the way run dry.
+#: A job that has waited this many seconds for room gets the next: engines in its way take no new jobs meanwhile.
 TURN_SECONDS = 5.0
 
 

@@ -24,7 +24,7 @@ class Format:
     content_type: str
     extension: str
     render: Callable[[Transcription], str]
-    #: The same with lines of at most so many characters, where the format has lines.
+    #: The same with a greatest line length in characters, where the format has lines.
     render_lines: Callable[[Transcription, int], str] | None = None
 
 

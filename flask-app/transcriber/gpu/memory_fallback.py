@@ -27,17 +27,17 @@ logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-#: What another program took may be free again after so many seconds; until then nothing is tried again.
+#: Seconds until the GPU is tried again: another program may have freed what it held.
 REMEMBERED_SECONDS = 600.0
 
-#: And not sooner than after so many, however much is free: the need is computed, and may be more than computed.
+#: And the least such wait, however much is free: the need is computed, and may be larger in truth.
 SETTLING_SECONDS = 60.0
 
-#: A model that is off the GPU altogether tries it again sooner: after so many seconds where enough is seen to be free,
-#: and after so many where nobody tells what is free. Twice as long each time in a row.
+#: A model that is off the GPU altogether tries it again sooner: after the first of these where enough is seen to be free,
+#: and after the second where free memory is unknown. Twice as long each time in a row.
 SOONEST_SECONDS, UNTOLD_SECONDS = 15.0, 60.0
 
-#: Two times are in a row if no more than so many seconds lie between them.
+#: Two times count as in a row when no more seconds than this lie between them.
 ROW_SECONDS = 2 * REMEMBERED_SECONDS
 
 #: Codes with which an engine says that the device's memory is used up.

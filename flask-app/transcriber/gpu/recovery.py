@@ -13,7 +13,7 @@ from .probe.launcher import GpuProbe
 
 logger = structlog.get_logger(__name__)
 
-#: Where there is no sign of a GPU at all, the wait between two looks grows to so many intervals.
+#: Where there is no sign of a GPU at all, the wait between two looks grows to this many intervals.
 LONGEST_WAIT = 10
 
 

@@ -13,7 +13,7 @@ MOST_PARTS = 1024
 #: Samples in a part of a short recording (10 ms); longer ones have parts of twice, four times, … as many.
 FIRST_PART = 160
 
-#: Of so many samples one is looked at: speech is as loud a moment later, and the decoder has better things to do.
+#: Only every n-th sample is looked at: speech is as loud a moment later, and the decoder has better things to do.
 STRIDE = 8
 
 _FULL = 255

@@ -24,7 +24,7 @@ from .gauges import Reading, ServiceState, read_gauges, reading
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
-#: The share of jobs on the GPU is that of so many jobs.
+#: Number of recent jobs that the share of jobs on the GPU is taken over.
 JOBS_IN_RATIO = 100
 
 #: Fallback without a reason: the one thing that must never happen.
@@ -122,7 +122,7 @@ class Metrics:
         self._failures.labels(self._code(code)).inc()
 
     def observe_batches(self, engine: EngineInfo, sizes: tuple[int, ...]) -> None:
-        """Batches went through this engine's model, of so many windows each."""
+        """Count batches of this engine by their size in windows."""
         for size in sizes:
             self._batch_size.labels(engine.device, self._model(engine.model)).observe(size)
 

@@ -56,10 +56,10 @@ CHECK_ID = "pipeline-check"
 #: How often it is looked whether a check is due, in seconds.
 TICK_SECONDS = 1.0
 
-#: A first failure is looked at again after so many seconds, and counts if it comes again; one that counts, so often.
+#: A first failure is confirmed by a second check after the first of these, in seconds; a confirmed one is checked again after the other.
 CONFIRM_SECONDS, RETRY_SECONDS = 2.0, 10.0
 
-#: Jobs that fail ask for a check; two checks are at least so many seconds apart.
+#: Jobs that fail ask for a check. The least time between two checks, in seconds.
 LEAST_SECONDS = 5.0
 
 #: Checks take at most this share of an engine's time: those of a slow engine are further apart.

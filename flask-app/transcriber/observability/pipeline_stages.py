@@ -1,4 +1,4 @@
-"""The stages of the pipeline check: what each one's newest result was, and what mends it."""
+"""The stages of the pipeline check: the newest result of each, and how to fix a failure."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ logger = structlog.get_logger(__name__)
 #: A setting is wrong: another start ends the same way.
 EXIT_WRONG_SETTING = 2
 
-#: The GPU is required and can't serve: another start ends the same way, until somebody mends it.
+#: The GPU is required and can't serve: another start ends the same way, until somebody fixes it.
 EXIT_GPU_REQUIRED = 3
 
 #: Something else is in the way (the data folder is in use, the disk is full). It is gunicorn's own status for

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: How often a waiting client's socket is looked at, in seconds.
 LOOK_SECONDS = 0.5
 
-#: After so many looks at the socket, one at the store.
+#: Looks at the socket between two looks at the store.
 _LOOKS = 20
 
 

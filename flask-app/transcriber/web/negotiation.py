@@ -6,6 +6,6 @@ from flask import request
 
 
 def wants_html() -> bool:
-    """True when text/html is preferred over JSON in so many words; `*/*` and nothing mean JSON."""
+    """True when text/html is explicitly preferred over JSON; `*/*` and no header mean JSON."""
     accept = request.accept_mimetypes
     return accept["text/html"] > accept["application/json"]

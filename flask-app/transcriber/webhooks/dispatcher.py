@@ -24,7 +24,7 @@ logger = structlog.get_logger(__name__)
 #: Receivers that are sent to at once; each takes one message at a time, so a slow one holds up itself alone.
 SENDERS = 4
 
-#: A sender turns to another receiver after so many seconds, and after so many messages.
+#: A sender moves on to another receiver after this many seconds, and after this many messages.
 TURN_SECONDS = 5.0
 TURN_MESSAGES = 20
 

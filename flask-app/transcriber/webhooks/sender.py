@@ -26,7 +26,7 @@ TRY_SECONDS = 10.0
 #: How much of an answer is read, headers included.
 REPLY_BYTES = 64 * 1024
 
-#: Opens a connection to this address and port within so many seconds. Raises OSError.
+#: Opens a connection to an address and port within a time-out in seconds. Raises OSError.
 Connect = Callable[[Address, int, float], socket.socket]
 
 

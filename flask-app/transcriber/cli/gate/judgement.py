@@ -14,7 +14,7 @@ MAX_WORD_ERRORS = 0.25
 #: Word error rate against the baseline's own texts. Two compute types of one model differ by less.
 MAX_WORD_CHANGES = 0.10
 
-#: A server that has traffic is busier than one that is gated: its latency may be so many times the gate's limit.
+#: A server with traffic is busier than one at the gate: how many times the gate's limit its latency may be.
 LIVE_FACTOR = 2.0
 
 #: A pause of the machine is no slower server: below this difference, in seconds, latency passes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-#: What another program took may be free again after so many seconds, so a whole batch is tried again.
+#: Seconds until a whole batch is tried again: another program may have freed what it held.
 REMEMBERED_SECONDS = 600.0
 
 

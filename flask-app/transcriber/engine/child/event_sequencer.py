@@ -12,7 +12,7 @@ from ..protocol import Message
 from .decoding.decoder import DecodedWindow
 from .windows import Window
 
-#: The plan is told when so many windows are new, or so many seconds after it was told last.
+#: The plan is sent when this many windows are new, or this many seconds after it was last sent.
 _PLAN_WINDOWS = 16
 _PLAN_SECONDS = 1.0
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .batching import LanePlan
 
-#: From so many cores on, four batches run side by side: a batch gains little from more than four threads.
+#: With this many cores or more, four batches run side by side: a batch gains little from more than four threads.
 _MANY_CORES = 8
 
 

@@ -15,7 +15,7 @@ from ...domain.selftest import FAILED, FIXES, NOT_APPLICABLE, SelfTestReport, St
 
 _log = structlog.get_logger()
 
-#: More than so many times the first time is too slow.
+#: An engine is too slow when it takes more than this many times what it took first.
 SLOWEST = 3.0
 
 #: A file larger than this was not written by us.

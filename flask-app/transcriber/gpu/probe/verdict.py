@@ -19,7 +19,7 @@ OLDEST_CAPABILITY = (6, 0)
 
 _HIDING_VALUES = ("", "-1", "none", "void", "NoDevFiles")
 
-#: From what is wrong with a candidate to the cause; in this order, the worst that can be mended first.
+#: From what is wrong with a candidate to the cause; in this order, the worst that can be fixed first.
 _CUBLAS_CODES = {
     "lt_mismatch": "cublas_lt_mismatch",
     "lt_broken": "cublaslt_broken",

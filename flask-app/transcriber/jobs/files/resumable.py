@@ -135,7 +135,7 @@ class ResumableUploads:
         is_job: Callable[[str], bool],
         clock: Clock,
     ) -> None:
-        """`begin`: reserves a place of so many bytes in the spool, with all its checks, and gives its id.
+        """`begin`: reserves that many bytes in the spool, with all its checks, and returns the id.
 
         `is_job`: whether the store has a job of this id; raises StorageFullError, StorageFailedError.
         """
@@ -159,7 +159,7 @@ class ResumableUploads:
         self._begun = set(self._natively(self._spool.resting))
 
     def create(self, length: int, file_name: str, owner: str = "") -> ResumableUpload:
-        """Begin an upload of so many bytes. Raises TooManyUploadsError and what `begin` raises."""
+        """Begin an upload of `length` bytes. Raises TooManyUploadsError and what `begin` raises."""
         self._natively(self._make_way, owner)
         upload_id = self._begin(length)
         try:

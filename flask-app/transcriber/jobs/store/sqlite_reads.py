@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 #: A read that takes longer is broken off: it would keep the write-ahead log from being cut.
 READ_SECONDS = 30.0
 
-#: SQLite looks at the time after so many steps of its machine, well under a millisecond.
+#: How often SQLite checks the deadline, in steps of its virtual machine: well under a millisecond apart.
 _STEPS_BETWEEN_LOOKS = 1000
 
 

@@ -67,7 +67,7 @@ def decimal(number: str) -> str:
 
 
 def shown_number(value: float, digits: int) -> str:
-    """A number with so many decimals, as the language of the page writes it."""
+    """A number with this many decimals, written as the page's language does."""
     return decimal(f"{value:.{digits}f}")
 
 

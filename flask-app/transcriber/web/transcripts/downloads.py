@@ -17,7 +17,7 @@ def rendered(transcription: Transcription, response_format: str) -> Response:
 
 
 def downloaded(transcription: Transcription, ending: str, line_length: int) -> Response:
-    """The transcription as a file; lines of at most so many characters where the format has lines, 0: as they are."""
+    """The transcription as a file. line_length: most characters in a line, for formats with lines; 0: lines stay as they are."""
     row = DOWNLOADS[ending]
     if isinstance(row, Format) and row.render_lines is not None:
         written: str | bytes = row.render_lines(transcription, line_length)

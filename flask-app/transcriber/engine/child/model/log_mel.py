@@ -16,7 +16,7 @@ _LOGGER = logging.getLogger("transcriber.engine")
 #: Frames of a window; a shorter one is padded with zeros, as BatchedInferencePipeline does.
 WINDOW_FRAMES = 3000
 
-#: faster-whisper's extractor looks so many samples of silence beyond the end.
+#: Samples of silence that faster-whisper's extractor reads beyond the end.
 _TAIL_SAMPLES = 160
 
 #: asrfront refuses what is shorter than half of its first frame.

@@ -46,8 +46,8 @@ _BEST_OF = 5
 #: On a CPU they come in turns: all at once would take the encoder's output, and all made from it, once for each.
 _CPU_CANDIDATES = (2, 2, 1)
 
-#: On a CPU so many of its workers at once encode a window, or sample afresh: one fewer than there are, as the last one
-#: is there for clips and would only share the cores with them, and not fewer than this.
+#: On a CPU, the least number of workers that encode or sample at once: one fewer than there are, as the last one
+#: is kept for clips and would only share the cores with them.
 _LEAST_HEAVY = 2
 _PATIENCE = 1.0
 _LENGTH_PENALTY = 1.0
@@ -250,7 +250,7 @@ class WhisperModel:
         temperature: float,
         candidates: int,
     ) -> list[ctranslate2.models.WhisperGenerationResult]:
-        """The likeliest of so many samples comes first in each result."""
+        """Sample `candidates` texts for each window; the likeliest comes first in each result."""
         return self._generate(
             view,
             prompts,
