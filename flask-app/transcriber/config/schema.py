@@ -50,6 +50,18 @@ class Settings:
         words,
         "Host names to answer for, comma-separated, besides loopback, WHISPER_HOST and this machine's name. '*' answers for all and gives up the guard against DNS rebinding.",
     )
+    connections_per_address: int = setting(
+        2000,
+        "WHISPER_CONNECTIONS_PER_ADDRESS",
+        integer(0, 1_000_000),
+        "Connections that one address (of IPv6: one /64) may have. One more ends the oldest that has shown no key; where all have, it is refused. 0: no limit.",
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        "WHISPER_TRUSTED_PROXIES",
+        networks,
+        "Networks of reverse proxies of one's own (as 10.0.0.0/8, comma-separated), behind which everyone has the proxy's address: it has no limit of connections.",
+    )
     model: str = setting(
         "base",
         "WHISPER_MODEL",

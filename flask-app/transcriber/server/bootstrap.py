@@ -52,6 +52,7 @@ from ..webhooks.payload import make_delivery
 from ..webhooks.sender import HttpSender
 from ..webhooks.signing import check_secret
 from .bootstrap_engine import EngineParts, models_dir
+from .connections import Connections
 from .lifecycle import Application, Parts
 from .logging import configure_logging
 from .revoked_sessions import RevokedSessions
@@ -61,6 +62,9 @@ __all__ = ["Application", "Embedded", "build", "build_embedded", "examine", "mod
 _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+#: Connections at once; gunicorn.conf.py has room for a few more, so that one more can end an old one.
+MOST_CONNECTIONS = 11_000
 
 #: Jobs that one command may have waiting, whatever the installation's queue takes.
 EMBEDDED_QUEUE = 100
@@ -202,6 +206,11 @@ class Composition:
             clock=self._clock,
             canary=self.parts.canary,
             pipeline=self._pipeline(store, storage),
+            connections=Connections(
+                per_address=settings.connections_per_address,
+                total=MOST_CONNECTIONS,
+                trusted=settings.trusted_proxies,
+            ),
             monitor=self.parts.monitor,
             degradation_policy=self.parts.degradation_policy,
             model_manager=self.parts.model_manager,

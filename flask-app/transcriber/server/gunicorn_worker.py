@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import structlog
@@ -18,7 +18,14 @@ from gunicorn.http.errors import (
 )
 from gunicorn.workers.ggevent import GeventWorker
 
-from ..domain.errors import BadRequestError, HeaderTooLargeError, TranscriberError, UriTooLongError
+from ..domain.errors import (
+    BadRequestError,
+    HeaderTooLargeError,
+    TooManyConnectionsError,
+    TranscriberError,
+    UriTooLongError,
+)
+from .client_socket import ClientSocket
 
 logger = structlog.get_logger(__name__)
 
@@ -29,6 +36,21 @@ LINGER_SECONDS = 1.0
 
 class TranscriberWorker(GeventWorker):  # type: ignore[misc]
     """Answers in the one shape also what never reaches the application, which knows how an answer looks."""
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve one connection, if there is room for it."""
+        connections = self.wsgi.connections
+        connection = connections.admit(client, addr)
+        if connection is None:
+            with suppress(OSError), closing(client):
+                client.settimeout(LINGER_SECONDS)
+                client.sendall(self.wsgi.refusal_bytes(TooManyConnectionsError(), secrets.token_hex(8)))
+                client.shutdown(socket.SHUT_WR)
+            return
+        try:
+            super().handle(listener, ClientSocket(client, connections, connection), addr)
+        finally:
+            connections.leave(connection)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer, log, and leave the closing to the caller."""

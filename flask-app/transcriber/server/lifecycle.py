@@ -45,6 +45,7 @@ from ..observability.stages import stages
 from ..service.facade import Service
 from ..service.model_manager import ModelManager
 from ..webhooks.dispatcher import Dispatcher
+from .connections import Connections
 from .preflight import EXIT_GPU_REQUIRED
 from .revoked_sessions import RevokedSessions
 
@@ -90,6 +91,7 @@ class Parts:
     clock: Clock
     canary: HealthCheck
     pipeline: PipelineCheck
+    connections: Connections
     monitor: GpuMonitor
     degradation_policy: DegradationPolicy
     model_manager: ModelManager
@@ -121,6 +123,8 @@ class Application:
         #: What browser sessions are signed with, beside the key.
         self.session_secret = parts.session_secret
         self.revoked_sessions = parts.revoked_sessions
+        #: Those of the web worker, which counts them.
+        self.connections = parts.connections
         metrics.watch(self.service_state)
         self._last_hour = History(parts.clock)
         service.observe_jobs(self._note_job)

@@ -12,6 +12,7 @@ from . import errors, pages, request_log
 from .admin import diagnostics, health, metrics, models
 from .auth import csrf, security, sign_in
 from .auth.sessions import Sessions
+from .connection_guard import ConnectionGuard
 from .extensions import EXTENSION, MEMORY, WebState
 from .i18n import filters, language
 from .jobs import actions, listing, media, stream, transcribe
@@ -26,6 +27,7 @@ from .uploads.body_drain import BodyDrain
 from .uploads.receiver import FORM_ROOM_BYTES, UploadRequest
 
 if TYPE_CHECKING:
+    from ..server.connections import Connections
     from ..server.lifecycle import Application
 
 
@@ -33,6 +35,12 @@ class TranscriberFlask(Flask):
     """Flask whose requests write uploaded files straight into the spool."""
 
     request_class = UploadRequest
+
+    @property
+    def connections(self) -> Connections:
+        """For gunicorn's worker: where it counts them."""
+        application: Application = self.extensions[EXTENSION]
+        return application.connections
 
     def refusal_bytes(self, error: TranscriberError, request_id: str) -> bytes:
         """For gunicorn's worker: the answer to bytes that are no request."""
@@ -81,8 +89,18 @@ def create_app(application: Application) -> Flask:
     for part in (stream, models, diagnostics, health, docs, metrics):
         app.register_blueprint(part.bp)
     describe_static_files(app)
-    app.wsgi_app = BodyDrain(MethodOverride(OneRange(app.wsgi_app)))  # type: ignore[method-assign]
+    inner = BodyDrain(MethodOverride(OneRange(app.wsgi_app)))
+    app.wsgi_app = ConnectionGuard(inner, open_paths(app))  # type: ignore[method-assign]
     return app
+
+
+def open_paths(app: Flask) -> frozenset[str]:
+    """Where a body may be sent without a key."""
+    return frozenset(
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint in security.OPEN_ENDPOINTS and "POST" in (rule.methods or ())
+    )
 
 
 def describe_static_files(app: Flask) -> None:

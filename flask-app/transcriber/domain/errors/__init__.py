@@ -8,6 +8,8 @@ TranscriberError
 │   ├── BadRequestError          the request can't be read
 │   ├── UnauthorizedError        no key, or a wrong one
 │   ├── CsrfTokenError           a signed-in browser's request without the page's token
+│   ├── BodyTimeoutError         its body comes too slowly
+│   ├── TooManyConnectionsError  too many connections from one address
 │   ├── UriTooLongError          the address is longer than gunicorn takes
 │   ├── HeaderTooLargeError      a header is larger than gunicorn takes
 │   ├── OriginNotAllowedError    a page of another site sent the request
@@ -67,6 +69,7 @@ from __future__ import annotations
 from ..selftest import SelfTestReport
 from .base import TranscriberError as TranscriberError
 from .request import BadRequestError as BadRequestError
+from .request import BodyTimeoutError as BodyTimeoutError
 from .request import CsrfTokenError as CsrfTokenError
 from .request import DownloadRefusedError as DownloadRefusedError
 from .request import HeaderTooLargeError as HeaderTooLargeError
@@ -87,6 +90,7 @@ from .request import OriginNotAllowedError as OriginNotAllowedError
 from .request import RangeError as RangeError
 from .request import RequestError as RequestError
 from .request import RevisionMissingError as RevisionMissingError
+from .request import TooManyConnectionsError as TooManyConnectionsError
 from .request import TranscriptChangedError as TranscriptChangedError
 from .request import TusVersionError as TusVersionError
 from .request import UnauthorizedError as UnauthorizedError

@@ -45,6 +45,22 @@ class BadRequestError(RequestError):
     code = "bad_request"
 
 
+class BodyTimeoutError(RequestError):
+    """The body of the request comes too slowly, or not at all."""
+
+    code = "request_timeout"
+    fix = "Send the body at once, at 1 kB/s or faster; a large file on a bad line as a resumable upload (/uploads)."
+    retryable = True
+
+
+class TooManyConnectionsError(RequestError):
+    """There are too many connections from this address."""
+
+    code = "too_many_connections"
+    fix = "Use fewer connections at a time, or raise WHISPER_CONNECTIONS_PER_ADDRESS."
+    retryable = True
+
+
 class UriTooLongError(RequestError):
     """The address of the request is longer than is taken."""
 

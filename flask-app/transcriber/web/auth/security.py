@@ -8,16 +8,17 @@ import math
 import re
 import secrets
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
 
 from ...domain.errors import HostNotAllowedError, OriginNotAllowedError, TooManyTriesError, UnauthorizedError
+from ..connection_guard import client_socket
 from ..extensions import application, sessions, tries
+from ..fixed_headers import FIXED_HEADERS
 from . import csrf
 from .sign_in import COOKIE
 
@@ -45,17 +46,6 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 #: A Host header: a name or address, an IPv6 one in brackets, and perhaps a port. No user, no path.
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{0,5})?")
-
-#: Headers that are the same on every answer.
-FIXED_HEADERS: Mapping[str, str] = MappingProxyType(
-    {
-        "X-Content-Type-Options": "nosniff",
-        # Not no-referrer: under that, browsers send our own form with "Origin: null", which is refused.
-        "Referrer-Policy": "same-origin",
-        "Cross-Origin-Opener-Policy": "same-origin",
-        "Cross-Origin-Resource-Policy": "same-origin",
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +97,8 @@ def init_app(app: Flask) -> None:
             check_origin()
         if g.session is not None and not has_key:
             check_token()
+        if g.authorised and (sock := client_socket(request.environ)) is not None:
+            sock.trust()
 
     app.before_request(guard)
     app.after_request(set_headers)

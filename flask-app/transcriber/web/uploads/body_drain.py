@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.http.errors import ParseException
 from werkzeug.wsgi import ClosingIterator
 
+from ...domain.errors import BodyTimeoutError
+from ..connection_guard import close_after
 from ..cooperative_yield import TURN_BYTES, let_others_run
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class BodyDrain:
             refused = status[:1] in "45"
             if refused:
                 headers = [*headers, ("Connection", "close")]
-                _close_after(start_response)
+                close_after(start_response)
             return start_response(status, headers, *args)
 
         def drain_if_refused() -> None:
@@ -72,7 +74,7 @@ def drain(environ: WSGIEnvironment) -> None:
         return
     deadline = time.monotonic() + DRAIN_SECONDS
     left = DRAIN_BYTES
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, BodyTimeoutError):
         while left > 0 and (remaining := deadline - time.monotonic()) > 0:
             sock.settimeout(remaining)
             data = environ["wsgi.input"].read(TURN_BYTES)
@@ -84,10 +86,3 @@ def drain(environ: WSGIEnvironment) -> None:
 
 def _has_body(environ: WSGIEnvironment) -> bool:
     return environ.get("CONTENT_LENGTH", "0") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ
-
-
-def _close_after(start_response: StartResponse) -> None:
-    """Tell gunicorn, which takes no Connection header from an application, to close after this answer."""
-    force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
-    if force_close is not None:
-        force_close()
