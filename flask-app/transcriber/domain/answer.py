@@ -21,6 +21,7 @@ from .transcript import (
     Requested,
     Segment,
     Timings,
+    TokenLogprob,
     Transcription,
     Word,
 )
@@ -99,8 +100,8 @@ def word_to_dict(word: Word) -> Json:
 
 
 def segment_to_dict(segment: Segment) -> Json:
-    """One segment with its words."""
-    return {
+    """One segment with its words; `logprobs` only where they were asked for."""
+    found: Json = {
         "id": segment.id,
         "seek": segment.seek,
         "start": rounded(segment.start, 3),
@@ -113,6 +114,14 @@ def segment_to_dict(segment: Segment) -> Json:
         "temperature": rounded(segment.temperature, 2),
         "words": [word_to_dict(word) for word in segment.words or ()],
     }
+    if segment.logprobs is not None:
+        found["logprobs"] = [logprob_to_dict(token) for token in segment.logprobs]
+    return found
+
+
+def logprob_to_dict(token: TokenLogprob) -> Json:
+    """One token of the text, as OpenAI's clients read it."""
+    return {"token": token.token, "bytes": list(token.bytes), "logprob": rounded(token.logprob, 6)}
 
 
 def segment_from_dict(data: Mapping[str, Any]) -> Segment:
@@ -181,6 +190,17 @@ def _segment(data: Mapping[str, Any]) -> Segment:
         no_speech_prob=_number(data["no_speech_prob"]),
         temperature=_number(data["temperature"]),
         words=tuple(_word(word) for word in data["words"]) or None,
+        logprobs=logprobs_from_list(data.get("logprobs")),
+    )
+
+
+def logprobs_from_list(data: Sequence[Mapping[str, Any]] | None) -> tuple[TokenLogprob, ...] | None:
+    """The tokens of a segment as they were written; None where none were."""
+    if data is None:
+        return None
+    return tuple(
+        TokenLogprob(token=_text(one["token"]), bytes=tuple(one["bytes"]), logprob=_number(one["logprob"]))
+        for one in data
     )
 
 

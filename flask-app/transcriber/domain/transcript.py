@@ -21,6 +21,15 @@ class Word:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TokenLogprob:
+    """One token of a text: what it looks like, its bytes (a character may span tokens), its log probability."""
+
+    token: str
+    bytes: tuple[int, ...]
+    logprob: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
     """A decoded unit of text with its times (seconds from the start of the file)."""
 
@@ -35,6 +44,8 @@ class Segment:
     no_speech_prob: float
     words: tuple[Word, ...] | None
     temperature: float
+    #: Of the tokens of the text; None: not asked for.
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..domain.answer import logprobs_from_list
 from ..domain.errors import EngineFailedError, JobCancelledError
 from ..domain.events import (
     BatchShrunk,
@@ -207,6 +208,7 @@ def _segment(fields: dict[str, Any]) -> Segment:
         no_speech_prob=_finite(fields, "no_speech_prob"),
         words=None if words is None else tuple(_word(word) for word in words),
         temperature=float(fields["temperature"]),
+        logprobs=logprobs_from_list(fields.get("logprobs")),
     )
 
 

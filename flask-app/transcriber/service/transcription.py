@@ -22,8 +22,8 @@ from ..domain.errors import (
 )
 from ..domain.events import EngineEvent
 from ..domain.jobs import Job
-from ..domain.options import TranscriptionRequest
-from ..domain.ports import Clock, DecodedAudio, EngineInfo, EnginePool, MediaDecoder
+from ..domain.options import TranscriptionOptions, TranscriptionRequest
+from ..domain.ports import SAMPLE_RATE, Clock, DecodedAudio, EngineInfo, EnginePool, MediaDecoder
 from ..domain.transcript import Notice, Requested, Timings, Transcription
 from ..gpu.memory_fallback import DegradationPolicy
 from ..gpu.policy import DeviceDecision, after_engine_failure, decide, find_proven
@@ -219,7 +219,7 @@ class Transcriber:
                 for event in engine.transcribe(
                     job.id,
                     audio.path,
-                    audio.samples,
+                    _clipped(audio, job.request.options),
                     job.request.options,
                     lane=lane,
                     resumption=journal.state.resumption,
@@ -348,6 +348,13 @@ def _lie(engine: EngineInfo) -> EngineStartError:
     code = "engine_device_mismatch"
     message = f"The engine claimed {engine.device}, and its windows ran elsewhere."
     return EngineStartError(message, code=code, fix=fault_codes.CAUSES[code].fix)
+
+
+def _clipped(audio: DecodedAudio, options: TranscriptionOptions) -> int:
+    """Samples that the engine gets: all, or those of the first seconds."""
+    if options.clip_seconds is None:
+        return audio.samples
+    return min(audio.samples, round(options.clip_seconds * SAMPLE_RATE))
 
 
 def _ignored(request: TranscriptionRequest) -> tuple[Notice, ...]:

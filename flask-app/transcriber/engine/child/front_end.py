@@ -21,7 +21,7 @@ from .arrays import Features, Samples
 from .event_sequencer import PlanTotals
 from .job import EngineJob, Entry
 from .pcm import Pcm, find_least_speech
-from .vad import FRAME_SAMPLES, VadOptions, VadSession, iter_probabilities, iter_speech
+from .vad import FRAME_SAMPLES, VadSession, iter_probabilities, iter_speech, vad_options
 from .windows import SpeechChunk, Window, pack, silent_window, split_evenly
 
 
@@ -150,7 +150,7 @@ class FrontEnd:
 
     def _iter_speech_windows(self, pcm: Pcm) -> Iterator[Window]:
         blocks = self._timed_probabilities(pcm)
-        chunks = iter_speech(blocks, pcm.samples, VadOptions())
+        chunks = iter_speech(blocks, pcm.samples, vad_options(self._job.spec.options.vad_parameters))
         return pack(self._counted(chunks), self._find_cut)
 
     def _timed_probabilities(self, pcm: Pcm) -> Iterator[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ...domain.options import TranscriptionOptions
+from ...domain.options import TranscriptionOptions, VadParameters
 from ..protocol import Message
 from .batching import LANES
 from .event_sequencer import PlanTotals, Sequenced
@@ -23,9 +23,21 @@ def job_spec(message: Message) -> JobSpec:
         job_id=str(message["job_id"]),
         pcm_path=Path(message["pcm_path"]),
         samples=int(message["samples"]),
-        options=TranscriptionOptions(**message["options"]),
+        options=_options(message["options"]),
         lane=lane,
         resumed=None if resumption is None else _resumed(resumption),
+    )
+
+
+def _options(fields: dict[str, Any]) -> TranscriptionOptions:
+    """Lists and objects of the message as the options have them."""
+    vad = fields["vad_parameters"]
+    return TranscriptionOptions(
+        **fields
+        | {
+            "languages": tuple(fields["languages"]),
+            "vad_parameters": None if vad is None else VadParameters(**vad),
+        }
     )
 
 

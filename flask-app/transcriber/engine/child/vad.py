@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ...domain.options import VadParameters
 from ...domain.ports import SAMPLE_RATE
 from .arrays import Samples
 from .windows import SpeechChunk
@@ -38,6 +39,25 @@ class VadOptions:
     neg_threshold: float = 0.35
     min_silence_duration_ms: int = 160
     speech_pad_ms: int = 400
+
+
+#: Speech that has begun goes on until the probability falls this far below the threshold.
+_HYSTERESIS = 0.15
+
+
+def vad_options(asked: VadParameters | None) -> VadOptions:
+    """What a caller asked for, and the usual where nothing was said."""
+    usual = VadOptions()
+    if asked is None:
+        return usual
+    threshold = usual.threshold if asked.threshold is None else asked.threshold
+    silence, pad = asked.min_silence_duration_ms, asked.speech_pad_ms
+    return VadOptions(
+        threshold=threshold,
+        neg_threshold=max(0.01, threshold - _HYSTERESIS),
+        min_silence_duration_ms=usual.min_silence_duration_ms if silence is None else silence,
+        speech_pad_ms=usual.speech_pad_ms if pad is None else pad,
+    )
 
 
 def iter_probabilities(session: VadSession, blocks: Iterable[Samples]) -> Iterator[float]:

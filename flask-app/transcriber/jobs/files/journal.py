@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...domain.answer import logprobs_from_list
 from ...domain.events import FinishedWindow, LanguageDetected, Planned, Resumption
 from ...domain.ports import DecodedAudio
 from ...domain.transcript import EngineShare, MemoryStep, Notice, Segment, Word
@@ -325,5 +326,6 @@ def _segment(data: Record) -> Segment:
         | {
             "tokens": tuple(data["tokens"]),
             "words": None if words is None else tuple(Word(**word) for word in words),
+            "logprobs": logprobs_from_list(data.get("logprobs")),
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ....domain.options import TranscriptionOptions
 from ....domain.ports import SAMPLE_RATE
-from ....domain.transcript import Segment
+from ....domain.transcript import Segment, TokenLogprob
 from ..arrays import Features
 from ..model.encoded import Encoded
 from ..model.log_mel import WINDOW_FRAMES
@@ -27,6 +28,10 @@ _MAX_PARTS = 8
 
 #: Tokens that are aligned at once, with a few places left for what goes before and after the text.
 _MAX_ALIGNED_TOKENS = MAX_LENGTH - 8
+
+
+#: What a probability of nothing counts as: JSON has no infinity.
+_LEAST_PROBABILITY = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +124,8 @@ class Decoder:
         if not unknown:
             return works
         started = time.monotonic()
-        found = self._model.detect_languages(encoded, [work.position for work in unknown])
+        candidates = [work.row.options.languages for work in unknown]
+        found = self._model.detect_languages(encoded, [work.position for work in unknown], candidates)
         seconds = time.monotonic() - started
         for work, (language, probability) in zip(unknown, found, strict=True):
             work.language, work.probability, work.detection_seconds = language, probability, seconds
@@ -237,11 +243,14 @@ class Decoder:
         )
 
     def _align(self, encoded: Encoded, works: Sequence[_WindowWork]) -> None:
-        """Word times for the windows that need them: asked for, or a segment is too long."""
+        """Word times and token probabilities for the windows that need them: asked for, or a segment is too long."""
         groups: dict[tuple[str, str], list[tuple[_WindowWork, list[DraftText]]]] = {}
         for work in works:
-            if work.row.options.word_timestamps or any(
-                is_too_long(draft.text, draft.end - draft.start) for draft in work.drafts
+            options = work.row.options
+            if (
+                options.word_timestamps
+                or options.token_logprobs
+                or any(is_too_long(draft.text, draft.end - draft.start) for draft in work.drafts)
             ):
                 runs = groups.setdefault((work.language, work.row.options.task), [])
                 runs += [(work, run) for run in _runs(work.drafts)]
@@ -263,13 +272,34 @@ class Decoder:
         offset = 0
         for draft in run:
             texts, word_tokens = self._model.split_to_words(draft.text_tokens, work.language)
-            timed.append(time_words(texts, word_tokens, times, offset))
+            words = time_words(texts, word_tokens, times, offset)
+            timed.append(
+                self._with_logprobs(words, times, offset) if work.row.options.token_logprobs else words
+            )
             offset += len(draft.text_tokens)
         usual = usual_duration(word for words in timed for word in words)
         return [
             replace(draft, words=tuple(tidy(words, usual, draft.start, draft.end)))
             for draft, words in zip(run, timed, strict=True)
         ]
+
+    def _with_logprobs(self, words: list[TimedWord], times: TokenTimes, offset: int) -> list[TimedWord]:
+        """The words with the probability that the model gave each of their tokens, hearing what went before it."""
+        found = []
+        for word in words:
+            known = times.probabilities[offset : offset + len(word.tokens)]
+            offset += len(word.tokens)
+            pairs = zip(word.tokens, known, strict=False)
+            found.append(replace(word, logprobs=tuple(self._logprob(*pair) for pair in pairs)))
+        return found
+
+    def _logprob(self, token: int, probability: float) -> TokenLogprob:
+        written = self._model.token_bytes(token)
+        return TokenLogprob(
+            token=written.decode(errors="replace"),
+            bytes=tuple(written),
+            logprob=math.log(max(probability, _LEAST_PROBABILITY)),
+        )
 
     def _finish(self, work: _WindowWork, device: str) -> DecodedWindow:
         return DecodedWindow(
@@ -278,7 +308,10 @@ class Decoder:
             language_probability=work.probability,
             detection_seconds=work.detection_seconds,
             segments=build_segments(
-                work.drafts, work.row.window, keep_words=work.row.options.word_timestamps
+                work.drafts,
+                work.row.window,
+                keep_words=work.row.options.word_timestamps,
+                keep_logprobs=work.row.options.token_logprobs,
             ),
             history=work.history if work.is_conditioned else None,
         )

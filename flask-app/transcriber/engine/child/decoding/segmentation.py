@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ....domain.ports import SAMPLE_RATE
-from ....domain.transcript import Segment, Word
+from ....domain.transcript import Segment, TokenLogprob, Word
 from ..windows import Window
 from .segments import cut, is_too_long
 from .temperature_fallback import TemperatureAttempt
@@ -42,7 +42,9 @@ class _Piece:
     attempt: TemperatureAttempt
 
 
-def build_segments(drafts: Sequence[DraftText], window: Window, *, keep_words: bool) -> tuple[Segment, ...]:
+def build_segments(
+    drafts: Sequence[DraftText], window: Window, *, keep_words: bool, keep_logprobs: bool = False
+) -> tuple[Segment, ...]:
     """Segments of one window, ordered and inside it, with id 0; the job counts them."""
     duration = window.samples / SAMPLE_RATE
     offset = window.start / SAMPLE_RATE
@@ -52,7 +54,12 @@ def build_segments(drafts: Sequence[DraftText], window: Window, *, keep_words: b
         made = _pieces_of(draft, floor, duration, keep_words=keep_words)
         pieces.extend(made)
         floor = made[-1].end
-    return tuple(_segment(piece, window, offset, keep_words=keep_words) for piece in pieces)
+    segments = (_segment(piece, window, offset, keep_words=keep_words) for piece in pieces)
+    if not keep_logprobs:
+        return tuple(segments)
+    return tuple(
+        replace(segment, logprobs=_logprobs(piece)) for segment, piece in zip(segments, pieces, strict=True)
+    )
 
 
 def _pieces_of(draft: DraftText, floor: float, duration: float, *, keep_words: bool) -> list[_Piece]:
@@ -66,7 +73,7 @@ def _pieces_of(draft: DraftText, floor: float, duration: float, *, keep_words: b
                 end=end,
                 text=draft.text,
                 tokens=draft.tokens,
-                words=None,
+                words=draft.words,
                 attempt=draft.attempt,
             )
         ]
@@ -103,6 +110,10 @@ def _segment(piece: _Piece, window: Window, offset: float, *, keep_words: bool) 
         words=tuple(_word(word, offset) for word in piece.words or ()) if keep_words else None,
         temperature=attempt.temperature,
     )
+
+
+def _logprobs(piece: _Piece) -> tuple[TokenLogprob, ...]:
+    return tuple(token for word in piece.words or () for token in word.logprobs)
 
 
 def _word(word: TimedWord, offset: float) -> Word:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+from ....domain.transcript import TokenLogprob
+
 SENTENCE_END_MARKS = ".。!！?？"
 PREPEND_PUNCTUATIONS = "\"'“¿([{-"
 APPEND_PUNCTUATIONS = "\"'.。,，!！?？:：”)]}、"
@@ -30,6 +32,8 @@ class TimedWord:
     word: str
     probability: float
     tokens: tuple[int, ...]
+    #: Of each token; none unless they were asked for.
+    logprobs: tuple[TokenLogprob, ...] = ()
 
     @property
     def duration(self) -> float:
@@ -123,7 +127,12 @@ def merge_punctuations(words: Sequence[TimedWord]) -> list[TimedWord]:
 
 
 def _joined(first: TimedWord, second: TimedWord, *, times_of: TimedWord) -> TimedWord:
-    return replace(times_of, word=first.word + second.word, tokens=first.tokens + second.tokens)
+    return replace(
+        times_of,
+        word=first.word + second.word,
+        tokens=first.tokens + second.tokens,
+        logprobs=first.logprobs + second.logprobs,
+    )
 
 
 def _trim_at_sentence_ends(words: Sequence[TimedWord], usual: float) -> list[TimedWord]:

@@ -205,10 +205,15 @@ class WhisperModel:
         stacked = np.ascontiguousarray(np.stack(features))
         return self._model.encode(ctranslate2.StorageView.from_array(stacked), to_cpu=False)
 
-    def detect_languages(self, encoded: Encoded, rows: Sequence[int]) -> list[tuple[str, float]]:
-        """The likeliest language of each row, with its probability."""
+    def detect_languages(
+        self, encoded: Encoded, rows: Sequence[int], candidates: Sequence[Sequence[str]] = ()
+    ) -> list[tuple[str, float]]:
+        """The likeliest language of each row, with its probability; of its candidates, where it has some."""
         found = self._model.detect_language(encoded.select(rows))
-        best = [(token[2:-2], float(probability)) for token, probability in (row[0] for row in found)]
+        best = [
+            likeliest([(token[2:-2], float(probability)) for token, probability in ranked], allowed)
+            for ranked, allowed in zip(found, candidates or [()] * len(found), strict=True)
+        ]
         if not all(math.isfinite(probability) for _, probability in best):
             raise FaultError(not_finite("language detection"))
         return best
@@ -323,6 +328,10 @@ class WhisperModel:
         """Tokens of a prompt's text, with the leading space Whisper's words have."""
         return list(self._vocabulary.encode(f" {text.strip()}", add_special_tokens=False).ids)
 
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes of a token; a character may need those of several."""
+        return bytes(_BYTES[character] for character in self._vocabulary.id_to_token(token) or "")
+
     def decode_text(self, tokens: Sequence[int]) -> str:
         """Text of tokens, without timestamps and special tokens."""
         return str(self._vocabulary.decode([token for token in tokens if token < self.eot]))
@@ -351,6 +360,21 @@ class WhisperModel:
             compression_ratio=compression_ratio(self.decode_text(tokens).strip()),
             temperature=temperature,
         )
+
+
+def likeliest(ranked: Sequence[tuple[str, float]], allowed: Sequence[str]) -> tuple[str, float]:
+    """The first of these languages that is allowed; the first of all where none is."""
+    return next((each for each in ranked if each[0] in allowed), ranked[0])
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """The character that byte-level BPE writes for each byte: printable ones as they are, the others from 256 up."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + at): byte for at, byte in enumerate(others)}
+
+
+_BYTES = _byte_alphabet()
 
 
 def _load(spec: ModelSpec) -> ctranslate2.models.Whisper:
