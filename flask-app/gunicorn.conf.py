@@ -15,17 +15,17 @@ sys.path.insert(0, str(HERE))
 
 from gunicorn.glogging import Logger  # noqa: E402
 
-from transcriber.config.loader import check_listening, load  # noqa: E402
+from transcriber.config.loader import load  # noqa: E402
 from transcriber.domain.errors import ConfigError  # noqa: E402
 from transcriber.server.exit_reason import ExitReason  # noqa: E402
 from transcriber.server.logging import configure_logging  # noqa: E402
-from transcriber.server.preflight import EXIT_GPU_REQUIRED, say_refused  # noqa: E402
+from transcriber.server.preflight import EXIT_GPU_REQUIRED, check_network, say_refused  # noqa: E402
 from transcriber.server.systemd_notify import notify, take_notify_socket, wait_until_answered  # noqa: E402
 from transcriber.system import prctl  # noqa: E402
 
 try:
     settings = load(os.environ)
-    check_listening(settings)
+    check_network(settings)
 except ConfigError as error:
     sys.stderr.write(f"transcriber: {error.message} {error.fix}\n")
     sys.exit(2)

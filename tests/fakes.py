@@ -46,12 +46,14 @@ from transcriber.jobs.files.spool import Spool
 from transcriber.jobs.ids import new_job_id
 from transcriber.jobs.progress import progress_data
 from transcriber.jobs.store.full_text import find_in, parse_query
+from transcriber.jobs.store.memory_keys import MemoryKeys
 from transcriber.jobs.store.memory_transcripts import MemoryTranscripts
 from transcriber.models.finder import LocalModel
 from transcriber.observability.diagnostics import Diagnostics
 from transcriber.observability.metrics import Metrics
 from transcriber.observability.stages import stages
 from transcriber.service.facade import JobView, Upload
+from transcriber.service.keys import KeyRing
 from transcriber.service.transcript_editing import TranscriptEditing
 from transcriber.system.clock import SystemClock
 from transcriptions import make_segment, make_transcription
@@ -78,6 +80,8 @@ class FakeService:
         #: Raised by begin_upload, by check_room, by submit, where the store is asked for a job, and as the job's own error.
         self.begin_error: TranscriberError | None = None
         self.room_error: TranscriberError | None = None
+        #: Raised by check_queue, one after the other.
+        self.queue_errors: list[TranscriberError] = []
         self.submit_error: TranscriberError | None = None
         self.store_error: TranscriberError | None = None
         self.job_error: TranscriberError | None = None
@@ -94,7 +98,7 @@ class FakeService:
             spool=Spool(spool, 0),
             native=ThreadPoolExecutor(1),
             keep=timedelta(hours=24),
-            begin=lambda size: self.begin_upload(expected_bytes=size).job_id,
+            begin=lambda size, owner: self.begin_upload(expected_bytes=size, owner=owner).job_id,
             is_job=self.is_stored,
             clock=SystemClock(),
         )
@@ -108,7 +112,7 @@ class FakeService:
             SystemClock(),
         )
 
-    def begin_upload(self, *, expected_bytes: int = 0) -> Upload:
+    def begin_upload(self, *, expected_bytes: int = 0, owner: str | None = None) -> Upload:
         if self.begin_error is not None:
             raise self.begin_error
         job_id = new_job_id()
@@ -120,6 +124,10 @@ class FakeService:
         if self.store_error is not None:
             raise self.store_error
         return job_id in self.jobs
+
+    def check_queue(self, owner: str | None) -> None:
+        if self.queue_errors:
+            raise self.queue_errors.pop()
 
     def check_room(self) -> None:
         if self.room_error is not None:
@@ -252,6 +260,13 @@ class FakeService:
             raise JobNotFoundError()
         return self.jobs[job_id]
 
+    def find(self, job_id: str) -> Job | None:
+        return self.jobs.get(job_id)
+
+    def give_up(self, job_id: str) -> None:
+        if not self.jobs[job_id].status.is_final:
+            self.cancel(job_id)
+
     def view(self, job_id: str) -> JobView:
         job = self.get(job_id)
         waiting = [one.id for one in self.jobs.values() if one.status is JobStatus.QUEUED]
@@ -271,11 +286,14 @@ class FakeService:
         before: int | None = None,
         limit: int = 50,
         search: str = "",
+        owner: str | None = None,
     ) -> JobPage:
         found = [
             job
             for job in sorted(self.jobs.values(), key=lambda job: -job.number)
-            if (not statuses or job.status in statuses) and (before is None or job.number < before)
+            if (not statuses or job.status in statuses)
+            and (before is None or job.number < before)
+            and owner in (None, job.owner)
         ]
         query = parse_query(search)
         hits = {
@@ -312,13 +330,15 @@ class FakeService:
             raise JobNotFinishedError()
         if not job.has_upload:
             raise UploadGoneError()
-        again = self.add_job(new_job_id(), request, file_name=job.file_name, title=job.title, retry_of=job_id)
+        again = self.add_job(
+            new_job_id(), request, file_name=job.file_name, title=job.title, retry_of=job_id, owner=job.owner
+        )
         if self.release.is_set():
             self.finish(again.id)
         return self.jobs[again.id]
 
-    def counts(self) -> dict[JobStatus, int]:
-        return dict(Counter(job.status for job in self.jobs.values()))
+    def counts(self, *, owner: str | None = None) -> dict[JobStatus, int]:
+        return dict(Counter(job.status for job in self.jobs.values() if owner in (None, job.owner)))
 
     def follow(self, job_id: str, *, after: int = 0) -> Iterator[FeedEvent | None]:
         self.get(job_id)
@@ -540,6 +560,15 @@ class FakeApplication:
     finding: dict[str, Any] = field(default_factory=dict)
     findings: list[HealthFinding] = field(default_factory=list)
     models: FakeModels = field(default_factory=lambda: FakeModels())
+
+    def __post_init__(self) -> None:
+        self.key_store = MemoryKeys()
+        self.keys = KeyRing(
+            self.key_store,
+            first=self.settings.api_key,
+            is_loopback=loader.is_loopback(self.settings.host),
+            clock=SystemClock(),
+        )
 
     def device_for(self, asked: str | None) -> str:
         return asked or "cpu"

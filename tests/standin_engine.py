@@ -59,6 +59,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         type=int,
         help="from this window on, compute until the end of time; cancels are answered",
     )
+    parser.add_argument("--pace", type=float, default=0.0, help="seconds that each window takes")
     parser.add_argument("--error-at", type=int, help="answer with an error before this window")
     parser.add_argument("--error-code", default="out_of_gpu_memory")
     parser.add_argument("--error-message", default="Told to fail.", help="of --error-at and --fail-start")
@@ -328,7 +329,7 @@ class StandIn:
                 fix="Tell it otherwise.",
             )
             return False
-        if cancelled.is_set():
+        if cancelled.wait(options.pace) if options.pace else cancelled.is_set():
             self.send("cancelled", job_id=job_id)
             return False
         return True

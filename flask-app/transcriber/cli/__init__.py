@@ -1,4 +1,4 @@
-"""The command line: python -m transcriber doctor | models | serve | transcribe."""
+"""The command line: python -m transcriber doctor | keys | models | serve | transcribe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..domain.errors import TranscriberError
 from ..observability.diagnostics_text import render_text
 from ..server import bootstrap
 from ..system.paths import PACKAGE_PARENT
-from . import gate, transcribe
+from . import gate, keys, transcribe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(command=_models)
     transcribe.add_parser(commands)
     gate.add_parser(commands)
+    keys.add_parser(commands)
     serve = commands.add_parser("serve", help="start the server (becomes gunicorn)")
     serve.set_defaults(command=_serve)
     return parser

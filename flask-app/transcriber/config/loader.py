@@ -89,15 +89,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_listening(settings: Settings) -> None:
-    """Refuse to listen on a network address without a key. Raises ConfigError."""
-    if is_loopback(settings.host) or settings.api_key or settings.allow_anonymous:
+def check_listening(settings: Settings, *, has_key: bool) -> None:
+    """Refuse to listen on a network address without a key, of the environment or the table. Raises ConfigError."""
+    if is_loopback(settings.host) or has_key or settings.allow_anonymous:
         return
     raise ConfigError(
         f"WHISPER_HOST={settings.host} can be reached from the network, and there is no key.",
         code="key_required",
         param="WHISPER_HOST",
-        fix="Set WHISPER_API_KEY to a long random text (openssl rand -hex 32), or WHISPER_ALLOW_ANONYMOUS=true "
+        fix="Make a key (python -m transcriber keys add NAME --role admin), or set WHISPER_ALLOW_ANONYMOUS=true "
         "if everyone who reaches the port may use the service.",
     )
 

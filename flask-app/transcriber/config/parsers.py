@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
@@ -24,6 +25,18 @@ def key(value: str) -> str:
     if not value.strip() or not value.isprintable():
         raise ValueError("printable characters on one line, not spaces alone")
     return value
+
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,]+", re.IGNORECASE)
+
+
+def origins(value: str) -> tuple[str, ...]:
+    """Origins, comma-separated."""
+    found = words(value)
+    for origin in found:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ValueError("origins as https://app.example (no path), comma-separated, or *")
+    return found
 
 
 def networks(value: str) -> tuple[str, ...]:
@@ -53,6 +66,17 @@ def path(value: str) -> Path:
 def words(value: str) -> tuple[str, ...]:
     """Words, comma-separated."""
     return tuple(word.strip() for word in value.split(",") if word.strip())
+
+
+def pairs(value: str) -> tuple[tuple[str, str], ...]:
+    """Names and what each stands for: NAME=VALUE, comma-separated."""
+    found = []
+    for word in words(value):
+        name, sign, target = (part.strip() for part in word.partition("="))
+        if not name or not sign or not target:
+            raise ValueError("NAME=MODEL, comma-separated")
+        found.append((name, target))
+    return tuple(found)
 
 
 def folders(value: str) -> tuple[Path, ...]:

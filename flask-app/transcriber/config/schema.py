@@ -11,7 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from ..system.paths import PROJECT
-from .parsers import arguments, boolean, choice, folders, integer, key, networks, path, setting, text, words
+from .parsers import (
+    arguments,
+    boolean,
+    choice,
+    folders,
+    integer,
+    key,
+    networks,
+    origins,
+    pairs,
+    path,
+    setting,
+    text,
+    words,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +76,18 @@ class Settings:
         networks,
         "Networks of reverse proxies of one's own (as 10.0.0.0/8, comma-separated), behind which everyone has the proxy's address: it has no limit of connections.",
     )
+    cors_origins: tuple[str, ...] = setting(
+        (),
+        "WHISPER_CORS_ORIGINS",
+        origins,
+        "Origins whose pages may use the API, comma-separated, as https://app.example or app://obsidian.md. They send the key in the header; cookies never count. '*' allows all that bring a key.",
+    )
+    key_queue_share: int = setting(
+        50,
+        "WHISPER_KEY_QUEUE_SHARE",
+        integer(1, 100),
+        "Percent of WHISPER_MAX_QUEUE that the waiting jobs of one named key may take. 100: one key may fill the queue for all.",
+    )
     model: str = setting(
         "base",
         "WHISPER_MODEL",
@@ -73,6 +99,12 @@ class Settings:
         "WHISPER_MODEL_PATH",
         path,
         "A folder with a converted model, used in place of WHISPER_MODEL; or a folder of such folders, looked up by name.",
+    )
+    model_aliases: tuple[tuple[str, str], ...] = setting(
+        (),
+        "WHISPER_MODEL_ALIASES",
+        pairs,
+        "Names by which OpenAI's clients may ask for a model, as gpt-transcribe=large-v3, comma-separated. OpenAI's own names that are not listed mean WHISPER_MODEL.",
     )
     device: str = setting(
         "auto",
@@ -343,7 +375,7 @@ class Settings:
             if row.secret:
                 shown = "(set)" if value else ""
             elif isinstance(value, tuple):
-                shown = ",".join(map(str, value))
+                shown = ",".join("=".join(part) if isinstance(part, tuple) else str(part) for part in value)
             else:
                 shown = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
             rows.append(

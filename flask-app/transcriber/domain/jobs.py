@@ -98,6 +98,8 @@ class Job:
     title: str = ""
     #: The job whose upload this one took over, to try it with other options.
     retry_of: str | None = None
+    #: The id of the key that submitted it; None: it belongs to the admins.
+    owner: str | None = None
 
     @property
     def name(self) -> str:
@@ -122,6 +124,7 @@ class SubmissionTerms:
     is_awaited: bool = False
     title: str = ""
     retry_of: str | None = None
+    owner: str | None = None
 
 
 class DeliveryStatus(enum.StrEnum):

@@ -13,6 +13,7 @@ from .edits import Edit
 from .errors import TranscriberError
 from .events import EngineEvent, Resumption
 from .jobs import Delivery, Job, JobError, JobStatus
+from .keys import ApiKey
 from .options import TranscriptionOptions
 from .selftest import SelfTestReport
 from .transcript import Notice, Transcription
@@ -246,17 +247,18 @@ class JobStore(Protocol):
         before: int | None = None,
         limit: int = 50,
         search: str = "",
+        owner: str | None = None,
     ) -> JobPage:
         """Jobs numbered below `before`, newest first; with `search` those whose transcript has all of its words,
-        or whose name contains it."""
+        or whose name contains it; with `owner` its own alone."""
         ...
 
     def rename(self, job_id: str, title: str) -> Job:
         """Give the job another name. Raises JobNotFoundError."""
         ...
 
-    def counts(self) -> dict[JobStatus, int]:
-        """How many jobs have each status."""
+    def counts(self, *, owner: str | None = None) -> dict[JobStatus, int]:
+        """How many jobs have each status; with `owner` of its own alone."""
         ...
 
     def purge(self, job_id: str, *, attempt: int | None = None) -> bool:
@@ -282,6 +284,26 @@ class JobStore(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class KeyStore(Protocol):
+    """The table of keys. The job store's own database, which another process may change at any time."""
+
+    def add(self, key: ApiKey) -> bool:
+        """Keep a new key; False, and nothing, where an active key has its name."""
+        ...
+
+    def list_keys(self) -> list[ApiKey]:
+        """All keys, revoked ones too, oldest first."""
+        ...
+
+    def revoke(self, name: str, now: datetime) -> ApiKey | None:
+        """Revoke the key of this name; None where no active one has it."""
+        ...
+
+    def note_use(self, key_id: str, now: datetime) -> None:
+        """Keep when the key was last used."""
+        ...
 
 
 class Outbox(Protocol):

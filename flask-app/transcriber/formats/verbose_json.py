@@ -28,7 +28,7 @@ def verbose_answer(transcription: Transcription) -> dict[str, Any]:
         "segments": [_segment(segment) for segment in t.segments],
     }
     if any(segment.words is not None for segment in t.segments):
-        answer["words"] = [_word(word) for segment in t.segments for word in segment.words or ()]
+        answer["words"] = [verbose_word(word) for segment in t.segments for word in segment.words or ()]
     return answer | {
         "usage": {"type": "duration", "seconds": math.ceil(_number(t.duration, 3))},
         "gpu_used": t.gpu_used,
@@ -54,7 +54,8 @@ def _segment(segment: Segment) -> dict[str, Any]:
     }
 
 
-def _word(word: Word) -> dict[str, Any]:
+def verbose_word(word: Word) -> dict[str, Any]:
+    """A word with its times."""
     return {"word": word.word.strip(), "start": _number(word.start, 3), "end": _number(word.end, 3)}
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import bisect
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import structlog
 
-from ..domain.errors import QueueFullError, ShuttingDownError
+from ..domain.errors import QueueFullError, QueueShareFullError, ShuttingDownError
 from ..domain.ports import Clock
+from .turns import Turns, heads, in_turns
 
 logger = structlog.get_logger(__name__)
 
@@ -27,6 +29,10 @@ class Slots:
     long: int
     short: int
     max_queue: int
+    #: How many of those that wait may be of one owner; None: as many as may wait.
+    max_queue_of_owner: int | None = None
+    #: How many jobs of an owner may be worked on at once; 0: no limit.
+    max_running_of: Callable[[str | None], int] = lambda owner: 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +44,8 @@ class WaitingJob:
     priority: int = 0
     #: Known to be no short one.
     is_long: bool = False
+    #: Whose it is; owners take turns. None: the admins'.
+    owner: str | None = None
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -70,6 +78,9 @@ class JobQueue:
         self._looked_at: list[WaitingJob] = []
         #: Jobs that have a slot: whether it is a short one.
         self._held: dict[str, bool] = {}
+        #: Whose they are, and how often each owner has had a turn.
+        self._owners: dict[str, str | None] = {}
+        self._turns = Turns()
         self._reserved = 0
         self._idle_long = slots.long
         self._idle_short = slots.short
@@ -85,15 +96,15 @@ class JobQueue:
         for thread in self._threads:
             thread.start()
 
-    def check_room(self) -> None:
+    def check_room(self, owner: str | None = None) -> None:
         """Raises QueueFullError, ShuttingDownError: so that an upload is refused before it is read."""
         with self._changed:
-            self._refuse_if_full()
+            self._refuse_if_full(owner)
 
-    def reserve(self) -> None:
+    def reserve(self, owner: str | None = None) -> None:
         """Keep a place for a job that is about to be stored. Raises QueueFullError, ShuttingDownError."""
         with self._changed:
-            self._refuse_if_full()
+            self._refuse_if_full(owner)
             self._reserved += 1
 
     def release(self) -> None:
@@ -134,7 +145,8 @@ class JobQueue:
         """The jobs that wait, the next one first."""
         with self._changed:
             later = [waiting for _, waiting in self._later]
-            return sorted([*self._new, *self._looked_at, *self._long, *later], key=_rank)
+            waiting = sorted([*self._new, *self._looked_at, *self._long, *later], key=_rank)
+            return in_turns(waiting, Counter(self._owners.values()))
 
     def held(self) -> dict[str, bool]:
         """The jobs that have a slot, and whether it is a short one."""
@@ -154,12 +166,19 @@ class JobQueue:
             if thread.is_alive():
                 thread.join(max(0.0, deadline - self._clock.monotonic()))
 
-    def _refuse_if_full(self) -> None:
+    def _refuse_if_full(self, owner: str | None) -> None:
         if self._closing:
             raise ShuttingDownError()
         waiting = len(self._new) + len(self._long) + len(self._later) + self._reserved
         if waiting >= self._slots.max_queue + self._idle_long + self._idle_short:
             raise QueueFullError(f"{waiting} jobs wait; no more than {self._slots.max_queue} may.")
+        share = self._slots.max_queue_of_owner
+        if owner is None or share is None:
+            return
+        later = [waiting for _, waiting in self._later]
+        own = sum(each.owner == owner for each in (*self._new, *self._long, *later))
+        if own >= share:
+            raise QueueShareFullError(f"{own} of your jobs wait; no more than {share} of one key may.")
 
     # The threads
 
@@ -167,15 +186,16 @@ class JobQueue:
         while (waiting := self._next_long()) is not None:
             self._call(self._run, waiting)
             with self._changed:
-                self._held.pop(waiting.job_id, None)
+                self._let_go(waiting)
                 self._idle_long += 1
+                self._changed.notify_all()
 
     def _work_short(self) -> None:
         while (waiting := self._next_new()) is not None:
             if self._is_short(waiting):
                 self._call(self._run, waiting)
             with self._changed:
-                self._held.pop(waiting.job_id, None)
+                self._let_go(waiting)
                 self._idle_short += 1
                 self._changed.notify_all()
 
@@ -204,11 +224,10 @@ class JobQueue:
         with self._changed:
             while not self._closing:
                 self._admit_due()
-                lanes = [lane for lane in (self._new, self._long) if lane]
-                if lanes:
+                waiting = self._choose(self._new, self._long)
+                if waiting is not None:
                     self._idle_long -= 1
                     self._changed.notify_all()
-                    waiting = min(lanes, key=lambda lane: lane[0].rank).pop(0)
                     self._held[waiting.job_id] = False
                     return waiting
                 self._changed.wait(self._until_due())
@@ -219,12 +238,28 @@ class JobQueue:
             while not self._closing:
                 self._admit_due()
                 # A long slot that is free takes the job itself, whatever its length.
-                if self._new and self._idle_long == 0:
+                if self._idle_long == 0 and (waiting := self._choose(self._new)) is not None:
                     self._idle_short -= 1
-                    self._looked_at.append(self._new[0])
-                    return self._new.pop(0)
+                    self._looked_at.append(waiting)
+                    return waiting
                 self._changed.wait(self._until_due())
             return None
+
+    def _choose(self, *lanes: list[WaitingJob]) -> WaitingJob | None:
+        """Under the lock: take the job whose turn it is out of its lane."""
+        running = Counter(self._owners.values())
+        candidates = [waiting for lane in lanes for waiting in heads(lane)]
+        chosen = self._turns.choose(candidates, running, self._slots.max_running_of)
+        if chosen is None:
+            return None
+        next(lane for lane in lanes if chosen in lane).remove(chosen)
+        self._owners[chosen.job_id] = chosen.owner
+        return chosen
+
+    def _let_go(self, waiting: WaitingJob) -> None:
+        """Under the lock: the job has no slot any more."""
+        self._held.pop(waiting.job_id, None)
+        self._owners.pop(waiting.job_id, None)
 
     def _admit_due(self) -> None:
         """Under the lock: queue those whose time has come."""

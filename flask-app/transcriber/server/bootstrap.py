@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,8 +15,9 @@ import structlog
 from .. import __version__
 from ..config import loader
 from ..config.loader import Settings
-from ..domain.errors import CapacityError
+from ..domain.errors import CapacityError, ConfigError
 from ..domain.jobs import Webhook
+from ..domain.ports import Clock, KeyStore
 from ..domain.transcript import FallbackReason
 from ..gpu.drift import diff
 from ..gpu.monitor import refreshed
@@ -30,7 +32,8 @@ from ..jobs.files.spool import Spool, free_bytes
 from ..jobs.queue import Slots
 from ..jobs.retention import Retention
 from ..jobs.speeds import Speeds, load_speeds, save_speeds
-from ..jobs.store.sqlite import SqliteJobStore
+from ..jobs.store.sqlite import BUSY_TIMEOUT_MS, SqliteJobStore
+from ..jobs.store.sqlite_keys import shared_keys
 from ..media.decoder import SandboxedDecoder
 from ..models.catalogue import canonical_name, find_model
 from ..models.finder import LocalModel, ModelFinder
@@ -40,6 +43,7 @@ from ..observability.pipeline_check import CHECK_ID, PipelineCheck, check_decode
 from ..observability.pipeline_check import PipelineParts as PipelineParts
 from ..observability.pipeline_stages import StageState
 from ..service.facade import Checks, JobLimits, Service, Storage, Webhooks
+from ..service.keys import KeyRing
 from ..service.readiness import find_fault, reason_of
 from ..service.transcription import DevicePlan, Transcriber
 from ..system.clock import SystemClock, boot_id
@@ -73,9 +77,35 @@ EMBEDDED_QUEUE = 100
 def build(environ: Mapping[str, str]) -> Application:
     """The service, assembled but not started. Raises ConfigError."""
     settings = loader.load(environ)
-    loader.check_listening(settings)
     configure_logging(settings.log_level)
-    return Composition(settings, environ).application()
+    application = Composition(settings, environ).application()
+    loader.check_listening(settings, has_key=application.keys.is_needed)
+    return application
+
+
+@contextmanager
+def keys_of(environ: Mapping[str, str]) -> Iterator[KeyRing]:
+    """The keys of this installation, whether its service runs or not. Raises ConfigError."""
+    settings = loader.load(environ)
+    configure_logging("error")
+    path = settings.data_dir / "jobs.sqlite3"
+    try:
+        store = SqliteJobStore(path, NativeExecutor(1))
+    except ConfigError as error:
+        if error.code != "store_in_use":
+            raise
+        with shared_keys(path, BUSY_TIMEOUT_MS) as keys:
+            yield key_ring(settings, keys, SystemClock())
+        return
+    try:
+        yield key_ring(settings, store.keys, SystemClock())
+    finally:
+        store.close()
+
+
+def key_ring(settings: Settings, store: KeyStore, clock: Clock) -> KeyRing:
+    """Who may ask."""
+    return KeyRing(store, first=settings.api_key, is_loopback=loader.is_loopback(settings.host), clock=clock)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +208,7 @@ class Composition:
         speeds_path = settings.data_dir / "speeds.json"
         speeds = Speeds(self._clock, load_speeds(speeds_path))
         transcriber = self._transcriber()
+        keys = key_ring(settings, store.keys, self._clock)
         service = Service(
             storage=storage,
             checks=Checks(
@@ -191,7 +222,7 @@ class Composition:
                 wake=dispatcher.wake,
             ),
             speeds=speeds,
-            limits=limits_of(settings),
+            limits=limits_of(settings, keys.max_jobs),
             clock=self._clock,
         )
         parts = Parts(
@@ -216,6 +247,7 @@ class Composition:
             model_manager=self.parts.model_manager,
             session_secret=self._in_thread(lambda: kept_secret(settings.data_dir / "session.key")),
             revoked_sessions=RevokedSessions(settings.data_dir / "signed-out.json", self._in_thread),
+            keys=keys,
         )
         return Application(
             settings=settings,
@@ -367,7 +399,7 @@ class Composition:
         return self._files.submit(work).result()
 
 
-def limits_of(settings: Settings) -> JobLimits:
+def limits_of(settings: Settings, max_jobs: Callable[[str | None], int] = lambda owner: 0) -> JobLimits:
     """How much is worked on at once, and for how long."""
     has_lane = settings.short_seconds > 0
     return JobLimits(
@@ -375,6 +407,8 @@ def limits_of(settings: Settings) -> JobLimits:
             long=settings.max_running,
             short=settings.short_slots if has_lane else 0,
             max_queue=settings.max_queue,
+            max_queue_of_owner=max(1, settings.max_queue * settings.key_queue_share // 100),
+            max_running_of=max_jobs,
         ),
         short_seconds=settings.short_seconds,
         job_timeout_seconds=settings.job_timeout_seconds,

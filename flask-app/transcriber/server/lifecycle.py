@@ -43,6 +43,7 @@ from ..observability.pipeline_check import PipelineCheck
 from ..observability.pipeline_stages import ENGINE
 from ..observability.stages import stages
 from ..service.facade import Service
+from ..service.keys import KeyRing
 from ..service.model_manager import ModelManager
 from ..webhooks.dispatcher import Dispatcher
 from .connections import Connections
@@ -98,6 +99,8 @@ class Parts:
     #: What browser sessions are signed with.
     session_secret: bytes = b""
     revoked_sessions: RevokedSessions
+    #: Who may ask.
+    keys: KeyRing
 
 
 class Application:
@@ -125,6 +128,7 @@ class Application:
         self.revoked_sessions = parts.revoked_sessions
         #: Those of the web worker, which counts them.
         self.connections = parts.connections
+        self.keys = parts.keys
         metrics.watch(self.service_state)
         self._last_hour = History(parts.clock)
         service.observe_jobs(self._note_job)

@@ -45,11 +45,22 @@ def check_start(environ: Mapping[str, str]) -> None:
     """
     configure_logging("info")
     settings = loader.load(environ)
-    loader.check_listening(settings)
+    check_network(settings)
     if settings.gpu_policy == "required":
         cause = make_probe(settings, environ, SystemClock()).status().cause
         if cause is not None:
             raise gpu_required(cause)
+
+
+def check_network(settings: loader.Settings) -> None:
+    """Refuse to listen on a network address without a key, of the environment or of the table. Raises ConfigError."""
+    has_key = bool(settings.api_key)
+    if not has_key and not loader.is_loopback(settings.host):
+        # Imported only where it is needed: the server's parent holds no database.
+        from ..jobs.store.sqlite_keys import has_keys
+
+        has_key = has_keys(settings.data_dir / "jobs.sqlite3")
+    loader.check_listening(settings, has_key=has_key)
 
 
 def make_probe(settings: loader.Settings, environ: Mapping[str, str], clock: Clock) -> GpuProbe:

@@ -376,7 +376,7 @@ class JobExecution:
 
 
 def _waiting(job: Job) -> WaitingJob:
-    return WaitingJob(job_id=job.id, number=job.number, priority=job.priority)
+    return WaitingJob(job_id=job.id, number=job.number, priority=job.priority, owner=job.owner)
 
 
 def _note_hand_back(journal: Journal) -> None:

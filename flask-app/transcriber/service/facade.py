@@ -8,7 +8,13 @@ from pathlib import Path
 
 import structlog
 
-from ..domain.errors import JobFinishedError, JobNotFinishedError, ShuttingDownError, TranscriberError
+from ..domain.errors import (
+    JobFinishedError,
+    JobNotFinishedError,
+    JobNotFoundError,
+    ShuttingDownError,
+    TranscriberError,
+)
 from ..domain.feed import FeedEvent
 from ..domain.jobs import Delivery, Job, JobStatus, SubmissionTerms
 from ..domain.options import TranscriptionRequest
@@ -86,7 +92,7 @@ class Service:
             spool=storage.spool,
             native=storage.native,
             keep=storage.retention.keep_unfinished,
-            begin=lambda size_bytes: self._submission.begin_upload(size_bytes).job_id,
+            begin=lambda size_bytes, owner: self._submission.begin_upload(size_bytes, owner).job_id,
             is_job=self._submission.is_job,
             clock=clock,
         )
@@ -112,9 +118,13 @@ class Service:
 
     # Taking jobs in
 
-    def begin_upload(self, *, expected_bytes: int = 0) -> Upload:
+    def begin_upload(self, *, expected_bytes: int = 0, owner: str | None = None) -> Upload:
         """Reserve a place for one file. Raises QueueFullError, StorageFullError, ShuttingDownError."""
-        return self._submission.begin_upload(expected_bytes)
+        return self._submission.begin_upload(expected_bytes, owner)
+
+    def check_queue(self, owner: str | None) -> None:
+        """Raises QueueFullError, ShuttingDownError when no job of this owner is taken now."""
+        self._runner.check_room(owner)
 
     def check_room(self) -> None:
         """For an upload on its way: raises StorageFullError when the disk's reserve is reached."""
@@ -185,6 +195,13 @@ class Service:
         """The job. Raises JobNotFoundError."""
         return self._storage.jobs.get(job_id)
 
+    def find(self, job_id: str) -> Job | None:
+        """The job, if there still is one."""
+        try:
+            return self.get(job_id)
+        except JobNotFoundError:
+            return None
+
     def view(self, job_id: str) -> JobView:
         """The job with its progress or place and its segments so far. Raises JobNotFoundError."""
         return self._queries.view(job_id)
@@ -196,17 +213,20 @@ class Service:
         before: int | None = None,
         limit: int = 50,
         search: str = "",
+        owner: str | None = None,
     ) -> JobPage:
         """Jobs numbered below `before`, newest first; with `search` those that have it in their name or text."""
-        return self._storage.jobs.page(statuses=statuses, before=before, limit=limit, search=search)
+        return self._storage.jobs.page(
+            statuses=statuses, before=before, limit=limit, search=search, owner=owner
+        )
 
     def rename(self, job_id: str, title: str) -> Job:
         """Give the job another name; empty: its file's again. Raises JobNotFoundError."""
         return self._storage.jobs.rename(job_id, title)
 
-    def counts(self) -> dict[JobStatus, int]:
-        """How many jobs have each status."""
-        return self._storage.jobs.counts()
+    def counts(self, *, owner: str | None = None) -> dict[JobStatus, int]:
+        """How many jobs have each status; with `owner` of its own alone."""
+        return self._storage.jobs.counts(owner=owner)
 
     def follow(self, job_id: str, *, after: int = 0) -> Iterator[FeedEvent | None]:
         """The job's events numbered above `after`, and its progress; None when there is nothing new for 10 s.
@@ -235,6 +255,14 @@ class Service:
                 logger.info("job_cancelled", job_id=job_id, was=job.status.value)
                 return self.get(job_id)
         raise JobFinishedError(f"Job {job_id} changes too quickly to be cancelled.")
+
+    def give_up(self, job_id: str) -> None:
+        """Cancel a job that nobody waits for any more, unless it has ended."""
+        try:
+            self.cancel(job_id)
+        except (JobNotFoundError, JobFinishedError):
+            return
+        logger.info("job_given_up", job_id=job_id)
 
     def purge(self, job_id: str) -> None:
         """Delete a job that has ended, with all its files. Raises JobNotFoundError, JobNotFinishedError."""

@@ -63,10 +63,10 @@ class Submission:
         #: Jobs whose row may or may not be in the store; their clients were told that they are not.
         self._doubtful: set[str] = set()
 
-    def begin_upload(self, expected_bytes: int) -> Upload:
+    def begin_upload(self, expected_bytes: int, owner: str | None = None) -> Upload:
         """Reserve a place for one file. Raises QueueFullError, StorageFullError, ShuttingDownError."""
         try:
-            self._runner.check_room()
+            self._runner.check_room(owner)
         except QueueFullError as error:
             raise self._estimates.refine(error) from None
         self._storage.spool.check_room(expected_bytes)
@@ -99,7 +99,7 @@ class Submission:
             self.abandon_upload(upload)
             return known
         try:
-            self._runner.reserve()
+            self._runner.reserve(terms.owner)
         except QueueFullError as error:
             raise self._estimates.refine(error) from None
         try:
@@ -147,7 +147,7 @@ class Submission:
         if not job.has_upload or not self._storage.spool.upload_path(job_id).exists():
             raise UploadGoneError()
         try:
-            self._runner.check_room()
+            self._runner.check_room(job.owner)
         except QueueFullError as error:
             raise self._estimates.refine(error) from None
         self._storage.run(self._storage.spool.drop_work, job_id)
@@ -166,7 +166,7 @@ class Submission:
             raise UploadGoneError()
         # Before anything is made: a model that is not here is said at once.
         self.check(request)
-        upload = self.begin_upload(0)
+        upload = self.begin_upload(0, job.owner)
         try:
             self._storage.run(self._storage.spool.take_over, job_id, upload.job_id)
             return self.submit(
@@ -174,7 +174,7 @@ class Submission:
                 request,
                 file_name=job.file_name,
                 request_id=request_id,
-                terms=SubmissionTerms(title=job.title, retry_of=job_id),
+                terms=SubmissionTerms(title=job.title, retry_of=job_id, owner=job.owner),
             )
         except TranscriberError:
             self.abandon_upload(upload)
@@ -189,7 +189,7 @@ class Submission:
             logger.info("upload_head_not_read", job_id=job.id, error=str(error))
             head = b""
         self._estimates.expect(job, head)
-        self._runner.put(WaitingJob(job_id=job.id, number=job.number, priority=job.priority))
+        self._runner.put(WaitingJob(job_id=job.id, number=job.number, priority=job.priority, owner=job.owner))
 
     def _find(self, terms: SubmissionTerms) -> Job | None:
         if terms.idempotency_key is None:
@@ -250,6 +250,7 @@ class Submission:
             fingerprint=terms.fingerprint,
             title=terms.title,
             retry_of=terms.retry_of,
+            owner=terms.owner,
         )
 
 

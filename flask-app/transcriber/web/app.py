@@ -9,7 +9,9 @@ from flask import Flask
 from ..domain.errors import TranscriberError
 from ..system.paths import PROJECT
 from . import errors, pages, request_log
-from .admin import diagnostics, health, metrics, models
+from .admin import diagnostics, health, keys, metrics, models
+from .asr.leading_slashes import OneLeadingSlash
+from .asr.routes import bp as asr
 from .auth import csrf, security, sign_in
 from .auth.sessions import Sessions
 from .connection_guard import ConnectionGuard
@@ -17,6 +19,7 @@ from .extensions import EXTENSION, MEMORY, WebState
 from .i18n import filters, language
 from .jobs import actions, listing, media, stream, transcribe
 from .method_override import MethodOverride
+from .openai.routes import bp as openai
 from .openapi import docs
 from .openapi.operations import FILE_ANSWERS, FILE_ERRORS, Operation
 from .ranges import OneRange
@@ -65,7 +68,7 @@ def create_app(application: Application) -> Flask:
     app.extensions[MEMORY] = WebState(
         sessions=Sessions(
             secret=application.session_secret,
-            api_key=settings.api_key,
+            find_principal=application.keys.find_by_owner,
             seconds=settings.session_hours * 3600,
             register=application.revoked_sessions,
         )
@@ -88,8 +91,11 @@ def create_app(application: Application) -> Flask:
         app.register_blueprint(part.bp)
     for part in (stream, models, diagnostics, health, docs, metrics):
         app.register_blueprint(part.bp)
+    app.register_blueprint(openai)
+    app.register_blueprint(asr)
+    app.register_blueprint(keys.bp)
     describe_static_files(app)
-    inner = BodyDrain(MethodOverride(OneRange(app.wsgi_app)))
+    inner = BodyDrain(OneLeadingSlash(MethodOverride(OneRange(app.wsgi_app))))
     app.wsgi_app = ConnectionGuard(inner, open_paths(app))  # type: ignore[method-assign]
     return app
 

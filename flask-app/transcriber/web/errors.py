@@ -32,6 +32,7 @@ from ..domain.errors import (
     JobNotFailedError,
     JobNotFinishedError,
     JobTimeoutError,
+    KeyExistsError,
     LimitError,
     MediaError,
     MediaTypeError,
@@ -44,6 +45,7 @@ from ..domain.errors import (
     RangeError,
     RequestError,
     RevisionMissingError,
+    RoleNotAllowedError,
     StorageFullError,
     TooManyConnectionsError,
     TooManyTriesError,
@@ -61,6 +63,7 @@ from ..domain.errors import (
 from ..domain.errors.stored import iter_classes
 from .auth.sign_in import to_sign_in
 from .negotiation import wants_html
+from .openai_errors import is_openai, openai_body, openai_status
 
 logger = structlog.get_logger(__name__)
 
@@ -74,6 +77,7 @@ STATUS: Mapping[type[TranscriberError], int] = MappingProxyType(
         MissingAudioError: 400,
         EmptyUploadError: 400,
         UnauthorizedError: 401,
+        RoleNotAllowedError: 403,
         CsrfTokenError: 403,
         OriginNotAllowedError: 403,
         DownloadRefusedError: 403,
@@ -84,6 +88,7 @@ STATUS: Mapping[type[TranscriberError], int] = MappingProxyType(
         JobFinishedError: 409,
         JobNotFailedError: 409,
         ModelBusyError: 409,
+        KeyExistsError: 409,
         JobCancelledError: 409,
         UploadOffsetError: 409,
         UploadIncompleteError: 409,
@@ -138,17 +143,21 @@ def init_app(app: Flask) -> None:
 def answer_error(error: TranscriberError) -> Response:
     """The error as JSON, or as a page for browsers."""
     status = status_of(error)
-    if status == 401 and wants_html():
+    if is_openai(request.path):
+        status = openai_status(status)
+        response = jsonify(openai_answer(error))
+    elif status == 401 and wants_html():
         return to_sign_in()
-    response = _page(error, status) if wants_html() else jsonify(error_body(error))
+    else:
+        response = _page(error, status) if wants_html() else jsonify(error_body(error))
+        response.vary.add("Accept")
     response.status_code = status
-    response.vary.add("Accept")
     kind = class_of(error)
-    if issubclass(kind, CapacityError):
-        asked = error.retry_after if isinstance(error, CapacityError) else kind.retry_after
+    if kind.retryable and status in (429, 503, 507):
+        asked = getattr(error, "retry_after", getattr(kind, "retry_after", CapacityError.retry_after))
         response.headers["Retry-After"] = str(asked)
-    if status >= 500 and not kind.retryable:
-        # The OpenAI SDK sends every 5xx twice more unless it is told that this won't help.
+    if (status >= 500 or status in (408, 409)) and not kind.retryable:
+        # OpenAI's SDKs send these twice more unless they are told that this won't help.
         response.headers["X-Should-Retry"] = "false"
     if status == 401:
         # Not Basic, though its password is taken, too: a browser would put its own window before our page.
@@ -190,6 +199,11 @@ def error_body(error: TranscriberError) -> dict[str, Any]:
             "fix": error.fix,
         }
     }
+
+
+def openai_answer(error: TranscriberError) -> dict[str, Any]:
+    """The body of an error for OpenAI's clients."""
+    return openai_body(error, type_of(openai_status(status_of(error))))
 
 
 def status_of(error: TranscriberError) -> int:

@@ -11,6 +11,7 @@ from .auth.sessions import Sessions
 from .auth.throttle import SignInThrottle
 from .client_disconnect import ConnectedClients
 from .device_cache import DeviceCache
+from .openai.resends import Resends
 
 if TYPE_CHECKING:
     from ..server.lifecycle import Application
@@ -29,6 +30,7 @@ class WebState:
     sessions: Sessions
     waiters: ConnectedClients = field(default_factory=ConnectedClients)
     device_cache: DeviceCache = field(default_factory=DeviceCache)
+    resends: Resends = field(default_factory=Resends)
     tries: SignInThrottle = field(default_factory=SignInThrottle)
 
 
@@ -40,6 +42,11 @@ def application() -> Application:
 def waiters() -> ConnectedClients:
     """The connections that wait for a job."""
     return _memory().waiters
+
+
+def resends() -> Resends:
+    """Requests of OpenAI's clients that may come again."""
+    return _memory().resends
 
 
 def device_cache() -> DeviceCache:

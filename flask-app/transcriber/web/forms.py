@@ -222,6 +222,11 @@ def parse_query(kind: type[Model], fields: Mapping[str, str]) -> Model:
     return _validated(kind, {name: value.strip() for name, value in fields.items() if value.strip()})
 
 
+def parse_values(kind: type[Model], values: Mapping[str, object]) -> Model:
+    """The form of values that need not be texts, as JSON has them. Raises InvalidParameterError."""
+    return _validated(kind, values)
+
+
 def _validated(kind: type[Model], given: Mapping[str, object]) -> Model:
     try:
         return kind.model_validate(given)

@@ -7,6 +7,8 @@ TranscriberError
 │   ├── MissingAudioError        no file came with the request
 │   ├── BadRequestError          the request can't be read
 │   ├── UnauthorizedError        no key, or a wrong one
+│   ├── RoleNotAllowedError      the key's role does not allow it
+│   ├── KeyExistsError           another key has the name
 │   ├── CsrfTokenError           a signed-in browser's request without the page's token
 │   ├── BodyTimeoutError         its body comes too slowly
 │   ├── TooManyConnectionsError  too many connections from one address
@@ -17,6 +19,7 @@ TranscriberError
 │   ├── NotFoundError            there is no such page
 │   │   ├── JobNotFoundError     there is no such job
 │   │   ├── UploadNotFoundError  there is no such unfinished upload
+│   │   ├── KeyNotFoundError     there is no such key
 │   │   └── ModelNotFoundError   there is no such model here
 │   ├── JobNotFinishedError      the job has no transcript yet
 │   ├── JobFinishedError         the job has ended, so it can't be cancelled
@@ -44,6 +47,7 @@ TranscriberError
 │   └── AudioTooLongError        in seconds
 ├── CapacityError                not now
 │   ├── QueueFullError           too many jobs wait
+│   │   └── QueueShareFullError  too many of them are of one key
 │   ├── TooManyUploadsError      too many uploads are unfinished
 │   ├── TooManyTriesError        wrong keys, one after another
 │   ├── StorageFullError         the disk is full, or only its reserve is left
@@ -80,6 +84,8 @@ from .request import JobFinishedError as JobFinishedError
 from .request import JobNotFailedError as JobNotFailedError
 from .request import JobNotFinishedError as JobNotFinishedError
 from .request import JobNotFoundError as JobNotFoundError
+from .request import KeyExistsError as KeyExistsError
+from .request import KeyNotFoundError as KeyNotFoundError
 from .request import MediaTypeError as MediaTypeError
 from .request import MethodNotAllowedError as MethodNotAllowedError
 from .request import MissingAudioError as MissingAudioError
@@ -90,6 +96,7 @@ from .request import OriginNotAllowedError as OriginNotAllowedError
 from .request import RangeError as RangeError
 from .request import RequestError as RequestError
 from .request import RevisionMissingError as RevisionMissingError
+from .request import RoleNotAllowedError as RoleNotAllowedError
 from .request import TooManyConnectionsError as TooManyConnectionsError
 from .request import TranscriptChangedError as TranscriptChangedError
 from .request import TusVersionError as TusVersionError
@@ -186,6 +193,13 @@ class QueueFullError(CapacityError):
 
     code = "queue_full"
     fix = "Send it again later, or raise WHISPER_MAX_QUEUE."
+
+
+class QueueShareFullError(QueueFullError):
+    """Too many jobs of this key are waiting."""
+
+    code = "queue_share_full"
+    fix = "Send it again when some of your jobs have ended, or raise WHISPER_KEY_QUEUE_SHARE."
 
 
 class TooManyUploadsError(CapacityError):

@@ -79,7 +79,22 @@ class UnauthorizedError(RequestError):
     """The request has no API key, or a wrong one."""
 
     code = "unauthorized"
-    fix = "Send the key of WHISPER_API_KEY as 'Authorization: Bearer KEY'."
+    fix = "Send a key as 'Authorization: Bearer KEY'; an admin makes one with: python -m transcriber keys add NAME"
+
+
+class RoleNotAllowedError(RequestError):
+    """The key's role does not allow this."""
+
+    code = "role_not_allowed"
+    fix = "Use a key with the role admin; an admin makes one at /keys or with: python -m transcriber keys add NAME --role admin"
+
+
+class KeyExistsError(RequestError):
+    """A key of this name is in use."""
+
+    code = "key_exists"
+    param = "name"
+    fix = "Choose another name, or revoke the key first."
 
 
 class CsrfTokenError(RequestError):
@@ -120,6 +135,14 @@ class UploadNotFoundError(NotFoundError):
 
     code = "upload_not_found"
     fix = "Begin again with POST /uploads; WHISPER_KEEP_UNFINISHED_HOURS says how long an upload may rest."
+
+
+class KeyNotFoundError(NotFoundError):
+    """There is no such key."""
+
+    code = "key_not_found"
+    param = "name"
+    fix = "List the keys: python -m transcriber keys list"
 
 
 class ModelNotFoundError(NotFoundError):

@@ -55,6 +55,8 @@ class ResumableUpload:
     offset: int
     file_name: str
     expires_at: datetime
+    #: The key that began it; None: it belongs to the admins.
+    key_id: str | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -131,7 +133,7 @@ class ResumableUploads:
         spool: Spool,
         native: Executor,
         keep: timedelta,
-        begin: Callable[[int], str],
+        begin: Callable[[int, str | None], str],
         is_job: Callable[[str], bool],
         clock: Clock,
     ) -> None:
@@ -158,12 +160,15 @@ class ResumableUploads:
             self._settle(upload_id)
         self._begun = set(self._natively(self._spool.resting))
 
-    def create(self, length: int, file_name: str, owner: str = "") -> ResumableUpload:
-        """Begin an upload of `length` bytes. Raises TooManyUploadsError and what `begin` raises."""
+    def create(
+        self, length: int, file_name: str, owner: str = "", *, key_id: str | None = None
+    ) -> ResumableUpload:
+        """Begin an upload of `length` bytes; places are shared among owners. Raises TooManyUploadsError and what `begin` raises."""
         self._natively(self._make_way, owner)
-        upload_id = self._begin(length)
+        upload_id = self._begin(length, key_id)
         try:
-            self._natively(self._write_note, upload_id, length, file_name, owner)
+            note = {"length": length, "file_name": file_name, "owner": owner, "key_id": key_id}
+            self._natively(self._write_note, upload_id, note)
         except BaseException:
             self._natively(self._spool.remove, upload_id)
             raise
@@ -188,6 +193,7 @@ class ResumableUploads:
             offset=stat.st_size,
             file_name=note["file_name"],
             expires_at=datetime.fromtimestamp(max(noted_at, stat.st_mtime), UTC) + self._keep,
+            key_id=note.get("key_id"),
         )
 
     def path(self, upload_id: str) -> Path:
@@ -308,9 +314,8 @@ class ResumableUploads:
         rested = timedelta(seconds=self._clock.age(datetime.fromtimestamp(last_byte_at, UTC)))
         return Resting(id=upload_id, owner=note.get("owner", ""), size_bytes=size_bytes, rested=rested)
 
-    def _write_note(self, upload_id: str, length: int, file_name: str, owner: str) -> None:
+    def _write_note(self, upload_id: str, note: dict[str, object]) -> None:
         path = self._spool.note_path(upload_id)
-        note = {"length": length, "file_name": file_name, "owner": owner}
         with storage_errors():
             self._spool.upload_path(upload_id).touch(mode=PRIVATE_FILE)
         write_whole(path, json.dumps(note).encode())

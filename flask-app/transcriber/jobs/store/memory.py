@@ -13,6 +13,7 @@ from ...domain.errors import JobNotFoundError
 from ...domain.jobs import Delivery, Job, JobError, JobStatus, require_final
 from ...domain.ports import JobPage
 from .full_text import find_in, parse_query
+from .memory_keys import MemoryKeys
 from .memory_outbox import MemoryOutbox
 from .memory_transcripts import MemoryTranscripts
 from .pages import page_of
@@ -27,6 +28,8 @@ class MemoryJobStore:
         self._lock = threading.Lock()
         #: The webhook messages of these jobs.
         self.outbox = MemoryOutbox()
+        #: Who may ask.
+        self.keys = MemoryKeys()
         #: What people made of their transcripts, and the text of all.
         self.transcripts = MemoryTranscripts(
             lambda: [job.id for job in self._newest(lambda job: job.status is JobStatus.SUCCEEDED)]
@@ -154,10 +157,15 @@ class MemoryJobStore:
         before: int | None = None,
         limit: int = 50,
         search: str = "",
+        owner: str | None = None,
     ) -> JobPage:
         """Jobs numbered below `before`, newest first; with `search` those that have it in their name or text."""
         jobs = self._newest(
-            lambda job: (not statuses or job.status in statuses) and (before is None or job.number < before)
+            lambda job: (
+                (not statuses or job.status in statuses)
+                and (before is None or job.number < before)
+                and owner in (None, job.owner)
+            )
         )
         if not search:
             return page_of(jobs, limit)
@@ -175,9 +183,9 @@ class MemoryJobStore:
                 raise JobNotFoundError(f"There is no job {job_id[:80]}.")
             return self._keep(self._jobs[job_id], title=title)
 
-    def counts(self) -> dict[JobStatus, int]:
+    def counts(self, *, owner: str | None = None) -> dict[JobStatus, int]:
         """How many jobs have each status."""
-        found = Counter(job.status for job in self._newest(lambda job: True))
+        found = Counter(job.status for job in self._newest(lambda job: owner in (None, job.owner)))
         return {status: found[status] for status in JobStatus}
 
     def purge(self, job_id: str, *, attempt: int | None = None) -> bool:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from ...domain.jobs import Delivery, DeliveryStatus, JobError, JobStatus
 from .full_text import CLOSING, EXCERPT_WORDS, OPENING, Query, indexed, parse_query
 from .rows import error_column, from_delivery
-from .schema import deliveries, edits, jobs, transcript_texts
+from .schema import api_keys, deliveries, edits, jobs, transcript_texts
 
 _FINAL = [status.value for status in JobStatus if status.is_final]
 
@@ -49,23 +49,31 @@ def select_job_by_key(idempotency_key: str) -> Select[Any]:
     return select(jobs).where(jobs.c.idempotency_key == idempotency_key)
 
 
-def select_jobs(statuses: Collection[JobStatus], limit: int, before: int | None = None) -> Select[Any]:
-    """The newest jobs first, of those numbered below `before`; all statuses when none is given."""
-    return _newest(select(jobs), jobs.c.number, limit, before).where(*_has_status(statuses))
+def select_jobs(
+    statuses: Collection[JobStatus], limit: int, before: int | None = None, owner: str | None = None
+) -> Select[Any]:
+    """The newest jobs first, of those numbered below `before`; all statuses when none is given, all owners too."""
+    wanted = [*_has_status(statuses), *_has_owner(owner)]
+    return _newest(select(jobs), jobs.c.number, limit, before).where(*wanted)
 
 
-def search_jobs(statuses: Collection[JobStatus], limit: int, before: int | None, search: str) -> Select[Any]:
+def search_jobs(
+    statuses: Collection[JobStatus], limit: int, before: int | None, search: str, owner: str | None = None
+) -> Select[Any]:
     """The newest of those that have the text in their name, or all of its words in their transcript.
 
     Names and transcripts each give their newest, so that neither is read further than the page needs.
     """
     named = _newest(select(jobs.c.number), jobs.c.number, limit, before)
-    numbers = [named.where(_has_name(search), *_has_status(statuses))]
+    numbers = [named.where(_has_name(search), *_has_status(statuses), *_has_owner(owner))]
     query = parse_query(search)
     # Only jobs that succeeded have a text.
     if query is not None and (not statuses or JobStatus.SUCCEEDED in statuses):
         row = transcript_texts.c.rowid
-        numbers.append(_newest(select(row.label("number")), row, limit, before).where(_matching(query)))
+        worded = _newest(select(row.label("number")), row, limit, before).where(_matching(query))
+        if owner is not None:
+            worded = worded.where(row.in_(select(jobs.c.number).where(*_has_owner(owner))))
+        numbers.append(worded)
     found = union(*(select(one.subquery().c.number) for one in numbers)).subquery()
     return _newest(select(jobs).where(jobs.c.number.in_(select(found.c.number))), jobs.c.number, limit)
 
@@ -111,9 +119,10 @@ def select_job_ids(statuses: Collection[JobStatus], has_upload: bool | None) -> 
     return query if has_upload is None else query.where(jobs.c.has_upload == has_upload)
 
 
-def count_jobs() -> Select[Any]:
+def count_jobs(owner: str | None = None) -> Select[Any]:
     """How many jobs have each status."""
-    return select(jobs.c.status, func.count()).group_by(jobs.c.status)
+    query = select(jobs.c.status, func.count()).group_by(jobs.c.status)
+    return query if owner is None else query.where(jobs.c.owner == owner)
 
 
 def claim_job(job_id: str, now: datetime) -> Update:
@@ -192,6 +201,10 @@ def _of_status(job_id: str, status: JobStatus) -> Update:
 
 def _values(statuses: Collection[JobStatus]) -> list[str]:
     return [status.value for status in statuses]
+
+
+def _has_owner(owner: str | None) -> list[ColumnElement[bool]]:
+    return [] if owner is None else [jobs.c.owner == owner]
 
 
 def _has_name(search: str) -> ColumnElement[bool]:
@@ -274,6 +287,34 @@ def select_unindexed(limit: int) -> Select[Any]:
         .order_by(jobs.c.number.desc())
         .limit(limit)
     )
+
+
+# Keys
+
+
+def insert_key(values: Mapping[str, Any]) -> Insert:
+    """A new key."""
+    return insert(api_keys).values(**values)
+
+
+def select_keys() -> Select[Any]:
+    """All keys, oldest first."""
+    return select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
+
+
+def revoke_key(name: str, now: datetime) -> Update:
+    """The key of this name that is not revoked; gives the row back, or nothing."""
+    return (
+        update(api_keys)
+        .where(api_keys.c.name == name, api_keys.c.revoked_at.is_(None))
+        .values(revoked_at=now)
+        .returning(api_keys)
+    )
+
+
+def note_key_used(key_id: str, now: datetime) -> Update:
+    """When the key was last used."""
+    return update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=now)
 
 
 # Deliveries

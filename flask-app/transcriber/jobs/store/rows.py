@@ -49,6 +49,7 @@ class JobRows:
             "has_upload": job.has_upload,
             "title": job.title,
             "retry_of": job.retry_of,
+            "owner": job.owner,
         }
 
     def to_job(self, row: Mapping[str, Any]) -> Job:
@@ -77,6 +78,7 @@ class JobRows:
             has_upload=row["has_upload"],
             title=row["title"],
             retry_of=row["retry_of"],
+            owner=row["owner"],
         )
 
 

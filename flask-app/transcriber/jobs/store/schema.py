@@ -86,6 +86,8 @@ jobs = Table(
     Column("title", Text, nullable=False, server_default=text("''")),
     #: The id of the job whose upload this one took over.
     Column("retry_of", Text),
+    #: The id of the key that submitted it.
+    Column("owner", Text),
     CheckConstraint(
         "status IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="status_known"
     ),
@@ -95,6 +97,7 @@ jobs = Table(
     # Retention asks for the oldest ended jobs, and for those of them with an upload.
     Index(None, "completed_at", "number"),
     Index(None, "has_upload", "completed_at", "number"),
+    Index(None, "owner", "number"),
     sqlite_autoincrement=True,
 )
 
@@ -132,6 +135,31 @@ edits = Table(
     #: The segments as JSON; none: the original was restored.
     Column("segments", Text),
     CheckConstraint("revision > 0", name="revision_counted"),
+)
+
+#: Who may ask. Revoked keys stay, so that their jobs' owners can be named.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, nullable=False, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Column("last_used_at", UtcDateTime),
+    Column("max_jobs", Integer, nullable=False, server_default=text("0")),
+    CheckConstraint("role IN ('admin', 'user', 'metrics')", name="role_known"),
+    CheckConstraint("max_jobs >= 0", name="max_jobs_counted"),
+    # Of one name there is one key that is not revoked.
+    Index(
+        "ix_api_keys_name",
+        "name",
+        unique=True,
+        sqlite_where=column("revoked_at").is_(None),
+        postgresql_where=column("revoked_at").is_(None),
+    ),
 )
 
 #: The full-text index (FTS5). It is none of the metadata's tables: only a migration can make it.

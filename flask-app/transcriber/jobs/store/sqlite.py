@@ -22,6 +22,7 @@ from .migration import MIGRATIONS
 from .pages import page_of
 from .rows import JobRows
 from .sqlite_database import SqliteDatabase
+from .sqlite_keys import SqliteKeys
 from .sqlite_outbox import SqliteOutbox
 from .sqlite_transcripts import SqliteTranscripts, put_text
 
@@ -52,6 +53,8 @@ class SqliteJobStore:
         self._rows = JobRows()
         #: The webhook messages of these jobs: the same file, the same thread.
         self.outbox = SqliteOutbox(self._database)
+        #: Who may ask.
+        self.keys = SqliteKeys(self._database.transaction)
         #: What people made of their transcripts, and the index over them.
         self.transcripts = SqliteTranscripts(self._database)
 
@@ -137,12 +140,13 @@ class SqliteJobStore:
         before: int | None = None,
         limit: int = 50,
         search: str = "",
+        owner: str | None = None,
     ) -> JobPage:
         """Jobs numbered below `before`, newest first; with `search` those that have it in their name or text."""
         # One more than asked for tells whether there is a next page.
         if search:
-            return self._search(statuses, limit, before, search)
-        return page_of(self._list(queries.select_jobs(statuses, limit + 1, before)), limit)
+            return self._search(statuses, limit, before, search, owner)
+        return page_of(self._list(queries.select_jobs(statuses, limit + 1, before, owner)), limit)
 
     def rename(self, job_id: str, title: str) -> Job:
         """Give the job another name. Raises JobNotFoundError."""
@@ -151,9 +155,10 @@ class SqliteJobStore:
             raise JobNotFoundError(f"There is no job {job_id[:80]}.")
         return job
 
-    def counts(self) -> dict[JobStatus, int]:
+    def counts(self, *, owner: str | None = None) -> dict[JobStatus, int]:
         """How many jobs have each status."""
-        rows = self._database.read(lambda connection: connection.execute(queries.count_jobs()).all())
+        statement = queries.count_jobs(owner)
+        rows = self._database.read(lambda connection: connection.execute(statement).all())
         return dict.fromkeys(JobStatus, 0) | {JobStatus(status): count for status, count in rows}
 
     def check_writable(self) -> None:
@@ -193,11 +198,16 @@ class SqliteJobStore:
         return job.evolve(number=key[0] if key else 0)
 
     def _search(
-        self, statuses: tuple[JobStatus, ...], limit: int, before: int | None, search: str
+        self,
+        statuses: tuple[JobStatus, ...],
+        limit: int,
+        before: int | None,
+        search: str,
+        owner: str | None,
     ) -> JobPage:
         """The page, and where the words are: of both, what can be had in time. Raises SearchTimeoutError."""
         deadline = time.monotonic() + SEARCH_SECONDS
-        statement = queries.search_jobs(statuses, limit + 1, before, search)
+        statement = queries.search_jobs(statuses, limit + 1, before, search, owner)
         jobs = self._database.search(
             lambda connection: self._jobs(connection, statement),
             seconds=SEARCH_SECONDS,

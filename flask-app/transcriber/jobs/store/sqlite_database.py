@@ -40,7 +40,7 @@ class SqliteDatabase:
         """Take the folder, open the file and migrate it. Raises ConfigError, StorageFullError."""
         self._path = path
         self._executor = executor
-        self._engine = _make_engine(path, busy_timeout_ms)
+        self._engine = make_engine(path, busy_timeout_ms)
         self._connection: Connection | None = None
         self._is_closed = False
         self._reads = _make_reads(path, READERS, busy_timeout_ms)
@@ -126,7 +126,8 @@ def _make_reads(path: Path, threads: int, busy_timeout_ms: int) -> SqliteReads:
     return SqliteReads(path, NativeExecutor(threads), busy_timeout_ms=busy_timeout_ms)
 
 
-def _make_engine(path: Path, busy_timeout_ms: int) -> Engine:
+def make_engine(path: Path, busy_timeout_ms: int) -> Engine:
+    """Connections to the file, each transaction with the write lock from its first statement on."""
     engine = create_engine("sqlite://", creator=lambda: _connect(path, busy_timeout_ms), poolclass=NullPool)
 
     @event.listens_for(engine, "begin")

@@ -14,7 +14,7 @@ from ...domain import errors as e
 from ..extensions import application
 from ..negotiation import wants_html
 from ..openapi.answers import DiagnosticsAnswer, SelfTestAnswer, SelfTestQuery
-from ..openapi.operations import HTML, JSON, Operation, OperationAnswer
+from ..openapi.operations import ADMINS, FIGURES, HTML, JSON, Operation, OperationAnswer
 from .charts import charts, minutes
 
 bp = Blueprint("diagnostics", __name__)
@@ -27,6 +27,7 @@ TONES = MappingProxyType({"ok": "good", "degraded": "warn", "failed": "bad"})
 @Operation(
     "What this installation is and where it computes",
     tag="Health",
+    roles=FIGURES,
     answers={
         200: OperationAnswer("The verdict and all that it rests on.", {JSON: DiagnosticsAnswer, HTML: str})
     },
@@ -43,6 +44,7 @@ def show() -> Response:
 @Operation(
     "Test an engine now",
     tag="Health",
+    roles=ADMINS,
     answers={
         200: OperationAnswer(
             "It passed; or none is loaded, and `outcome` is `skipped`.", {JSON: SelfTestAnswer}

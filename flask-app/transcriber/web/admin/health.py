@@ -9,7 +9,7 @@ from flask import Blueprint, Response, g, jsonify
 from ... import __version__
 from ..extensions import application
 from ..openapi.answers import HealthAnswer
-from ..openapi.operations import JSON, Operation, OperationAnswer
+from ..openapi.operations import EVERYBODY, JSON, Operation, OperationAnswer
 
 bp = Blueprint("health", __name__)
 
@@ -42,7 +42,7 @@ def ready() -> tuple[Response, int]:
 
 
 @bp.get("/health/gpu")
-@Operation("Is the GPU proven?", tag="Health", answers={200: _GOOD, 503: _BAD})
+@Operation("Is the GPU proven?", tag="Health", answers={200: _GOOD, 503: _BAD}, roles=EVERYBODY)
 def gpu() -> tuple[Response, int]:
     """200 when the GPU is proven, or the policy is off; else 503."""
     is_proven, details = application().gpu_health()

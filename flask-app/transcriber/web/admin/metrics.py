@@ -8,7 +8,7 @@ from flask import Blueprint, Flask, Response, g, request
 
 from ...observability.metrics import CONTENT_TYPE
 from ..extensions import application
-from ..openapi.operations import Operation, OperationAnswer
+from ..openapi.operations import FIGURES, Operation, OperationAnswer
 
 bp = Blueprint("metrics", __name__)
 
@@ -25,6 +25,7 @@ def init_app(app: Flask) -> None:
 @Operation(
     "Metrics for Prometheus",
     tag="Health",
+    roles=FIGURES,
     answers={200: OperationAnswer("Prometheus's text format, version 0.0.4.", {"text/plain": str})},
 )
 def show() -> Response:

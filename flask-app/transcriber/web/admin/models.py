@@ -12,7 +12,7 @@ from ..extensions import application
 from ..forms import parse_query
 from ..negotiation import wants_html
 from ..openapi.answers import ModelAnswer, ModelDeviceQuery, ModelsAnswer
-from ..openapi.operations import JSON, Operation, OperationAnswer
+from ..openapi.operations import ADMINS, EVERYBODY, JSON, Operation, OperationAnswer
 
 bp = Blueprint("models", __name__)
 
@@ -23,6 +23,7 @@ _TO_PAGE = OperationAnswer("To the page that shows it, for browsers.", headers=(
 @Operation(
     "The models of this installation",
     tag="Models",
+    roles=EVERYBODY,
     answers={
         200: OperationAnswer("Models that are here, and those that may be fetched.", {JSON: ModelsAnswer})
     },
@@ -49,6 +50,7 @@ def show(model_id: str) -> Response:
 @Operation(
     "Load a model",
     tag="Models",
+    roles=ADMINS,
     query=ModelDeviceQuery,
     answers={200: OperationAnswer("It is loaded.", {JSON: ModelAnswer}), 303: _TO_PAGE},
     raises=(
@@ -72,6 +74,7 @@ def load(model_id: str) -> Answered:
 @Operation(
     "Unload a model",
     tag="Models",
+    roles=ADMINS,
     query=ModelDeviceQuery,
     answers={
         200: OperationAnswer("It is not loaded any more, or was not.", {JSON: ModelAnswer}),
@@ -89,6 +92,7 @@ def unload(model_id: str) -> Answered:
 @Operation(
     "Fetch a known model from the hub",
     tag="Models",
+    roles=ADMINS,
     answers={
         200: OperationAnswer("It is here already.", {JSON: ModelAnswer}),
         202: OperationAnswer("It is being fetched; `download` tells how far it is.", {JSON: ModelAnswer}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import math
 import re
@@ -13,13 +12,22 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 
-from ...domain.errors import HostNotAllowedError, OriginNotAllowedError, TooManyTriesError, UnauthorizedError
+from ...domain.errors import (
+    HostNotAllowedError,
+    OriginNotAllowedError,
+    RoleNotAllowedError,
+    TooManyTriesError,
+    UnauthorizedError,
+)
+from ...domain.keys import Principal
 from ..connection_guard import client_socket
 from ..extensions import application, sessions, tries
 from ..fixed_headers import FIXED_HEADERS
-from . import csrf
+from ..openapi.operations import find_operation
+from . import cors, csrf
+from .access import check_owner, named_by_address, principal
 from .sign_in import COOKIE
 
 #: Methods that change nothing, so that a page of another site may cause them.
@@ -82,26 +90,40 @@ def init_app(app: Flask) -> None:
     """Guard every request and set the headers of every answer."""
     settings = application_settings(app)
     rule = HostRule.build(settings.host, settings.allowed_hosts)
+    cors_rule = cors.CorsRule.build(settings.cors_origins)
 
-    def guard() -> None:
+    def guard() -> Response | None:
         g.csp_nonce = secrets.token_urlsafe(16)
-        has_key, wait = judge_key(settings.api_key)
-        g.session = sessions().find(request.cookies.get(COOKIE, "")) if settings.api_key else None
-        g.authorised = has_key or g.session is not None
+        g.session = None
+        by_key, wait = judge_key()
+        g.principal = by_key
+        g.authorised = by_key is not None
         check_host(rule)
+        if (preflight := cors.answer_preflight(cors_rule)) is not None:
+            return preflight
+        origin, needs_key = request.headers.get("Origin"), application().keys.is_needed
+        is_allowed = cors_rule.allows(origin, has_key=by_key is not None and needs_key)
+        is_foreign = is_allowed and not is_same_origin(origin or "", request.environ.get("HTTP_HOST", ""))
+        if by_key is None and not is_foreign:
+            find_session()
         if wait and request.endpoint not in OPEN_ENDPOINTS:
             tries().hold_back(request.remote_addr or "")
             raise TooManyTriesError(wait)
         check_key()
-        if not (has_key and carries_bearer(settings.api_key)):
+        if g.authorised:
+            check_owner(named_by_address())
+            check_role()
+        if not (is_foreign or (by_key is not None and carries_bearer())):
             check_origin()
-        if g.session is not None and not has_key:
+        if g.session is not None:
             check_token()
         if g.authorised and (sock := client_socket(request.environ)) is not None:
             sock.trust()
+        return None
 
     app.before_request(guard)
     app.after_request(set_headers)
+    cors.init_app(app, cors_rule)
     app.context_processor(lambda: {"csp_nonce": g.get("csp_nonce", "")})
 
 
@@ -118,11 +140,29 @@ def check_key() -> None:
         raise UnauthorizedError()
 
 
-def carries_bearer(api_key: str) -> bool:
+def carries_bearer() -> bool:
     """Whether a key is asked for and came as a Bearer token: no page of another site can send that without ours to allow
     it, whatever cookies come along. A Basic password is sent by browsers on their own."""
     given = request.authorization
-    return bool(api_key) and given is not None and given.type == "bearer"
+    return application().keys.is_needed and given is not None and given.type == "bearer"
+
+
+def find_session() -> None:
+    """Who asks by a cookie."""
+    found = sessions().find(request.cookies.get(COOKIE, ""))
+    if found is not None:
+        g.session, g.principal = found
+        g.authorised = True
+
+
+def check_role() -> None:
+    """Raises RoleNotAllowedError."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    operation = None if view is None else find_operation(view)
+    if operation is None or request.endpoint in OPEN_ENDPOINTS:
+        return
+    if principal().role not in operation.roles:
+        raise RoleNotAllowedError(f"The role {principal().role.value} does not allow this.")
 
 
 def check_origin() -> None:
@@ -166,17 +206,18 @@ def is_same_origin(origin: str, host: str, *, is_secure: bool = False) -> bool:
     )
 
 
-def judge_key(api_key: str) -> tuple[bool, int]:
-    """Whether the request carries the key, as Bearer token or as Basic password; and the seconds that its address has to
-    wait, since too many wrong ones came from there: then what it carries was not looked at."""
-    if not api_key:
-        return True, 0
+def judge_key() -> tuple[Principal | None, int]:
+    """Who has the key that the request carries, as Bearer token or as Basic password; and the seconds that its address
+    has to wait, since too many wrong ones came from there: then what it carries was not looked at."""
+    keys = application().keys
+    if not keys.is_needed:
+        return keys.anyone(), 0
     given = _given_key()
     if not given:
-        return False, 0
-    is_right = hmac.compare_digest(given, api_key.encode())
-    wait = tries().judge(request.remote_addr or "", is_right=is_right)
-    return is_right and not wait, math.ceil(wait)
+        return None, 0
+    found = keys.find(given)
+    wait = tries().judge(request.remote_addr or "", is_right=found is not None)
+    return (None if wait else found), math.ceil(wait)
 
 
 def set_headers(response: Response) -> Response:

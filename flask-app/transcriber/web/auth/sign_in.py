@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import hmac
 import math
 from typing import cast
 from urllib.parse import urlsplit
 
+import structlog
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 
 from ...domain.errors import BadRequestError, TooManyTriesError, UnauthorizedError
 from ..extensions import application, sessions, tries
 from ..negotiation import wants_html
-from ..openapi.operations import HTML, Operation, OperationAnswer
+from ..openapi.operations import EVERYBODY, HTML, Operation, OperationAnswer
 from ..uploads.receiver import UploadRequest, parse_form
+
+logger = structlog.get_logger(__name__)
 
 bp = Blueprint("sign_in", __name__)
 
@@ -62,22 +64,24 @@ def sign_in() -> Response:
     """Takes `key` and `next`. Wrong keys slow down the address they come from."""
     parse_form(cast(UploadRequest, request))
     goal = next_page(request.form.get("next", ""))
-    key = application().settings.api_key
-    if not key:
+    keys = application().keys
+    if not keys.is_needed:
         return _done(goal)
-    is_right = hmac.compare_digest(request.form.get("key", "").strip().encode(), key.strip().encode())
-    wait = tries().judge(request.remote_addr or "", is_right=is_right)
+    found = keys.find(request.form.get("key", "").strip().encode())
+    wait = tries().judge(request.remote_addr or "", is_right=found is not None)
     if wait:
         tries().hold_back(request.remote_addr or "")
         return _too_many(goal, math.ceil(wait))
-    if not is_right:
+    if found is None:
+        logger.info("sign_in_refused", address=request.remote_addr)
         if wants_html():
             return _redirect(url_for("sign_in.show", next=goal, again=""))
         raise UnauthorizedError()
+    logger.info("signed_in", name=found.name, key_id=found.owner, address=request.remote_addr)
     response = _done(goal)
     response.set_cookie(
         COOKIE,
-        sessions().begin(),
+        sessions().begin(found),
         max_age=sessions().seconds,
         httponly=True,
         samesite="Lax",
@@ -90,6 +94,7 @@ def sign_in() -> Response:
 @Operation(
     "Sign out (for the button of the pages)",
     tag="Pages",
+    roles=EVERYBODY,
     answers={
         204: OperationAnswer("Signed out; the cookie opens nothing any more.", headers=("Set-Cookie",)),
         303: OperationAnswer("For browsers: the sign-in page.", headers=("Location",)),

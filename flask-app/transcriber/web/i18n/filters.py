@@ -9,7 +9,9 @@ from flask import Flask, g, request
 from markupsafe import Markup
 
 from ... import __version__
+from ...domain.keys import Role
 from ...domain.languages import language_name
+from ..auth.access import principal
 from ..jobs.answers import shown_url
 from .error_strings import errors_of_page, said
 from .js_strings import script_words
@@ -39,6 +41,8 @@ def init_app(app: Flask) -> None:
             "errors_of_page": errors_of_page,
             "style_sheet": sheets.inlined,
             "may_look": g.get("authorised", False),
+            "may_diagnose": g.get("authorised", False) and principal().role is not Role.USER,
+            "may_manage_keys": g.get("authorised", False) and principal().manages_keys,
             "here": request.full_path.rstrip("?") if request.method == "GET" else "",
         }
     )

@@ -19,6 +19,7 @@ from ...domain.errors import (
     StorageFullError,
     UploadGoneError,
 )
+from ..auth.access import get_job
 from ..bodies import read_form, read_json
 from ..extensions import application
 from ..file_names import shown_title
@@ -28,7 +29,7 @@ from ..openapi.answers import JobAnswer
 from ..openapi.operations import JSON, LOOKUP_ERRORS, Operation, OperationAnswer
 from ..uploads.submissions import last_values
 from .answers import job_to_dict
-from .listing import find_transcription, get_job
+from .listing import find_transcription
 
 bp = Blueprint("job_actions", __name__, url_prefix="/jobs/<job_id>")
 

@@ -11,14 +11,13 @@ from ...domain.edits import Edit, Transcript
 from ...domain.errors import (
     InvalidParameterError,
     JobNotFinishedError,
-    JobNotFoundError,
     NotFoundError,
     SearchTimeoutError,
 )
 from ...domain.jobs import Job, JobStatus, SubmissionTerms
 from ...domain.transcript import Transcription
 from ...formats.table import DOWNLOADS
-from ...jobs.ids import is_job_id
+from ..auth.access import get_job, principal
 from ..device_state import device_state
 from ..extensions import application, device_cache
 from ..file_names import attachment, download_name, download_name_of_file
@@ -94,13 +93,17 @@ def history() -> Response:
     service = application().service
     query = parse_jobs_query(request.args.getlist("status"), last_values(request.args))
     found = service.page(
-        statuses=query.status, before=query.before, limit=query.limit, search=query.q.strip()
+        statuses=query.status,
+        before=query.before,
+        limit=query.limit,
+        search=query.q.strip(),
+        owner=principal().seen_owner,
     )
     rows = [
         summary_to_dict(job, device_cache().find(job, service.transcription), found.excerpts.get(job.id))
         for job in found.jobs
     ]
-    counts = {status.value: number for status, number in service.counts().items()}
+    counts = {status.value: number for status, number in service.counts(owner=principal().seen_owner).items()}
     shown = {"jobs": rows, "next_before": found.next_before, "counts": counts}
     if wants_html():
         response = make_response(render_template("jobs.html", page=shown, found=found.jobs, query=query))
@@ -187,13 +190,6 @@ def download(job_id: str, ending: str) -> Response:
     )
     response.headers["Content-Disposition"] = attachment(name, job.id)
     return set_revision(response, transcript)
-
-
-def get_job(job_id: str) -> Job:
-    """The job. Raises JobNotFoundError, for a text that can't be an id too."""
-    if not is_job_id(job_id):
-        raise JobNotFoundError(fix="Job ids begin with job_; the answer to the upload has it.")
-    return application().service.get(job_id)
 
 
 def find_transcription(job: Job) -> Transcription | None:

@@ -10,10 +10,11 @@ from flask import Blueprint, Response, g, send_file
 
 from ...domain.errors import RangeError, TranscriberError, UploadGoneError
 from ...domain.jobs import Job
+from ..auth.access import get_job
 from ..extensions import application
 from ..file_names import attachment, is_video_name, shown_name
 from ..openapi.operations import LOOKUP_ERRORS, Operation, OperationAnswer
-from .listing import find_transcription, get_job
+from .listing import find_transcription
 
 bp = Blueprint("media", __name__, url_prefix="/jobs")
 

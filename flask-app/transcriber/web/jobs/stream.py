@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from ...domain.errors import InvalidParameterError
 from ...domain.feed import FeedEvent
 from ...domain.jobs import Job
+from ..auth.access import get_job
 from ..extensions import application
 from ..forms import Whole, parse_query
 from ..openapi.operations import EVENTS, LOOKUP_ERRORS, Operation, OperationAnswer
 from ..uploads.submissions import last_values
-from .listing import get_job
 
 bp = Blueprint("stream", __name__, url_prefix="/jobs")
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from ...domain.jobs import DeliveryStatus, JobStatus
-from ...domain.transcript import FallbackReason, Notice, Receipt, Requested, Timings, Word
+from ...domain.transcript import FallbackReason, Notice, Receipt, Requested, Timings, TokenLogprob, Word
 
 
 class ErrorDetail(BaseModel):
@@ -41,6 +41,9 @@ class SegmentAnswer(BaseModel):
     no_speech_prob: float | None
     temperature: float | None
     words: list[Word] = Field(description="empty unless word_timestamps was asked for")
+    logprobs: list[TokenLogprob] = Field(
+        default=[], description="only where an OpenAI client asked for include[]=logprobs"
+    )
 
 
 class TranscriptionAnswer(BaseModel):
@@ -224,7 +227,7 @@ class PieceAnswer(BaseModel):
     is_different: bool
 
 
-class RowAnswer(BaseModel):
+class ComparisonRowAnswer(BaseModel):
     """What both transcripts say at the same time."""
 
     start: float | None
@@ -241,7 +244,7 @@ class ComparisonAnswer(BaseModel):
     right_words: int
     left_only: int
     right_only: int
-    rows: list[RowAnswer]
+    rows: list[ComparisonRowAnswer]
 
 
 class HealthAnswer(BaseModel):

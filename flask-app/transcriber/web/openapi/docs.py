@@ -20,7 +20,7 @@ bp = Blueprint("docs", __name__)
 )
 def openapi() -> Response:
     """Written from the routes and the models that validate their input."""
-    return jsonify(make_document(current_app, needs_key=bool(application().settings.api_key)))
+    return jsonify(make_document(current_app, needs_key=application().keys.is_needed))
 
 
 @bp.get("/docs")

@@ -25,7 +25,18 @@ from .operations import JSON, Operation, OperationAnswer, UploadBody, find_opera
 Json = dict[str, Any]
 
 #: The order in which the page shows the routes; a tag that is missing here fails a test.
-TAGS = ("Transcribing", "Jobs", "Uploads", "Models", "Health", "About", "Pages")
+TAGS = (
+    "Transcribing",
+    "OpenAI",
+    "whisper-asr-webservice",
+    "Jobs",
+    "Uploads",
+    "Models",
+    "Keys",
+    "Health",
+    "About",
+    "Pages",
+)
 
 _REF = "#/components/schemas/{model}"
 
@@ -36,6 +47,7 @@ _PATH_SCHEMAS: Mapping[str, Json] = MappingProxyType(
         "ending": {"type": "string", "enum": list(DOWNLOADS)},
         "upload_id": {"type": "string", "pattern": "^job_[A-Za-z0-9_-]{22,64}$"},
         "filename": {"type": "string"},
+        "key_name": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._@ -]{0,63}$"},
         "model_id": {
             "type": "string",
             "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$",
@@ -94,14 +106,12 @@ _FACT_HEADERS: Mapping[str, Json] = MappingProxyType(
     }
 )
 
-_FILE: Mapping[str, Json] = MappingProxyType(
+_FILE: Mapping[str, Any] = MappingProxyType(
     {
-        "audio": {
-            "type": "string",
-            "format": "binary",
-            "contentMediaType": "application/octet-stream",
-            "description": "the audio or video file; the field may also be called 'file'",
-        }
+        "type": "string",
+        "format": "binary",
+        "contentMediaType": "application/octet-stream",
+        "description": "the audio or video file; the field may also be called 'file' or 'audio'",
     }
 )
 
@@ -202,10 +212,12 @@ def _request_body(operation: Operation) -> Json | None:
 
 
 def _body(upload: UploadBody) -> Json:
-    schema = _plain(upload.form.model_json_schema(ref_template=_REF))
-    schema["properties"] = dict(_FILE) | schema["properties"]
+    schema: Json = {"type": "object", "properties": {}}
+    if upload.form is not None:
+        schema = _plain(upload.form.model_json_schema(ref_template=_REF))
+    schema["properties"] = {upload.field: dict(_FILE)} | schema["properties"]
     # Or `upload`, where that is taken, as its description says: generators of clients make little of a choice.
-    schema["required"] = ["audio"]
+    schema["required"] = [upload.field]
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 
@@ -231,7 +243,7 @@ def _refusals(operation: Operation, method: str, needs_key: bool) -> Json:
     if method not in SAFE_METHODS:
         kinds.append(e.OriginNotAllowedError)
     if needs_key and not operation.is_open:
-        kinds += [e.UnauthorizedError, e.TooManyTriesError]
+        kinds += [e.UnauthorizedError, e.TooManyTriesError, e.RoleNotAllowedError]
         if method not in SAFE_METHODS:
             kinds.append(e.CsrfTokenError)
     codes: dict[int, list[str]] = defaultdict(list)
@@ -280,6 +292,9 @@ def _plain(schema: Any) -> Any:
         rest = {name: value for name, value in part.items() if name != "anyOf"}
         if len(choices) == 1:
             rest = choices[0] | rest
+        if "$ref" in rest:
+            named = definitions[rest.pop("$ref").rpartition("/")[2]]
+            rest = named | rest
         if rest.get("default", 0) is None:
             del rest["default"]
         return {name: walk(value) for name, value in rest.items() if name not in ("title", "$defs")}

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from ...domain import errors as e
+from ...domain.keys import Role
 from ...formats.table import DOWNLOADS, FORMATS
 
 HTML = "text/html"
@@ -87,8 +88,19 @@ class OperationAnswer:
 class UploadBody:
     """A multipart body: a file, and the fields of this form."""
 
-    form: type[BaseModel]
+    #: None: options stand in the query.
+    form: type[BaseModel] | None = None
+    #: The name of the file's field.
+    field: str = "audio"
 
+
+Roles = frozenset[Role]
+
+#: Who may ask: everybody but those that read figures only; admins; admins and readers of figures.
+TEAM: Roles = frozenset({Role.ADMIN, Role.USER})
+ADMINS: Roles = frozenset({Role.ADMIN})
+FIGURES: Roles = frozenset({Role.ADMIN, Role.METRICS})
+EVERYBODY: Roles = frozenset(Role)
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -115,6 +127,8 @@ class Operation:
     headers: tuple[str, ...] = ()
     #: It answers without a key.
     is_open: bool = False
+    #: The roles of keys that may ask.
+    roles: Roles = TEAM
 
     def __call__(self, view: View) -> View:
         setattr(view, _ATTRIBUTE, self)

@@ -11,8 +11,8 @@ from ...domain.answer import rounded
 from ...domain.comparison import Comparison
 from ...domain.errors import InvalidParameterError, JobNotFinishedError
 from ...domain.jobs import Job
+from ..auth.access import get_job
 from ..extensions import application
-from ..jobs.listing import get_job
 from ..negotiation import wants_html
 from ..openapi.answers import ComparisonAnswer
 from ..openapi.operations import HTML, JSON, LOOKUP_ERRORS, RUN_ERRORS, Operation, OperationAnswer

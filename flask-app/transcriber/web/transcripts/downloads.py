@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from flask import Response
 
 from ...domain.edits import Transcript
-from ...domain.transcript import Transcription
+from ...domain.transcript import Notice, Transcription
 from ...formats.table import DOWNLOADS, FORMATS, Format
 
 
@@ -36,8 +38,16 @@ def set_facts(response: Response, transcription: Transcription) -> Response:
     if transcription.fallback_reason is not None:
         headers["X-Fallback-Code"] = transcription.fallback_reason.code
     if transcription.warnings:
-        headers["X-Warnings"] = ",".join(dict.fromkeys(notice.code for notice in transcription.warnings))
+        headers["X-Warnings"] = warnings_header(transcription.warnings)
     return response
+
+
+def warnings_header(notices: Iterable[Notice]) -> str:
+    """The codes, each with the field that it is about, as a list of structured fields (RFC 9651)."""
+    items = (
+        notice.code if notice.param is None else f'{notice.code};param="{notice.param}"' for notice in notices
+    )
+    return ", ".join(dict.fromkeys(item.encode("ascii", "replace").decode() for item in items))
 
 
 def set_revision(response: Response, transcript: Transcript) -> Response:

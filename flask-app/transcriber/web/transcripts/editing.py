@@ -21,10 +21,10 @@ from ...domain.errors import (
 )
 from ...domain.suspicions import find_suspicions
 from ...formats.lines import find_faults
+from ..auth.access import get_job
 from ..bodies import read_form, read_json
 from ..extensions import application
 from ..forms import Flag, Whole, parse_query
-from ..jobs.listing import get_job
 from ..openapi.answers import TranscriptAnswer
 from ..openapi.operations import JSON, LOOKUP_ERRORS, RUN_ERRORS, Errors, Operation, OperationAnswer
 from ..uploads.submissions import last_values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from werkzeug.formparser import FormDataParser
 
 from ...domain.errors import BadRequestError, EmptyUploadError, MissingAudioError, UploadTooLargeError
 from ...system.durable_files import storage_errors
+from ..auth.access import owner_id
 from ..cooperative_yield import TURN_BYTES, let_others_run
 from ..file_names import shown_name
 from .multipart import FILE_FIELDS, StrictFormParser
@@ -83,6 +84,13 @@ class SpooledFile(io.RawIOBase):
         self._max_bytes = max_bytes
         self._until_turn = TURN_BYTES
         self.size = 0
+        self._begin(self._file)
+
+    def _begin(self, file: IO[bytes]) -> None:
+        """What goes before the bytes that are sent: nothing."""
+
+    def _finish(self, file: IO[bytes]) -> None:
+        """What is left to do once all bytes are there: nothing."""
 
     def write(self, data: Any) -> int:
         """Append; raises UploadTooLargeError before more than is allowed is written, StorageFullError."""
@@ -113,6 +121,7 @@ class SpooledFile(io.RawIOBase):
         if not self.closed:
             super().close()
             with storage_errors():
+                self._finish(self._file)
                 self._file.close()
 
 
@@ -120,12 +129,22 @@ class UploadReceiver:
     """Takes one file out of one request."""
 
     def __init__(
-        self, service: Service, request: UploadRequest, max_bytes: int, *, needs_digest: bool = False
+        self,
+        service: Service,
+        request: UploadRequest,
+        max_bytes: int,
+        *,
+        needs_digest: bool = False,
+        fields: Sequence[str] = FILE_FIELDS,
+        kind: type[SpooledFile] = SpooledFile,
     ) -> None:
+        """`fields`: names the file's field may have. `kind`: how its bytes are written."""
         self._service = service
         self._request = request
         self._max_bytes = max_bytes
         self._needs_digest = needs_digest
+        self._fields = fields
+        self._kind = kind
         self._place: Upload | None = None
         self._file: SpooledFile | None = None
 
@@ -152,19 +171,23 @@ class UploadReceiver:
     def _open(self) -> IO[bytes]:
         if self._file is not None:
             raise BadRequestError("The request carries more than one file.", fix="Send one file per request.")
-        self._place = self._service.begin_upload(expected_bytes=self._request.content_length or 0)
-        self._file = SpooledFile(
+        self._place = self._service.begin_upload(
+            expected_bytes=self._request.content_length or 0, owner=owner_id()
+        )
+        self._file = self._kind(
             self._place.path, self._max_bytes, self._service.check_room, needs_digest=self._needs_digest
         )
         return cast("IO[bytes]", self._file)
 
     def _received(self) -> ReceivedUpload:
         if self._place is None or self._file is None:
-            raise _missing(self._request)
+            raise _missing(self._request, self._fields)
         field, sent = next(iter(self._request.files.items()))
         self._file.close()
-        if field not in FILE_FIELDS:
-            raise MissingAudioError(f"The file came in the field {field[:40]!r}; it belongs in 'audio'.")
+        if field not in self._fields:
+            raise MissingAudioError(
+                f"The file came in the field {field[:40]!r}; it belongs in {self._fields[0]!r}."
+            )
         if self._file.size == 0:
             raise EmptyUploadError() if sent.filename else MissingAudioError()
         return ReceivedUpload(
@@ -177,14 +200,42 @@ class UploadReceiver:
 
 @contextmanager
 def received_upload(
-    service: Service, request: UploadRequest, max_bytes: int, *, needs_digest: bool = False
+    service: Service,
+    request: UploadRequest,
+    max_bytes: int,
+    *,
+    needs_digest: bool = False,
+    fields: Sequence[str] = FILE_FIELDS,
+    kind: type[SpooledFile] = SpooledFile,
 ) -> Iterator[ReceivedUpload]:
     """The request's file; it is removed again when the body of the `with` does not end well."""
-    receiver = UploadReceiver(service, request, max_bytes, needs_digest=needs_digest)
+    receiver = UploadReceiver(
+        service, request, max_bytes, needs_digest=needs_digest, fields=fields, kind=kind
+    )
     try:
         yield receiver.receive()
     except BaseException:  # also a greenlet that is killed: nothing may stay in the spool
         receiver.abandon()
+        raise
+
+
+@contextmanager
+def received_bytes(
+    service: Service, pieces: Iterable[bytes], max_bytes: int, *, name: str, expected_bytes: int
+) -> Iterator[ReceivedUpload]:
+    """A file that came inside another body, with its digest; removed again as in received_upload."""
+    place = service.begin_upload(expected_bytes=expected_bytes, owner=owner_id())
+    try:
+        with SpooledFile(place.path, max_bytes, service.check_room, needs_digest=True) as file:
+            for piece in pieces:
+                file.write(piece)
+        if file.size == 0:
+            raise EmptyUploadError()
+        yield ReceivedUpload(
+            place=place, file_name=shown_name(name), size_bytes=file.size, digest=file.digest
+        )
+    except BaseException:  # see received_upload
+        service.abandon_upload(place)
         raise
 
 
@@ -239,8 +290,8 @@ def too_large(max_bytes: int) -> UploadTooLargeError:
     return UploadTooLargeError(f"The upload is larger than the {max_bytes:,} bytes that are allowed.")
 
 
-def _missing(request: UploadRequest) -> MissingAudioError:
-    named = [field for field in FILE_FIELDS if field in request.form]
+def _missing(request: UploadRequest, fields: Sequence[str]) -> MissingAudioError:
+    named = [field for field in fields if field in request.form]
     if named:
         return MissingAudioError(
             f"The field {named[0]!r} holds text, not a file.",
@@ -251,4 +302,7 @@ def _missing(request: UploadRequest) -> MissingAudioError:
             "The field 'upload' names an upload that arrived before; this address takes a file.",
             fix="Make a job of it: curl -d upload=ID http://HOST/jobs",
         )
-    return MissingAudioError()
+    address = f"{request.host_url.rstrip('/')}{request.path}"
+    return MissingAudioError(
+        fix=f"Send the file as the multipart field {fields[0]!r}: curl -F {fields[0]}=@speech.mp3 {address}"
+    )

@@ -33,6 +33,7 @@ from ...domain.errors import (
     UploadTooLargeError,
 )
 from ...jobs.files.resumable import ResumableUpload, UploadTurn
+from ..auth.access import owner_id
 from ..cooperative_yield import TURN_BYTES, let_others_run
 from ..extensions import application
 from ..file_names import shown_name
@@ -107,7 +108,9 @@ def create() -> Response:
     if length > limit:
         raise too_large(limit)
     name = file_name_in(request.headers.get("Upload-Metadata", ""))
-    upload = application().service.resumable.create(length, name, owner=request.remote_addr or "")
+    owner = owner_id()
+    sender = owner or request.remote_addr or ""
+    upload = application().service.resumable.create(length, name, owner=sender, key_id=owner)
     response = _standing(Response(status=201), upload)
     response.headers["Location"] = url_for("resumable.show", upload_id=upload.id)
     return response

@@ -23,6 +23,7 @@ from ...domain.jobs import Job, SubmissionTerms
 from ...jobs.ids import is_job_id
 from ...service.facade import Upload
 from ..auth import csrf
+from ..auth.access import get_job, get_upload, owner_id
 from ..extensions import application
 from ..forms import Form, OptionsForm, parse_fields
 from .receiver import ReceivedUpload, UploadRequest, names_upload, names_upload_alone, received_upload
@@ -60,8 +61,10 @@ def receive_submission(kind: type[Form], terms_of: Callable[[Form], SubmissionTe
         with received_upload(app.service, upload_request, limit, needs_digest=key is not None) as upload:
             csrf.check_form_token()
             form = read_options(kind)
-            terms = replace(terms_of(form), idempotency_key=key, fingerprint=_fingerprint(form, upload))
-            job = _make_job(form, upload, terms)
+            terms = replace(
+                terms_of(form), idempotency_key=key, fingerprint=_fingerprint(form, upload), owner=owner_id()
+            )
+            job = make_job(form, upload, terms)
     except MissingAudioError:
         if "upload" not in kind.model_fields or not names_upload_alone(upload_request):
             raise
@@ -84,39 +87,42 @@ def _submit_arrived(
         raise InvalidParameterError(
             "upload", upload_id, "the id of an upload, which is the last part of its address: job_…"
         )
-    terms = replace(terms_of(form), idempotency_key=key, fingerprint=_digest(form, None) if key else None)
+    fingerprint = _digest(form, None) if key else None
+    terms = replace(terms_of(form), idempotency_key=key, fingerprint=fingerprint, owner=owner_id())
     earlier = service.find_submitted(key, terms.fingerprint) if key else None
     if earlier is not None:
         return SubmissionForm(form=form, job=earlier, is_replay=True)
     try:
-        with service.resumable.claimed(upload_id) as arrived:
+        with service.resumable.claimed(get_upload(upload_id).id) as arrived:
             if arrived.length == 0:
                 raise EmptyUploadError()
             path = service.resumable.path(arrived.id)
             place = Upload(job_id=arrived.id, path=path)
             upload = ReceivedUpload(place=place, file_name=arrived.file_name, size_bytes=arrived.length)
-            job = _make_job(form, upload, terms)
+            job = make_job(form, upload, terms)
     except UploadNotFoundError:
         return SubmissionForm(form=form, job=_job_of_upload(upload_id), is_replay=True)
     return SubmissionForm(form=form, job=job, is_replay=job.id != arrived.id)
 
 
 def _job_of_upload(upload_id: str) -> Job:
-    """The job that an upload became: it has the upload's id. Raises UploadNotFoundError."""
+    """The job that an upload became: it has the upload's id. Raises UploadNotFoundError, for another's too."""
     try:
-        return application().service.get(upload_id)
+        return get_job(upload_id)
     except JobNotFoundError:
         raise UploadNotFoundError() from None
 
 
 def idempotency_key() -> str | None:
-    """The caller's key. Raises InvalidParameterError."""
+    """The caller's key, as its own: others may use the same. Raises InvalidParameterError."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
     if not _SANE_KEY.fullmatch(key):
         raise InvalidParameterError("Idempotency-Key", key, "1 to 255 visible ASCII characters")
-    return key
+    owner = owner_id()
+    # A space is in no key that is sent, so that nobody can send another's.
+    return key if owner is None else f"{owner} {key}"
 
 
 def read_options(kind: type[Form]) -> Form:
@@ -131,7 +137,8 @@ def last_values(fields: MultiDict[str, str]) -> dict[str, str]:
     return {name: values[-1] for name, values in fields.lists()}
 
 
-def _make_job(form: OptionsForm, upload: ReceivedUpload, terms: SubmissionTerms) -> Job:
+def make_job(form: OptionsForm, upload: ReceivedUpload, terms: SubmissionTerms) -> Job:
+    """The job of a received file; under an Idempotency-Key that is known, the job that has it."""
     app = application()
     wanted = form.to_request(
         model=app.default_model,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from fakes import FakeRegister, make_application
+from transcriber.domain.keys import Principal, Role, digest_of
 from transcriber.server.revoked_sessions import RevokedSessions
 from transcriber.web import create_app
 from transcriber.web.auth.sessions import Sessions
@@ -247,39 +249,43 @@ def test_session_signed_out_opens_nothing_any_more(guarded: FlaskClient) -> None
     assert guarded.get("/jobs").status_code == 401
 
 
+def principal_with(key: str) -> Principal:
+    return Principal(name="first", role=Role.ADMIN, digest=digest_of(key))
+
+
+def make_sessions(key: str = "k", **changes: Any) -> Sessions:
+    """Sessions of an installation with one key."""
+    values: dict[str, Any] = {
+        "secret": b"s" * 32,
+        "find_principal": lambda owner: None if owner else principal_with(key),
+        "seconds": 60,
+        "register": FakeRegister(),
+    }
+    return Sessions(**(values | changes))
+
+
 def test_session_expires_and_is_bound_to_key_and_secret() -> None:
     time = HeldTime()
-    sessions = Sessions(secret=b"s" * 32, api_key="k", seconds=60, register=FakeRegister(), now=time)
-    cookie = sessions.begin()
+    sessions = make_sessions(now=time)
+    cookie = sessions.begin(principal_with("k"))
     found = sessions.find(cookie)
     assert found is not None
 
-    again = Sessions(secret=b"s" * 32, api_key="k", seconds=60, register=FakeRegister(), now=time).find(
-        cookie
-    )
-    assert again == found
-    assert (
-        Sessions(secret=b"s" * 32, api_key="other", seconds=60, register=FakeRegister(), now=time).find(
-            cookie
-        )
-        is None
-    )
-    assert (
-        Sessions(secret=b"t" * 32, api_key="k", seconds=60, register=FakeRegister(), now=time).find(cookie)
-        is None
-    )
+    assert make_sessions(now=time).find(cookie) == found
+    assert make_sessions("other", now=time).find(cookie) is None
+    assert make_sessions(secret=b"t" * 32, now=time).find(cookie) is None
     time.seconds += 60
     assert sessions.find(cookie) is None
 
 
 @pytest.mark.parametrize("change", [lambda c: c[:-1] + ("0" if c[-1] != "0" else "1"), lambda c: "A" + c[1:]])
 def test_changed_cookie_is_no_session(change: Callable[[str], str]) -> None:
-    sessions = Sessions(secret=b"s" * 32, api_key="k", seconds=60, register=FakeRegister())
+    sessions = make_sessions()
 
-    cookie = change(sessions.begin())
+    cookie = change(sessions.begin(principal_with("k")))
 
     assert sessions.find(cookie) is None
-    later = re.sub(r"\.[0-9]+\.", ".99999999999.", sessions.begin())
+    later = re.sub(r"\.[0-9]+\.", ".99999999999.", sessions.begin(principal_with("k")))
     assert sessions.find(later) is None
     assert sessions.find("") is None
     assert sessions.find("ü" * 200) is None
@@ -364,13 +370,13 @@ def test_session_that_signed_out_stays_out_over_a_restart(tmp_path: Path) -> Non
     register = RevokedSessions(tmp_path / "data" / "signed-out.json", lambda work: work())
 
     def start() -> Sessions:
-        return Sessions(secret=b"s" * 32, api_key="k", seconds=60, register=register)
+        return make_sessions(register=register)
 
     sessions = start()
-    left, other = sessions.begin(), sessions.begin()
-    session = sessions.find(left)
-    assert session is not None
-    sessions.end(session)
+    left, other = sessions.begin(principal_with("k")), sessions.begin(principal_with("k"))
+    found = sessions.find(left)
+    assert found is not None
+    sessions.end(found[0])
 
     assert start().find(left) is None
     assert start().find(other) is not None

@@ -47,7 +47,7 @@ def test_every_format_carries_the_facts_in_its_headers(
     assert answer.headers["X-Device"] == "cpu"
     assert answer.headers["X-Compute-Type"] == "int8_float32"
     assert answer.headers["X-Fallback-Code"] == "no_driver"
-    assert answer.headers["X-Warnings"] == "ignored_parameter"
+    assert answer.headers["X-Warnings"] == 'ignored_parameter;param="best_of"'
     assert answer.headers["X-Job-Id"].startswith("job_")
 
 

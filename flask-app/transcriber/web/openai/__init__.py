@@ -1,0 +1,1 @@
+"""OpenAI's audio API: POST /v1/audio/transcriptions, /v1/audio/translations, GET /v1/models."""

@@ -1,0 +1,236 @@
+"""OpenAI's own client for Python against a running service: every format, streams, raw answers, errors, time-outs."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import math
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from openai.types.audio import (
+    Transcription,
+    TranscriptionTextDeltaEvent,
+    TranscriptionTextDoneEvent,
+    TranscriptionVerbose,
+    TranslationVerbose,
+)
+
+from server import Server
+
+KEY = "a-key-of-at-least-thirty-two-characters"
+WORDS = "ask not what your country can do for you"
+
+
+@pytest.fixture
+def client(served: Server) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key=KEY, max_retries=0) as client:
+        yield client
+
+
+def spoken(text: str) -> str:
+    return "".join(c for c in text.lower() if c.isalpha() or c == " ")
+
+
+def valid(kind: type[Any], body: str | bytes) -> Any:
+    """The body by the client's own type, checked: left alone, the client builds its types without looking."""
+    return kind.model_validate_json(body)
+
+
+def test_json_is_a_transcription_with_usage(client: openai.OpenAI, speech: Path) -> None:
+    with speech.open("rb") as file:
+        raw = client.audio.transcriptions.with_raw_response.create(model="whisper-1", file=file)
+
+    answer = raw.parse()
+    assert isinstance(answer, Transcription)
+    assert WORDS in spoken(answer.text)
+    checked = valid(Transcription, raw.content)
+    assert (checked.usage.type, round(checked.usage.seconds)) == ("duration", 11)
+    assert [language.code for language in checked.languages] == ["en"]
+    assert raw.headers["x-gpu-used"] == "false"
+    assert 'model_alias;param="model"' in raw.headers["x-warnings"]
+
+
+@pytest.mark.parametrize("granularities", [["segment"], ["word"], ["word", "segment"]])
+def test_verbose_json_has_what_was_asked_for(
+    client: openai.OpenAI, speech: Path, granularities: list[Any]
+) -> None:
+    with speech.open("rb") as file:
+        answer = client.audio.transcriptions.create(
+            model="whisper-1",
+            file=file,
+            response_format="verbose_json",
+            timestamp_granularities=granularities,
+        )
+
+    assert isinstance(answer, TranscriptionVerbose)
+    checked = valid(TranscriptionVerbose, answer.to_json())
+    assert (checked.language, round(checked.duration)) == ("english", 11)
+    assert (checked.words is not None) == ("word" in granularities)
+    assert (checked.segments is not None) == ("segment" in granularities)
+    for segment in checked.segments or ():
+        assert segment.avg_logprob < 0
+        assert segment.compression_ratio > 0
+        assert segment.tokens
+    if checked.words:
+        starts = [word.start for word in checked.words]
+        assert starts == sorted(starts)
+        assert WORDS in spoken(" ".join(word.word for word in checked.words))
+
+
+@pytest.mark.parametrize(("kind", "begin"), [("text", ""), ("srt", "1\n00:00:"), ("vtt", "WEBVTT\n\n")])
+def test_plain_formats_are_texts(client: openai.OpenAI, speech: Path, kind: Any, begin: str) -> None:
+    with speech.open("rb") as file:
+        answer = client.audio.transcriptions.create(model="whisper-1", file=file, response_format=kind)
+
+    assert isinstance(answer, str)
+    assert answer.startswith(begin)
+    assert "country" in answer
+
+
+def test_token_probabilities_are_those_of_the_text(client: openai.OpenAI, speech: Path) -> None:
+    with speech.open("rb") as file:
+        answer = client.audio.transcriptions.create(model="whisper-1", file=file, include=["logprobs"])
+
+    tokens = answer.logprobs or []
+    joined = b"".join(bytes(map(int, token.bytes or ())) for token in tokens).decode()
+    assert joined.strip() == answer.text
+    likely = [math.exp(token.logprob or 0) for token in tokens]
+    assert all(0 < one <= 1 for one in likely)
+    assert sum(likely) / len(likely) > 0.7  # clear speech
+    assert len(set(likely)) > len(likely) / 2
+
+
+def test_stream_is_typed_events(client: openai.OpenAI, speech: Path) -> None:
+    with speech.open("rb") as file:
+        stream = client.audio.transcriptions.create(
+            model="whisper-1", file=file, stream=True, include=["logprobs"]
+        )
+        events = list(stream)
+
+    *deltas, done = events
+    assert all(isinstance(event, TranscriptionTextDeltaEvent) for event in deltas)
+    assert isinstance(done, TranscriptionTextDoneEvent)
+    checked = valid(TranscriptionTextDoneEvent, done.to_json())
+    assert checked.usage.total_tokens == checked.usage.input_tokens + checked.usage.output_tokens
+    assert "".join(event.delta for event in deltas) == done.text
+    assert WORDS in spoken(done.text)
+    assert [one for event in deltas for one in event.logprobs or ()] == done.logprobs
+
+
+def test_translation(client: openai.OpenAI, speech: Path) -> None:
+    with speech.open("rb") as file:
+        answer = client.audio.translations.create(
+            model="whisper-1", file=file, response_format="verbose_json"
+        )
+
+    assert valid(TranslationVerbose, answer.to_json()).language == "english"
+
+
+def test_every_field_at_once(client: openai.OpenAI, speech: Path) -> None:
+    with speech.open("rb") as file:
+        raw = client.audio.transcriptions.with_raw_response.create(
+            model="gpt-transcribe",
+            file=file,
+            prompt="A speech.",
+            temperature=0.0,
+            chunking_strategy={
+                "type": "server_vad",
+                "threshold": 0.4,
+                "prefix_padding_ms": 300,
+                "silence_duration_ms": 200,
+            },
+            extra_body={"languages": ["en", "de"], "keywords": ["Americans"], "use_gpu": False},
+        )
+
+    assert WORDS in spoken(raw.parse().text)
+    assert raw.headers["x-warnings"] == 'model_alias;param="model"'
+
+
+def test_models_are_listed(client: openai.OpenAI) -> None:
+    found = {model.id: model for model in client.models.list()}
+
+    assert {"base", "whisper-1", "gpt-4o-transcribe"} <= set(found)
+    assert client.models.retrieve("whisper-1").object == "model"
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("someone/nothing")
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "fields"),
+    [
+        (openai.BadRequestError, "invalid_parameter", {"temperature": 7}),
+        (openai.BadRequestError, "diarization_not_available", {"response_format": "diarized_json"}),
+        (openai.NotFoundError, "model_not_found", {"model": "large-v9"}),
+        (openai.BadRequestError, "empty_upload", {"file": ("a.wav", b"")}),
+        (openai.BadRequestError, "undecodable_media", {"file": ("a.wav", b"no audio at all" * 99)}),
+    ],
+)
+def test_errors_are_the_clients_own(
+    client: openai.OpenAI, speech: Path, kind: type[openai.APIStatusError], code: str, fields: Any
+) -> None:
+    sent = {"model": "whisper-1", "file": ("speech.flac", speech.read_bytes())} | fields
+
+    with pytest.raises(kind) as raised:
+        client.audio.transcriptions.create(**sent)
+
+    assert raised.value.code == code
+    assert isinstance(raised.value.body, dict)
+    assert raised.value.body["fix"] in str(raised.value)
+
+
+def test_wrong_key_is_an_authentication_error(served: Server) -> None:
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key="wrong", max_retries=0) as client:
+        with pytest.raises(openai.AuthenticationError):
+            client.models.list()
+
+
+def test_async_client(served: Server, speech: Path) -> None:
+    async def ask() -> tuple[str, str]:
+        async with openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key=KEY) as client:
+            audio = ("speech.flac", speech.read_bytes())
+            plain = client.audio.transcriptions.create(model="whisper-1", file=audio)
+            stream = await client.audio.transcriptions.create(model="whisper-1", file=audio, stream=True)
+            deltas = [event.delta async for event in stream if event.type == "transcript.text.delta"]
+            return (await plain).text, "".join(deltas)
+
+    whole, streamed = asyncio.run(ask())
+
+    assert whole == streamed
+    assert WORDS in spoken(whole)
+
+
+def test_request_that_times_out_and_comes_twice_again_is_one_job(stand_in: Callable[..., Server]) -> None:
+    server = stand_in(pace=5)
+    audio = ("speech.wav", silence())
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY, timeout=2, max_retries=2) as client:
+        answer = client.audio.transcriptions.create(model="base", file=audio)
+
+    assert answer.text == "window 0"
+    page = server.get("/jobs", headers={"Authorization": f"Bearer {KEY}"}).json
+    assert [job["status"] for job in page["jobs"]] == ["succeeded"]
+    assert page["jobs"][0]["attempts"] == 1
+
+
+def silence(seconds: int = 1) -> bytes:
+    """A WAV file."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
+        file.writeframes(bytes(32_000 * seconds))
+    return buffer.getvalue()
+
+
+def test_body_is_json_that_any_client_reads(served: Server, speech: Path) -> None:
+    """What the SDK does not show: the content type, which decides whether clients parse the body."""
+    answer = served.transcribe(
+        speech, path="/v1/audio/transcriptions", model="whisper-1", accept="application/json"
+    )
+
+    assert answer.status == 401
+    assert set(json.loads(answer.body)["error"]) >= {"message", "type", "param", "code"}
