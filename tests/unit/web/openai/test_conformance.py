@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from conformance import PAGE, ROWS, Row, table
 from flask.testing import FlaskClient
 
-from conformance import PAGE, ROWS, Row, table
 from fakes import FakeService
 from transcriber.domain.options import TranscriptionRequest
 
