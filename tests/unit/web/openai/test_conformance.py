@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conformance import PAGE, ROWS, Row, table
 from flask.testing import FlaskClient
 
+from conformance import PAGE, ROWS, Row, table
 from fakes import FakeService
 from transcriber.domain.options import TranscriptionRequest
 
@@ -54,4 +54,4 @@ def test_row(client: FlaskClient, service: FakeService, row: Row) -> None:
 
 
 def test_page_is_the_tables() -> None:
-    assert PAGE.read_text() == table(), "run .venv/bin/python tests/conformance.py"
+    assert PAGE.read_text() == table(), "run .venv/bin/python tests/support/conformance.py"
