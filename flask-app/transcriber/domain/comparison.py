@@ -7,15 +7,15 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from itertools import groupby, pairwise
 
 from .edits import SPACELESS
+from .text_matching import matching_blocks
 from .transcript import Segment
+from .work_budget import WorkBudget
 
-#: Stretches without a common anchor are compared word by word up to this product of their lengths, else taken as
-#: different: comparing costs that much.
-MAX_PRODUCT = 1_000_000
+#: Steps that one comparison may take for stretches without a common anchor; those that are left count as different.
+COMPARISON_STEPS = 10_000_000
 
 #: So many words in a row that stand once in each transcript are an anchor.
 ANCHOR_WORDS = 3
@@ -71,11 +71,13 @@ class _Token:
     end: int
 
 
-def compare(left: Sequence[Segment], right: Sequence[Segment]) -> Comparison:
+def compare(
+    left: Sequence[Segment], right: Sequence[Segment], budget: WorkBudget | None = None
+) -> Comparison:
     """Rows in the order of time; each segment of the right stands beside the left one it overlaps most."""
     a, b = _tokens(left), _tokens(right)
     only_a, only_b = set(range(len(a))), set(range(len(b)))
-    for at, to in matches([token.plain for token in a], [token.plain for token in b]):
+    for at, to in matches([token.plain for token in a], [token.plain for token in b], budget):
         only_a.discard(at)
         only_b.discard(to)
     return Comparison(
@@ -87,8 +89,11 @@ def compare(left: Sequence[Segment], right: Sequence[Segment]) -> Comparison:
     )
 
 
-def matches(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[int, int]]:
+def matches(
+    a: Sequence[str], b: Sequence[str], budget: WorkBudget | None = None
+) -> Iterator[tuple[int, int]]:
     """Places of the words that both have in the same order."""
+    budget = budget or WorkBudget(COMPARISON_STEPS)
     anchors = [(-ANCHOR_WORDS, -ANCHOR_WORDS), *_anchors(a, b), (len(a), len(b))]
     for (at, to), (next_at, next_to) in pairwise(anchors):
         if at >= 0:
@@ -96,14 +101,8 @@ def matches(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[int, int]]:
                 (at + step, to + step) for step in range(min(ANCHOR_WORDS, next_at - at, next_to - to))
             )
         begin, first = max(0, at + ANCHOR_WORDS), max(0, to + ANCHOR_WORDS)
-        yield from _matches_between(a[begin:next_at], b[first:next_to], begin, first)
-
-
-def _matches_between(a: Sequence[str], b: Sequence[str], begin: int, first: int) -> Iterator[tuple[int, int]]:
-    if not a or not b or len(a) * len(b) > MAX_PRODUCT:
-        return
-    for block in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks():
-        yield from ((begin + block.a + step, first + block.b + step) for step in range(block.size))
+        for block in matching_blocks(a[begin:next_at], b[first:next_to], budget):
+            yield from ((begin + block.a + step, first + block.b + step) for step in range(block.size))
 
 
 def _anchors(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:

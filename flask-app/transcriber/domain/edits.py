@@ -8,13 +8,19 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from difflib import SequenceMatcher
 
+from .text_matching import matching_blocks
 from .transcript import Segment, Transcription, Word
+from .work_budget import WorkBudget
 
-#: A segment that was changed in more characters than this has its word times spread evenly: comparing costs the
-#: square of it.
+#: A segment that was changed in more characters than this has its word times spread evenly.
 MAX_COMPARED = 2_000
+
+#: Steps that one edit may take: a second's work. A day of speech in which everything was corrected fits in.
+EDIT_STEPS = 4_000_000
+
+#: A word that is carried over has its letters gone through a few times.
+_WORD_STEPS = 12
 
 #: Scripts that are written without spaces: each character counts as a word.
 SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -68,13 +74,21 @@ def with_edit(original: Transcription, edit: Edit) -> Transcript:
     return Transcript(transcription=replace(original, segments=edit.segments, text=text), edit=edit)
 
 
-def apply_edit(before: Sequence[Segment], edited: Sequence[EditedSegment]) -> tuple[Segment, ...]:
-    """The new segments. One without text is dropped; a source that does not exist is passed over."""
+def apply_edit(
+    before: Sequence[Segment], edited: Sequence[EditedSegment], budget: WorkBudget | None = None
+) -> tuple[Segment, ...]:
+    """The new segments. One without text is dropped; a source that does not exist is passed over.
+
+    Raises WorkLimitError for an edit that carries the same words over and over.
+    """
+    budget = budget or WorkBudget(EDIT_STEPS)
     kept = (one for one in edited if one.text.strip())
-    return tuple(_segment(number, one, before) for number, one in enumerate(kept))
+    return tuple(_segment(number, one, before, budget) for number, one in enumerate(kept))
 
 
-def align_words(text: str, start: float, end: float, heard: Sequence[Word]) -> tuple[Word, ...]:
+def align_words(
+    text: str, start: float, end: float, heard: Sequence[Word], budget: WorkBudget | None = None
+) -> tuple[Word, ...]:
     """The words of a text with times between start and end, as near to those that were heard as they agree.
 
     A word that was not heard like this has the probability 1: a person wrote it.
@@ -82,7 +96,8 @@ def align_words(text: str, start: float, end: float, heard: Sequence[Word]) -> t
     words = _WORDS.findall(text)
     letters = "".join(_letters(word) for word in words)
     said = "".join(_letters(word.word) for word in heard)
-    timeline = _Timeline(_pairs(letters, said), _times_of(heard), len(letters), start, end)
+    pairs = _pairs(letters, said, budget or WorkBudget(EDIT_STEPS))
+    timeline = _Timeline(pairs, _times_of(heard), len(letters), start, end)
     sure = [word.probability for word in heard for _ in _letters(word.word)]
     made: list[Word] = []
     place, latest = 0, start
@@ -96,12 +111,13 @@ def align_words(text: str, start: float, end: float, heard: Sequence[Word]) -> t
     return tuple(made)
 
 
-def _segment(number: int, edited: EditedSegment, before: Sequence[Segment]) -> Segment:
-    sources = [before[at] for at in edited.sources if 0 <= at < len(before)]
+def _segment(number: int, edited: EditedSegment, before: Sequence[Segment], budget: WorkBudget) -> Segment:
+    budget.spend(len(edited.sources) + len(edited.text))
+    sources = [before[at] for at in dict.fromkeys(edited.sources) if 0 <= at < len(before)]
     text = " ".join(edited.text.split())
     first = sources[0] if sources else None
     if first is not None and len(sources) == 1 and first.text.strip() == text:
-        return _moved(number, edited, first)
+        return _moved(number, edited, first, budget)
     lead = first.text[: len(first.text) - len(first.text.lstrip())] if first is not None else " "
     text = lead + text
     return Segment(
@@ -115,26 +131,29 @@ def _segment(number: int, edited: EditedSegment, before: Sequence[Segment]) -> S
         avg_logprob=math.nan,
         compression_ratio=math.nan,
         no_speech_prob=math.nan,
-        words=_words(text, edited, sources),
+        words=_words(text, edited, sources, budget),
         temperature=math.nan,
     )
 
 
-def _moved(number: int, edited: EditedSegment, source: Segment) -> Segment:
+def _moved(number: int, edited: EditedSegment, source: Segment, budget: WorkBudget) -> Segment:
     """The same words, perhaps at another time."""
     words = source.words
     if words is not None and (edited.start, edited.end) != (source.start, source.end):
-        words = _words(source.text, edited, [source])
+        words = _words(source.text, edited, [source], budget)
     return replace(source, id=number, start=edited.start, end=edited.end, words=words)
 
 
-def _words(text: str, edited: EditedSegment, sources: Sequence[Segment]) -> tuple[Word, ...] | None:
+def _words(
+    text: str, edited: EditedSegment, sources: Sequence[Segment], budget: WorkBudget
+) -> tuple[Word, ...] | None:
     """None where no words were heard, that is where nobody asked for them."""
     if not sources or any(source.words is None for source in sources):
         return None
+    budget.spend(sum(_WORD_STEPS * len(source.words or ()) for source in sources))
     heard = [word for source in sources for word in source.words or ()]
     within = [word for word in heard if edited.start <= (word.start + word.end) / 2 <= edited.end]
-    return align_words(text, edited.start, edited.end, within)
+    return align_words(text, edited.start, edited.end, within, budget)
 
 
 class _Timeline:
@@ -183,14 +202,14 @@ class _Timeline:
         return self._times[self._pairs[self._known[at]]][1]
 
 
-def _pairs(text: str, said: str) -> dict[int, int]:
+def _pairs(text: str, said: str, budget: WorkBudget) -> dict[int, int]:
     """The letters of the text that were heard: their places in it, in order, to their places in what was heard."""
     head = _common(text, said)
     tail = _common(text[head:][::-1], said[head:][::-1])
     a, b = text[head : len(text) - tail], said[head : len(said) - tail]
     pairs = {at: at for at in range(head)}
     if a and b and max(len(a), len(b)) <= MAX_COMPARED:
-        for block in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks():
+        for block in matching_blocks(a, b, budget):
             pairs |= {head + block.a + at: head + block.b + at for at in range(block.size)}
     return pairs | {len(text) - at: len(said) - at for at in range(tail, 0, -1)}
 

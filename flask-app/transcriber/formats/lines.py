@@ -28,20 +28,45 @@ class SubtitleFault:
     limit: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A word with the space before it; and how wide it is with it, and without."""
+
+    text: str
+    width: int
+    bare: str
+    bare_width: int
+
+    @classmethod
+    def of(cls, text: str) -> _Part:
+        bare = text.lstrip()
+        return cls(text, width(text), bare, width(bare))
+
+
+@dataclass(slots=True)
+class _Line:
+    """Parts on one line."""
+
+    texts: list[str]
+    width: int
+
+
 def break_lines(text: str, limit: int) -> list[str]:
     """The text in lines of at most `limit` characters, as even as they can be; a longer word has its own line.
 
     Wide characters (Chinese, Japanese, Korean) count as two. limit 0: one line.
     """
-    if limit <= 0 or width(text) <= limit:
+    total = width(text) if limit > 0 else 0
+    if total <= limit or limit <= 0:
         return [text] if text else []
-    count = len(_filled(text, limit))
+    parts = [_Part.of(part) for part in _PARTS.findall(text.rstrip())]
+    count = len(_filled(parts, limit))
     # The narrowest lines that need no more of them look even.
-    low, high = max(1, width(text) // (count + 1)), limit
+    low, high = max(1, total // (count + 1)), limit
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if _fits(text, middle, count) else (middle + 1, high)
-    return _filled(text, low)
+        low, high = (low, middle) if _fits(parts, middle, count) else (middle + 1, high)
+    return ["".join(line.texts) for line in _filled(parts, low)]
 
 
 def width(text: str) -> int:
@@ -80,18 +105,18 @@ def _faults(segment: Segment, latest: float) -> list[SubtitleFault]:
     return found
 
 
-def _fits(text: str, limit: int, count: int) -> bool:
-    lines = _filled(text, limit)
-    return len(lines) <= count and all(width(line) <= limit for line in lines)
+def _fits(parts: Sequence[_Part], limit: int, count: int) -> bool:
+    lines = _filled(parts, limit)
+    return len(lines) <= count and all(line.width <= limit for line in lines)
 
 
-def _filled(text: str, limit: int) -> list[str]:
-    """As much as fits on each line."""
-    lines = [""]
-    for part in _PARTS.findall(text):
-        longer = lines[-1] + part if lines[-1] else part.lstrip()
-        if lines[-1] and width(longer) > limit:
-            lines.append(part.lstrip())
+def _filled(parts: Sequence[_Part], limit: int) -> list[_Line]:
+    """As much as fits on each line. Widths are added up: each part is measured once."""
+    lines: list[_Line] = []
+    for part in parts:
+        if lines and lines[-1].width + part.width <= limit:
+            lines[-1].texts.append(part.text)
+            lines[-1].width += part.width
         else:
-            lines[-1] = longer
-    return [line for line in lines if line]
+            lines.append(_Line([part.bare], part.bare_width))
+    return lines

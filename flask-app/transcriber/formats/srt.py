@@ -9,7 +9,8 @@ from .cues import Cue, clock_time, iter_cues
 from .lines import break_lines
 
 #: '-->' belongs to the time line. Longer arrows shrink too: cutting one out of '--->' would leave one.
-_ARROW = re.compile(r"-{2,}>")
+#: One that is not preceded by a dash: else each dash of a long row begins a search to its end.
+_ARROW = re.compile(r"(?<!-)-{2,}>")
 
 
 #: What players take for a tag or a command. SubRip knows no way to write it as text, so an invisible character

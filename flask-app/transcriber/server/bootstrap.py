@@ -28,7 +28,7 @@ from ..gpu.snapshot import UNVERIFIED, Snapshot, take
 from ..gpu.snapshot_store import SnapshotStore
 from ..jobs.files.output import OutputFolder
 from ..jobs.files.results import FileResultStore
-from ..jobs.files.spool import Spool, find_free_bytes, free_bytes
+from ..jobs.files.spool import Spool, free_bytes
 from ..jobs.queue import Slots
 from ..jobs.retention import Retention
 from ..jobs.speeds import Speeds, load_speeds, save_speeds
@@ -183,6 +183,8 @@ class Composition:
         self._clock_path = settings.data_dir / "clock.json"
         self._clock = SystemClock(boot=boot_id(), kept=read_small(self._clock_path))
         self._files = NativeExecutor(4)
+        # One: Python computes on one thread at a time, and a second one would only take the event loop's turns.
+        self._computing = NativeExecutor(1)
         self.parts = EngineParts(
             settings, environ, home=home or settings.data_dir, clock=self._clock, in_thread=self._in_thread
         )
@@ -232,7 +234,6 @@ class Composition:
             retention=storage.retention,
             dispatcher=dispatcher,
             save_measured=lambda: self._in_thread(lambda: self._save_measured(speeds_path, speeds)),
-            disk_free_bytes=lambda: find_free_bytes(settings.data_dir),
             stores=(store,),
             record_start=self.record_start,
             clock=self._clock,
@@ -309,6 +310,7 @@ class Composition:
                 keep_unfinished=timedelta(hours=settings.keep_unfinished_hours),
             ),
             native=self._files,
+            computing=self._computing,
         )
 
     def find_fault(self, situation: GpuSituation) -> FallbackReason | None:

@@ -59,6 +59,12 @@ class Storage:
     output: OutputFolder | None
     retention: Retention
     native: concurrent.futures.Executor
+    #: Threads for what computes and waits for nothing: four long edits must not hold up an upload.
+    computing: concurrent.futures.Executor
+
+    def compute(self, work: Callable[..., Answer], *arguments: object) -> Answer:
+        """The same on a thread that computes."""
+        return self.computing.submit(work, *arguments).result()
 
     def run(self, work: Callable[..., Answer], *arguments: object) -> Answer:
         """Do this in a thread of the operating system, and wait for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import structlog
 
@@ -11,7 +12,10 @@ from ..domain.edits import Edit, EditedSegment, Transcript, apply_edit, with_edi
 from ..domain.errors import TranscriberError, TranscriptChangedError
 from ..domain.ports import Clock
 from ..domain.transcript import Segment, Transcription
+from ..domain.work_budget import WorkBudget
 from .completion import STORAGE_ERRORS, Storage
+
+Answer = TypeVar("Answer")
 
 logger = structlog.get_logger(__name__)
 
@@ -29,10 +33,20 @@ class TranscriptEditing:
         """The transcript as it is now. Raises as `find` does."""
         return with_edit(self._find(job_id), self._storage.transcripts.find_edit(job_id))
 
-    def save(self, job_id: str, revision: int, segments: Sequence[EditedSegment]) -> Transcript:
-        """Replace the segments of this revision. Raises TranscriptChangedError, and as `find` does."""
+    def compute(self, work: Callable[[], Answer]) -> Answer:
+        """Do this on a computing thread and wait for it: what is made of a transcript can take a while."""
+        return self._storage.compute(work)
+
+    def save(
+        self,
+        job_id: str,
+        revision: int,
+        segments: Sequence[EditedSegment],
+        budget: WorkBudget | None = None,
+    ) -> Transcript:
+        """Replace the segments of this revision. Raises TranscriptChangedError, WorkLimitError, and as `find` does."""
         before = self._of_revision(job_id, revision)
-        made = self._storage.run(apply_edit, before.transcription.segments, segments)
+        made = self._storage.compute(apply_edit, before.transcription.segments, segments, budget)
         return self._keep(job_id, revision, made)
 
     def restore(self, job_id: str, revision: int) -> Transcript:
@@ -40,10 +54,10 @@ class TranscriptEditing:
         self._of_revision(job_id, revision)
         return self._keep(job_id, revision, None)
 
-    def compare(self, left_id: str, right_id: str) -> Comparison:
+    def compare(self, left_id: str, right_id: str, budget: WorkBudget | None = None) -> Comparison:
         """Both transcripts, as they are now, side by side. Raises as `find` does."""
         left, right = self.get(left_id).transcription, self.get(right_id).transcription
-        return self._storage.run(compare, left.segments, right.segments)
+        return self._storage.compute(compare, left.segments, right.segments, budget)
 
     def index_old(self, is_stopped: Callable[[], bool]) -> int:
         """Put transcripts of earlier versions into the index; returns how many."""

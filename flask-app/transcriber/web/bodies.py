@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from flask import request
@@ -12,12 +13,18 @@ from ..domain.errors import BadRequestError, InvalidParameterError, LimitError
 
 Body = TypeVar("Body", bound=BaseModel)
 
+#: Of a body of this size, a wrong value is quoted.
+SHOWN_BYTES = 64 * 1024
+
 #: Media types of the forms of pages.
 FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
-def read_json(kind: type[Body], max_bytes: int) -> Body:
-    """The JSON body. Raises BadRequestError, LimitError, and InvalidParameterError that names the field."""
+def read_json(kind: type[Body], max_bytes: int, check: Callable[[bytes], None] = lambda data: None) -> Body:
+    """The JSON body. `check` sees its bytes before anything is made of them: it may refuse them.
+
+    Raises BadRequestError, LimitError, and InvalidParameterError that names the field.
+    """
     if request.mimetype != "application/json":
         raise BadRequestError(
             f"The body is {request.mimetype[:80] or 'of no stated type'}; this address takes application/json.",
@@ -30,10 +37,13 @@ def read_json(kind: type[Body], max_bytes: int) -> Body:
         raise LimitError(f"The body is larger than the {max_bytes:,} bytes that are allowed.") from error
     except (ClientDisconnected, OSError) as error:
         raise BadRequestError("The body ended early.") from error
+    check(data)
     try:
         return kind.model_validate_json(data, strict=True)
     except ValidationError as error:
-        raise _refusal(error.errors(include_url=False, include_context=False)[0]) from None
+        # What was sent is shown where that is little.
+        shown = error.errors(include_url=False, include_context=False, include_input=len(data) < SHOWN_BYTES)
+        raise _refusal(shown[0]) from None
 
 
 def read_form() -> dict[str, str]:
@@ -54,4 +64,4 @@ def _refusal(detail: Any) -> Exception:
     if detail["type"] == "json_invalid":
         return BadRequestError(f"The body is no JSON: {detail['msg']}.", fix="Send one JSON object.")
     place = ".".join(str(part) for part in detail["loc"]) or "body"
-    return InvalidParameterError(place, detail["input"], detail["msg"].lower())
+    return InvalidParameterError(place, detail.get("input", "another value"), detail["msg"].lower())

@@ -59,6 +59,7 @@ from ..domain.errors import (
     UploadOffsetError,
     UploadTooLargeError,
     UriTooLongError,
+    WorkLimitError,
 )
 from ..domain.errors.stored import iter_classes
 from .auth.sign_in import to_sign_in
@@ -104,6 +105,7 @@ STATUS: Mapping[type[TranscriberError], int] = MappingProxyType(
         HostNotAllowedError: 421,
         InvalidParameterError: 422,
         IdempotencyConflictError: 422,
+        WorkLimitError: 422,
         MediaError: 422,
         DecoderCrashedError: 422,
         RevisionMissingError: 428,

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from silent_bodies import FORM, Crowd, Probe, request_bytes, slow_upload
 
 from media_files import make_tone, make_wave
 from server import ROOT, Server, multipart
+from silent_bodies import FORM, Crowd, Probe, request_bytes, slow_upload
 
 STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'standin_engine.py'}"
 KEY = "a right key of some length"

@@ -12,6 +12,8 @@ TranscriberError
 │   ├── CsrfTokenError           a signed-in browser's request without the page's token
 │   ├── BodyTimeoutError         its body comes too slowly
 │   ├── TooManyConnectionsError  too many connections from one address
+│   ├── WorkLimitError           more work than one request may ask for
+│   ├── WorkCancelledError       its client left meanwhile
 │   ├── UriTooLongError          the address is longer than gunicorn takes
 │   ├── HeaderTooLargeError      a header is larger than gunicorn takes
 │   ├── OriginNotAllowedError    a page of another site sent the request
@@ -106,6 +108,8 @@ from .request import UploadIncompleteError as UploadIncompleteError
 from .request import UploadNotFoundError as UploadNotFoundError
 from .request import UploadOffsetError as UploadOffsetError
 from .request import UriTooLongError as UriTooLongError
+from .request import WorkCancelledError as WorkCancelledError
+from .request import WorkLimitError as WorkLimitError
 
 
 class ConfigError(TranscriberError):

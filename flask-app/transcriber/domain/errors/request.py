@@ -61,6 +61,19 @@ class TooManyConnectionsError(RequestError):
     retryable = True
 
 
+class WorkLimitError(RequestError):
+    """The request asks for more work than one may."""
+
+    code = "work_limit_exceeded"
+    fix = "Send the changes in several smaller requests, and name each source once."
+
+
+class WorkCancelledError(RequestError):
+    """The client left before the work was done."""
+
+    code = "work_cancelled"
+
+
 class UriTooLongError(RequestError):
     """The address of the request is longer than is taken."""
 

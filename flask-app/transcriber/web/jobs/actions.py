@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, g, jsonify, make_response, redirect, request, url_for
+from flask import Blueprint, Response, g, make_response, redirect, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...domain.errors import (
@@ -28,7 +28,7 @@ from ..negotiation import wants_html
 from ..openapi.answers import JobAnswer
 from ..openapi.operations import JSON, LOOKUP_ERRORS, Operation, OperationAnswer
 from ..uploads.submissions import last_values
-from .answers import job_to_dict
+from .answers import job_answer
 from .listing import find_transcription
 
 bp = Blueprint("job_actions", __name__, url_prefix="/jobs/<job_id>")
@@ -195,7 +195,7 @@ def delete(job_id: str) -> Response:
 
 def _shown(job_id: str) -> Response:
     view = application().service.view(job_id)
-    return jsonify(job_to_dict(view, find_transcription(view.job)))
+    return job_answer(view, find_transcription(view.job))
 
 
 def _back_to(job_id: str) -> Response:

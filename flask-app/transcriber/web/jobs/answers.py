@@ -8,13 +8,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flask import url_for
+from flask import Response, jsonify, url_for
 
 from ...domain.answer import rounded, segment_to_dict, transcription_to_dict
 from ...domain.jobs import Delivery, DeliveryStatus, Job, JobProgress, JobStatus
 from ...domain.ports import Excerpt
 from ...domain.transcript import Transcription
 from ...formats.table import DOWNLOADS
+from ..computing import json_answer
 from ..device_cache import DeviceFacts
 
 if TYPE_CHECKING:
@@ -52,6 +53,14 @@ def job_to_dict(view: JobView, transcription: Transcription | None) -> Json:
     if transcription is not None:
         answer = transcription_to_dict(transcription)
     return _job_fields(job, None) | standing | answer | {"links": links_of(job)}
+
+
+def job_answer(view: JobView, transcription: Transcription | None) -> Response:
+    """The same as JSON; of a long transcript it is made on a computing thread, but for the links."""
+    own = job_to_dict(view, None)
+    if transcription is None:
+        return jsonify(own)
+    return json_answer(lambda: own | transcription_to_dict(transcription), of=transcription)
 
 
 def summary_to_dict(job: Job, facts: DeviceFacts | None, excerpt: Excerpt | None = None) -> Json:

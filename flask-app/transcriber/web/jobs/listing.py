@@ -38,9 +38,9 @@ from ..openapi.operations import (
 )
 from ..pages import model_names
 from ..transcripts.downloads import downloaded, set_facts, set_revision
-from ..transcripts.page import transcript_facts
+from ..transcripts.page import PageQuery, transcript_facts
 from ..uploads.submissions import last_values, receive_submission
-from .answers import job_to_dict, summary_to_dict
+from .answers import job_answer, summary_to_dict
 
 if TYPE_CHECKING:
     from ...service.facade import JobView
@@ -72,7 +72,8 @@ def submit() -> Response:
     if wants_html():
         response = make_response(redirect(location, 303))
     else:
-        response = jsonify(_whole(submission.job.id))
+        view = application().service.view(submission.job.id)
+        response = job_answer(view, find_transcription(view.job))
         response.status_code = 202
         response.headers["Location"] = location
     response.vary.add("Accept")
@@ -117,6 +118,7 @@ def history() -> Response:
 @Operation(
     "See how a job stands",
     tag="Jobs",
+    query=PageQuery,
     answers={
         200: OperationAnswer(
             "The job, with all of its transcription once it has succeeded.",
@@ -133,7 +135,7 @@ def show(job_id: str) -> Response:
     if wants_html():
         response = make_response(_page(view, transcription))
     else:
-        response = jsonify(job_to_dict(view, transcription))
+        response = job_answer(view, transcription)
     if transcription is not None:
         set_facts(response, transcription)
     response.vary.add("Accept")
@@ -204,8 +206,3 @@ def _page(view: JobView, transcription: Transcription | None) -> str:
     models = model_names(view.job.request.model, [model.name for model in application().service.models()])
     shown = {} if transcription is None else transcript_facts(view.job)
     return render_template("job.html", view=view, job=view.job, models=models, state=device_state(), **shown)
-
-
-def _whole(job_id: str) -> dict[str, object]:
-    view = application().service.view(job_id)
-    return job_to_dict(view, find_transcription(view.job))

@@ -8,24 +8,30 @@ from flask import Response
 
 from ...domain.edits import Transcript
 from ...domain.transcript import Notice, Transcription
-from ...formats.table import DOWNLOADS, FORMATS, Format
+from ...formats.table import DOWNLOADS, FORMATS, Document, Format
+from ..computing import computed
 
 
 def rendered(transcription: Transcription, response_format: str) -> Response:
     """The transcription in one of the formats of the table."""
     row = FORMATS[response_format]
-    response = Response(row.render(transcription), content_type=row.content_type)
+    response = Response(
+        computed(lambda: row.render(transcription), of=transcription), content_type=row.content_type
+    )
     return set_facts(response, transcription)
 
 
 def downloaded(transcription: Transcription, ending: str, line_length: int) -> Response:
     """The transcription as a file. line_length: most characters in a line, for formats with lines; 0: lines stay as they are."""
     row = DOWNLOADS[ending]
-    if isinstance(row, Format) and row.render_lines is not None:
-        written: str | bytes = row.render_lines(transcription, line_length)
-    else:
-        written = row.render(transcription)
+    written = computed(lambda: _written(row, transcription, line_length), of=transcription)
     return set_facts(Response(written, content_type=row.content_type), transcription)
+
+
+def _written(row: Format | Document, transcription: Transcription, line_length: int) -> str | bytes:
+    if isinstance(row, Format) and row.render_lines is not None:
+        return row.render_lines(transcription, line_length)
+    return row.render(transcription)
 
 
 def set_facts(response: Response, transcription: Transcription) -> Response:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, make_response, redirect, request, url_for
+from flask import Blueprint, Response, make_response, redirect, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...domain.answer import rounded, segment_to_dict
-from ...domain.edits import Edit, EditedSegment, Transcript
+from ...domain.edits import EDIT_STEPS, Edit, EditedSegment, Transcript
 from ...domain.errors import (
     BadRequestError,
     InvalidParameterError,
@@ -18,11 +18,14 @@ from ...domain.errors import (
     RevisionMissingError,
     StorageFullError,
     TranscriptChangedError,
+    WorkLimitError,
 )
 from ...domain.suspicions import find_suspicions
+from ...domain.work_budget import WorkBudget
 from ...formats.lines import find_faults
 from ..auth.access import get_job
 from ..bodies import read_form, read_json
+from ..computing import computed, ended_with_client, json_answer
 from ..extensions import application
 from ..forms import Flag, Whole, parse_query
 from ..openapi.answers import TranscriptAnswer
@@ -32,8 +35,11 @@ from .downloads import set_revision
 
 bp = Blueprint("editing", __name__, url_prefix="/jobs/<job_id>")
 
-#: A transcript of a day of speech takes a tenth of it.
-MAX_BODY_BYTES = 32 * 1024 * 1024
+#: A transcript of a day of speech takes a third of it.
+MAX_BODY_BYTES = 8 * 1024 * 1024
+
+#: A day of speech has some 20,000.
+MAX_SEGMENTS = 25_000
 
 #: Times beyond a year of audio are mistakes.
 MAX_SECONDS = 3.2e7
@@ -61,7 +67,7 @@ class TranscriptBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    segments: list[SegmentBody] = Field(max_length=200_000)
+    segments: list[SegmentBody] = Field(max_length=MAX_SEGMENTS)
 
 
 class TranscriptQuery(BaseModel):
@@ -108,23 +114,17 @@ def show(job_id: str) -> Response:
     body=TranscriptBody,
     headers=("If-Match",),
     answers={200: _SHOWN},
-    raises=(BadRequestError, InvalidParameterError, LimitError, *_SAVING),
+    raises=(BadRequestError, InvalidParameterError, LimitError, WorkLimitError, *_SAVING),
 )
 def save(job_id: str) -> Response:
     """All segments at once, on top of the revision in If-Match. What the engine wrote is kept beside it."""
     job = get_job(job_id)
-    body = read_json(TranscriptBody, MAX_BODY_BYTES)
-    for number, segment in enumerate(body.segments):
-        if segment.end < segment.start:
-            raise InvalidParameterError(
-                f"segments.{number}.end", segment.end, f"a time from its start, {segment.start}, on"
-            )
-    edited = [
-        EditedSegment(start=one.start, end=one.end, text=one.text, sources=tuple(one.sources))
-        for one in body.segments
-    ]
+    body = read_json(TranscriptBody, MAX_BODY_BYTES, _check_count)
+    edited = computed(lambda: _checked(body))
     service = application().service
-    return _shown(service.transcripts.save(job.id, expected_revision(job.id), edited))
+    with ended_with_client(WorkBudget(EDIT_STEPS)) as budget:
+        saved = service.transcripts.save(job.id, expected_revision(job.id), edited, budget)
+    return _shown(saved)
 
 
 @bp.delete("/transcript")
@@ -173,6 +173,26 @@ def expected_revision(job_id: str) -> int:
     return present
 
 
+def _check_count(data: bytes) -> None:
+    """Each segment has a text. Raises InvalidParameterError before memory is taken for too many of them."""
+    count = data.count(b'"text"')
+    if count > MAX_SEGMENTS:
+        raise InvalidParameterError("segments", f"{count} of them", f"{MAX_SEGMENTS:,} segments at most")
+
+
+def _checked(body: TranscriptBody) -> list[EditedSegment]:
+    """The segments. Raises InvalidParameterError for one that ends before it begins."""
+    for number, segment in enumerate(body.segments):
+        if segment.end < segment.start:
+            raise InvalidParameterError(
+                f"segments.{number}.end", segment.end, f"a time from its start, {segment.start}, on"
+            )
+    return [
+        EditedSegment(start=one.start, end=one.end, text=one.text, sources=tuple(one.sources))
+        for one in body.segments
+    ]
+
+
 def transcript_to_dict(transcript: Transcript) -> dict[str, Any]:
     """The transcript as the API shows it."""
     transcription = transcript.transcription
@@ -201,4 +221,5 @@ def transcript_to_dict(transcript: Transcript) -> dict[str, Any]:
 
 
 def _shown(transcript: Transcript) -> Response:
-    return set_revision(jsonify(transcript_to_dict(transcript)), transcript)
+    answer = json_answer(lambda: transcript_to_dict(transcript), of=transcript.transcription)
+    return set_revision(answer, transcript)

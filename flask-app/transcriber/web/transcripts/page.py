@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from flask import request
+from pydantic import BaseModel, Field
+
 from ...domain.jobs import Job
 from ...domain.suspicions import Suspicion, find_suspicions, is_unsure
-from ...domain.transcript import Segment, Word
+from ...domain.transcript import Segment, Transcription, Word
 from ...formats.lines import SubtitleFault, find_faults
 from ...formats.table import DOWNLOADS
+from ..computing import computed
 from ..cooperative_yield import let_others_run
 from ..extensions import application
 from ..file_names import is_video_name
 
+#: Segments on one page: those of 14 hours of speech. A transcript of more has several, and is corrected through the API.
+SEGMENTS_ON_A_PAGE = 15_000
+
 #: Segments in one list of the page. The browser lays a list out only when it comes into view.
 ROWS_IN_A_LIST = 50
+
+#: Characters between two words of a segment at most.
+FURTHEST = 200
+
+
+class PageQuery(BaseModel):
+    """What the page of a job takes."""
+
+    page: int = Field(1, ge=1, description="the page of a transcript of more than 15,000 segments; HTML only")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +61,34 @@ def transcript_facts(job: Job) -> dict[str, Any]:
     """What the templates of a finished transcript are filled with: the text as people left it."""
     service = application().service
     transcript = service.transcripts.get(job.id)
+    segments = transcript.transcription.segments
+    pages = max(1, -(-len(segments) // SEGMENTS_ON_A_PAGE))
+    page = page_in(request.args.get("page", ""), pages)
     return {
         "transcription": transcript.transcription,
         "transcript": transcript,
-        "lists": page_rows(transcript.transcription.segments),
+        "lists": page_rows(
+            transcript.transcription, segments[(page - 1) * SEGMENTS_ON_A_PAGE : page * SEGMENTS_ON_A_PAGE]
+        ),
+        "page": page,
+        "pages": pages,
         "has_media": service.find_media(job.id) is not None,
         "is_video": is_video_name(job.file_name),
         "downloads": [ending for ending in DOWNLOADS if ending != "verbose_json"],
     }
 
 
-def page_rows(segments: Sequence[Segment]) -> Iterator[list[SegmentRow]]:
-    """The segments in lists of ROWS_IN_A_LIST."""
-    checks = zip(segments, find_suspicions(segments), find_faults(segments), strict=True)
+def page_in(wanted: str, pages: int) -> int:
+    """The number of the page that is shown: the first for everything that is none."""
+    return min(int(wanted), pages) if re.fullmatch(r"[1-9][0-9]{0,5}", wanted) else 1
+
+
+def page_rows(transcription: Transcription, segments: Sequence[Segment]) -> Iterator[list[SegmentRow]]:
+    """These segments of it in lists of ROWS_IN_A_LIST."""
+    checks = computed(
+        lambda: list(zip(segments, find_suspicions(segments), find_faults(segments), strict=True)),
+        of=transcription,
+    )
     rows = (_row(segment, suspicions, faults) for segment, suspicions, faults in checks)
     while some := list(islice(rows, ROWS_IN_A_LIST)):
         yield some
@@ -83,7 +115,8 @@ def _placed(text: str, words: Sequence[Word]) -> Iterator[tuple[int, Word]]:
     latest = 0
     for word in words:
         plain = word.word.strip()
-        at = text.find(plain, latest)
+        # The words stand in their order: one that is not near is not there, and is not looked for to the end.
+        at = text.find(plain, latest, latest + len(plain) + FURTHEST)
         if plain and at >= 0:
             yield at, word
             latest = at + len(plain)

@@ -433,6 +433,8 @@ class FakeStorage:
     def run(self, work: Any, *arguments: Any) -> Any:
         return work(*arguments)
 
+    compute = run
+
 
 def _fields_of(terms: SubmissionTerms) -> dict[str, Any]:
     return {field.name: getattr(terms, field.name) for field in fields(terms)}

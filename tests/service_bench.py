@@ -174,6 +174,7 @@ class Bench:
                 output=OutputFolder(self.output),
                 retention=retention,
                 native=self.native,
+                computing=self.native,
             ),
             checks=Checks(
                 models=FakeModels(),  # type: ignore[arg-type]
