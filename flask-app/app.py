@@ -11,19 +11,19 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from transcriber.domain.errors import ConfigError, GpuRequiredError, TranscriberError  # noqa: E402
+from transcriber.domain.errors import TranscriberError  # noqa: E402
 from transcriber.server import preflight  # noqa: E402
+from transcriber.server.log_stream import guard_standard_streams  # noqa: E402
 
 
 def serve() -> None:
     """Become gunicorn, before anything is built: children belong to the worker, not to this process."""
+    guard_standard_streams()
     try:
         preflight.check_start(os.environ)
-    except ConfigError as error:
-        raise preflight.refusal(error, preflight.EXIT_WRONG_SETTING) from error
-    except GpuRequiredError as error:
-        raise preflight.refusal(error, preflight.EXIT_GPU_REQUIRED) from error
-    command = [sys.executable, "-m", "gunicorn", "-c", str(HERE / "gunicorn.conf.py"), "app:app"]
+    except TranscriberError as error:
+        raise preflight.refusal(error) from error
+    command = [sys.executable, "-P", "-m", "gunicorn", "-c", str(HERE / "gunicorn.conf.py"), "app:app"]
     os.execv(sys.executable, command)
 
 
@@ -36,5 +36,5 @@ from transcriber.web import create_app  # noqa: E402
 try:
     application = build(os.environ)
 except TranscriberError as error:
-    raise preflight.refusal(error, preflight.EXIT_START_FAILED) from error
+    raise preflight.refusal(error) from error
 app = create_app(application)

@@ -15,22 +15,26 @@ sys.path.insert(0, str(HERE))
 
 from gunicorn.glogging import Logger  # noqa: E402
 
-from transcriber.config.loader import load  # noqa: E402
+from transcriber.config.loader import absolute_paths, load  # noqa: E402
 from transcriber.domain.errors import ConfigError  # noqa: E402
 from transcriber.server.exit_reason import ExitReason  # noqa: E402
+from transcriber.server.log_stream import guard_standard_streams  # noqa: E402
 from transcriber.server.logging import configure_logging  # noqa: E402
-from transcriber.server.preflight import EXIT_GPU_REQUIRED, check_network, say_refused  # noqa: E402
+from transcriber.server.preflight import EXIT_WRONG_SETTING, check_network, exit_status, say_refused  # noqa: E402
 from transcriber.server.systemd_notify import notify, take_notify_socket, wait_until_answered  # noqa: E402
 from transcriber.system import prctl  # noqa: E402
 
+guard_standard_streams()
 try:
     settings = load(os.environ)
     check_network(settings)
 except ConfigError as error:
     sys.stderr.write(f"transcriber: {error.message} {error.fix}\n")
-    sys.exit(2)
+    sys.exit(EXIT_WRONG_SETTING)
+# The worker reads them again below `chdir`, where a relative path would be another.
+os.environ.update(absolute_paths(settings))
 
-# Why the worker ended for want of a GPU; made here, so that it is shared with the worker.
+# Why the worker could not start, or ended for want of a GPU; made here, so that it is shared with the worker.
 last_word = ExitReason()
 
 # gunicorn would say READY=1 before a worker serves. Here the worker signals the master once a request is answered,
@@ -99,7 +103,8 @@ def when_ready(server):
 
 
 def post_fork(server, worker):
-    """A worker whose master is killed ends too."""
+    """A worker whose master is killed ends too, and one that can't start leaves word of why."""
+    worker.exit_reason = last_word
     prctl.die_with_parent(worker.ppid)
 
 
@@ -133,7 +138,10 @@ def worker_exit(server, worker):
 
 
 def on_exit(server):
-    """Let the last line of the log be one to act on, after gunicorn's own."""
-    cause = last_word.find()
-    if cause is not None:
-        say_refused(cause.code, cause.message, cause.fix, EXIT_GPU_REQUIRED)
+    """Let the last line of the log be one to act on, after gunicorn's own, and the exit status say the same."""
+    cause, gunicorns = last_word.find(), sys.exc_info()[1]
+    status = exit_status(cause, getattr(gunicorns, "exit_status", 0))
+    if cause is not None and status:
+        say_refused(cause.code, cause.message, cause.fix, status)
+    if status:
+        sys.exit(status)

@@ -87,7 +87,7 @@ class Writer:
             [sys.executable, "-c", WRITER, str(data), str(first)],
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": f"{ROOT / 'flask-app'}:{ROOT / 'tests'}"},
+            env=os.environ | {"PYTHONPATH": f"{ROOT / 'flask-app'}:{ROOT / 'tests' / 'support'}"},
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()

@@ -311,7 +311,7 @@ def test_no_engine_outlives_a_service_killed_outright(find_model: FindModel) -> 
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": f"{SOURCES}{os.pathsep}{Path(__file__).parents[1]}"},
+        env={**os.environ, "PYTHONPATH": f"{SOURCES}{os.pathsep}{Path(__file__).parents[1] / 'support'}"},
     )
     assert service.stdin and service.stdout
     engine_pid = int(service.stdout.readline())

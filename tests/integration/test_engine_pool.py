@@ -231,7 +231,7 @@ def test_pool_works_under_gevent() -> None:
         "pool.close()\n"
         "print('all well', pool.restarts)\n"
     )
-    folders = [str(STANDIN.parent), str(STANDIN.parents[1] / "flask-app")]
+    folders = [str(STANDIN.parent), str(STANDIN.parents[2] / "flask-app")]
 
     done = subprocess.run(
         [sys.executable, "-c", program, *folders], capture_output=True, text=True, timeout=90, check=False

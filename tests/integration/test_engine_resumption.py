@@ -1,6 +1,6 @@
 """A job whose engine is killed, and that is resumed: the same text as an untouched one; and the two lanes.
 
-tests/interruptions.py does the same as often as one likes.
+tests/chaos/interruptions.py does the same as often as one likes.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ def test_under_gevent_a_slow_receiver_blocks_nothing(tmp_path: Path, certificate
 def start_program(path: Path, mode: str, **more: str) -> subprocess.Popen[bytes]:
     environ = os.environ | {"PYTHONPATH": f"{TESTS.parent / 'flask-app'}"} | more
     return subprocess.Popen(
-        [sys.executable, str(TESTS / "webhook_program.py"), str(path), mode],
+        [sys.executable, str(TESTS / "support" / "webhook_program.py"), str(path), mode],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environ,

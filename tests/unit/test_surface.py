@@ -10,13 +10,15 @@ from pathlib import Path
 from surface import SNAPSHOT, flatten
 
 TESTS = Path(__file__).resolve().parents[1]
-FIX = "If the change is deliberate, run .venv/bin/python tests/surface.py and commit tests/data/surface.json."
+FIX = "If the change is deliberate, run .venv/bin/python tests/support/surface.py and commit tests/data/surface.json."
 
 
 def test_surface_is_the_one_of_the_snapshot(tmp_path: Path) -> None:
     found = tmp_path / "surface.json"
     # A process of its own: putting the application together sets up logging for the whole process.
-    subprocess.run([sys.executable, str(TESTS / "surface.py"), str(found)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, str(TESTS / "support" / "surface.py"), str(found)], check=True, capture_output=True
+    )
 
     before, now = (flatten(json.loads(path.read_text())) for path in (SNAPSHOT, found))
 

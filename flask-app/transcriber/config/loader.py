@@ -6,28 +6,41 @@ Read once, in server/ alone; parts get plain values. The table is in config/sche
 from __future__ import annotations
 
 import ipaddress
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ..domain.errors import ConfigError
-from ..system.paths import PROJECT
+from ..system.paths import PACKAGE_PARENT, PROJECT
+from .parsers import unquoted
 from .schema import SettingRow, Settings, rows_of_settings
 
 __all__ = [
     "SettingRow",
     "Settings",
+    "absolute_paths",
     "check_listening",
     "is_loopback",
     "load",
     "rows_of_settings",
+    "service_links",
     "settings_markdown",
 ]
 
 
+_LINK_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+_LINK_REST = re.compile(
+    r"_SERVICE_HOST|_SERVICE_PORT(_[A-Z0-9_]+)?|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?"
+)
+
+
 def load(environ: Mapping[str, str]) -> Settings:
     """Settings from these variables. Raises ConfigError that names the variable and what is allowed."""
+    links = service_links(environ)
+    environ = {name: value for name, value in environ.items() if name not in links}
     known = {name for row in rows_of_settings() for name in row.names}
     unknown = sorted(n for n in environ if n.startswith("WHISPER_") and n not in known)
     if unknown:
@@ -41,6 +54,8 @@ def load(environ: Mapping[str, str]) -> Settings:
     for f in fields(Settings):
         for name in f.metadata.get("names", ()):
             given = environ.get(name, "")
+            if not f.metadata["secret"]:
+                given = unquoted(given)
             if given == "":
                 continue
             try:
@@ -52,9 +67,58 @@ def load(environ: Mapping[str, str]) -> Settings:
                     param=name,
                     fix=f"Set {name} to {error}, or unset it.",
                 ) from None
+            if f.name == "data_dir":
+                _refuse_forgotten_store(name, given, values[f.name])
             sources[f.name] = name
             break
     return _resolve(Settings(**values, sources=sources))
+
+
+def service_links(environ: Mapping[str, str]) -> frozenset[str]:
+    """The variables that Kubernetes sets in every pod for a Service called whisper, or whisper-something."""
+    named = {name.removesuffix("_SERVICE_HOST") for name in environ if name.endswith("_SERVICE_HOST")}
+    services = {name for name in named if name == "WHISPER" or name.startswith("WHISPER_")}
+    found = set()
+    for name, value in environ.items():
+        if _LINK_ADDRESS.match(value) and (name == "WHISPER_PORT" or name.removesuffix("_PORT") in services):
+            found.add(name)
+        if any(
+            _LINK_REST.fullmatch(name.removeprefix(service))
+            for service in services
+            if name.startswith(service)
+        ):
+            found.add(name)
+    return frozenset(found)
+
+
+def absolute_paths(settings: Settings) -> dict[str, str]:
+    """The variables that gave a path, with the absolute one: for processes that run in another folder."""
+    found = {}
+    for f in fields(Settings):
+        name, value = settings.sources.get(f.name, ""), getattr(settings, f.name)
+        if name not in f.metadata.get("names", ()):
+            continue
+        if isinstance(value, Path) or (f.name == "model" and value.startswith("/")):
+            found[name] = str(value)
+        elif f.name == "cudnn_extra_lib_dirs":
+            found[name] = os.pathsep.join(map(str, value))
+    return found
+
+
+def _refuse_forgotten_store(name: str, given: str, folder: Path) -> None:
+    """Raises ConfigError where a relative folder holds the jobs that an earlier release kept at its own place.
+
+    Until 2026-11 a relative folder meant one below flask-app for the service, and one below the caller's for its tools.
+    """
+    before = (PACKAGE_PARENT / given).resolve()
+    if before == folder or not (before / "jobs.sqlite3").exists():
+        return
+    raise ConfigError(
+        f"{name}={given} is {folder} now, and there are jobs of an earlier release in {before}.",
+        code="data_dir_ambiguous",
+        param=name,
+        fix=f"Keep those: set {name}={before}, or move that folder to {folder}. Or move it away.",
+    )
 
 
 def _resolve(settings: Settings) -> Settings:
@@ -105,9 +169,11 @@ def check_listening(settings: Settings, *, has_key: bool) -> None:
 _MARKDOWN_HEAD = """# Settings
 
 Environment variables, read once at start. Where a row has several names, the first that is set wins, so `WHISPER_*`
-beats the bare names that operators know. An unknown `WHISPER_*` variable, or a value that is not allowed, refuses the
-start with the name and what is allowed. `GET /diagnostics` and `python -m transcriber doctor` show the settings in
-force with their source. This page is written by `scripts/docs` from `flask-app/transcriber/config/schema.py`.
+beats the bare names that operators know. Spaces and one pair of quotes around a value are taken off, as files of
+variables leave them there; around a key they are refused. A relative folder is below the one that the program was started in.
+An unknown `WHISPER_*` variable, or a value that is not allowed, refuses the start with the name and what is allowed; variables
+that Kubernetes sets for a Service named `whisper` (`WHISPER_PORT=tcp://…`) are passed over. `GET /diagnostics` and
+`python -m transcriber doctor` show the settings in force with their source. This page is written by `scripts/docs` from `flask-app/transcriber/config/schema.py`.
 
 | variable | default | meaning |
 |---|---|---|

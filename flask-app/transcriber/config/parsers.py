@@ -24,7 +24,65 @@ def key(value: str) -> str:
     # A key that nobody can send, or that a slip of the pen left empty, is no protection.
     if not value.strip() or not value.isprintable():
         raise ValueError("printable characters on one line, not spaces alone")
+    if value != unquoted(value):
+        # Clients send it without them: whether they belong to the key can't be known.
+        raise ValueError("a key without quotes or spaces around it")
     return value
+
+
+def unquoted(value: str) -> str:
+    """The value without the spaces, and then the one pair of quotes, that files of variables leave around it."""
+    bare = value.strip()
+    if len(bare) > 1 and bare[0] in "\"'" and bare[0] == bare[-1] and bare[0] not in bare[1:-1]:
+        return bare[1:-1].strip()
+    return bare
+
+
+_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?", re.IGNORECASE)
+
+
+def address(value: str) -> str:
+    """An address to listen on; an IPv6 one may be in brackets, as in URLs."""
+    bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        if bare != value or not _NAME.fullmatch(bare):
+            raise ValueError("an IP address or a host name, without a port") from None
+    return bare
+
+
+def host_names(value: str) -> tuple[str, ...]:
+    """Host names, comma-separated: of a URL its host, of *.example.org every name below it."""
+    return tuple(_host_name(unquoted(item)) for item in re.split(r"[,\s]+", value) if item)
+
+
+def _host_name(item: str) -> str:
+    scheme, found, rest = item.partition("://")
+    bare = (rest if found else scheme).partition("/")[0].lower()
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    elif bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    if bare == "*" or _is_address(bare):
+        return bare
+    below = bare.startswith("*.")
+    try:
+        # What browsers send for a name outside ASCII.
+        name = bare.removeprefix("*.").encode("idna").decode()
+    except UnicodeError:
+        name = ""
+    if not _NAME.fullmatch(name):
+        raise ValueError("host names as example.org or *.example.org, comma-separated, or * for all")
+    return f"*.{name.rstrip('.')}" if below else name.rstrip(".")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,]+", re.IGNORECASE)
@@ -63,6 +121,11 @@ def path(value: str) -> Path:
     return Path(value).expanduser().resolve()
 
 
+def name_or_path(value: str) -> str:
+    """A name, or a path, made absolute where it shows that it is one by how it begins."""
+    return str(path(value)) if value.startswith((".", "~", "/")) else value
+
+
 def words(value: str) -> tuple[str, ...]:
     """Words, comma-separated."""
     return tuple(word.strip() for word in value.split(",") if word.strip())
@@ -80,8 +143,8 @@ def pairs(value: str) -> tuple[tuple[str, str], ...]:
 
 
 def folders(value: str) -> tuple[Path, ...]:
-    """Folders, colon-separated."""
-    return tuple(Path(part).expanduser() for part in value.split(os.pathsep) if part)
+    """Folders, colon-separated, made absolute."""
+    return tuple(path(part) for part in value.split(os.pathsep) if part)
 
 
 def arguments(value: str) -> tuple[str, ...]:

@@ -12,19 +12,21 @@ from typing import Any
 
 from ..system.paths import PROJECT
 from .parsers import (
+    address,
     arguments,
     boolean,
     choice,
     folders,
+    host_names,
     integer,
     key,
+    name_or_path,
     networks,
     origins,
     pairs,
     path,
     setting,
     text,
-    words,
 )
 
 
@@ -35,7 +37,7 @@ class Settings:
     host: str = setting(
         "127.0.0.1",
         "WHISPER_HOST",
-        text,
+        address,
         "Address to listen on. Any address that is not loopback needs WHISPER_API_KEY or WHISPER_ALLOW_ANONYMOUS.",
     )
     port: int = setting(5000, "WHISPER_PORT PORT", integer(1, 65535), "Port to listen on.")
@@ -61,8 +63,8 @@ class Settings:
     allowed_hosts: tuple[str, ...] = setting(
         (),
         "WHISPER_ALLOWED_HOSTS",
-        words,
-        "Host names to answer for, comma-separated, besides loopback, WHISPER_HOST and this machine's name. '*' answers for all and gives up the guard against DNS rebinding.",
+        host_names,
+        "Host names to answer for, comma-separated, besides loopback, WHISPER_HOST and this machine's name; *.example.org answers for every name below it. '*' answers for all and gives up the guard against DNS rebinding.",
     )
     connections_per_address: int = setting(
         2000,
@@ -91,7 +93,7 @@ class Settings:
     model: str = setting(
         "base",
         "WHISPER_MODEL",
-        text,
+        name_or_path,
         "Model used when a request names none: a catalogue name, a hub repository or a folder. Larger is slower and better.",
     )
     model_path: Path | None = setting(
@@ -178,7 +180,7 @@ class Settings:
         PROJECT / "data",
         "WHISPER_DATA_DIR DATA_DIR",
         path,
-        "Folder for uploads, results, the job store and models.",
+        "Folder for uploads, results, the job store and models. A relative one is below the folder that the program was started in.",
     )
     output_dir: Path | None = setting(
         None,

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from ..domain.errors import EngineStartError
+from ..system.durable_files import make_private
 from ..system.paths import PACKAGE_PARENT
 from .catalogue import CatalogueModel
 
@@ -168,7 +169,7 @@ def _fetch_weights(repository: str, revision: str, cache: Path) -> None:
     if found.etag is None or not _ETAG.fullmatch(found.etag):
         return
     blob = _blobs(repository, cache) / found.etag
-    blob.parent.mkdir(parents=True, exist_ok=True)
+    make_private(blob.parent)
     part = blob.with_name(f"{blob.name}{PART}")
     with part.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

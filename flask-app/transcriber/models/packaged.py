@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from ..domain.errors import EngineStartError, ModelNotFoundError
+from ..system.durable_files import make_private
 from .catalogue import CATALOGUE, CatalogueModel, find_model
 from .verification import Verifier
 
@@ -139,7 +140,7 @@ def _place_one(name: str, models_dir: Path, known: KnownModels) -> Path:
 
 def _copy_into(target: Path, parts: Mapping[str, tuple[Path, ...]], row: CatalogueModel) -> None:
     """Fill a staging folder beside `target`, then rename it there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_private(target.parent)
     _remove_abandoned(target)
     staging = target.parent / f"{_STAGING_PREFIX}{target.name}-{os.getpid()}-{secrets.token_hex(4)}"
     staging.mkdir()

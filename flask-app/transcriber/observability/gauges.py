@@ -47,6 +47,9 @@ class ServiceState:
     gpu: GpuReadings | None
     #: Every device and model that was asked for since the start; how many engines were ended with nothing wrong, by why.
     models: tuple[SlotView, ...] = ()
+    #: Of the data folder's disk: bytes that are free, and those of them that are left to others.
+    disk_free_bytes: int | None = None
+    disk_reserve_bytes: int = 0
     unloads: Mapping[str, int] = field(default_factory=dict)
     #: By device: limit_bytes and counted_bytes of its engines.
     memory: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
@@ -72,6 +75,7 @@ def read_gauges(state: ServiceState) -> Iterator[Reading]:
     yield from _queue_readings(state)
     yield from _engine_readings(state)
     yield from _model_readings(state)
+    yield from _disk_readings(state)
     yield from _gpu_readings(state)
 
 
@@ -123,6 +127,17 @@ def _pipeline_readings(s: ServiceState) -> Iterator[Reading]:
 def _queue_readings(s: ServiceState) -> Iterator[Reading]:
     yield reading("transcriber_queue_size", "Jobs that wait.", s.queue_size)
     yield reading("transcriber_queue_limit", "Jobs that may wait (WHISPER_MAX_QUEUE).", s.queue_limit)
+
+
+def _disk_readings(s: ServiceState) -> Iterator[Reading]:
+    yield reading(
+        "transcriber_disk_free_bytes", "Bytes that are free on the data folder's disk.", s.disk_free_bytes
+    )
+    yield reading(
+        "transcriber_disk_reserve_bytes",
+        "Bytes of that disk that are left to others (WHISPER_DISK_RESERVE_BYTES).",
+        s.disk_reserve_bytes,
+    )
 
 
 def _engine_readings(s: ServiceState) -> Iterator[Reading]:

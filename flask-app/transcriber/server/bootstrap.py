@@ -28,7 +28,7 @@ from ..gpu.snapshot import UNVERIFIED, Snapshot, take
 from ..gpu.snapshot_store import SnapshotStore
 from ..jobs.files.output import OutputFolder
 from ..jobs.files.results import FileResultStore
-from ..jobs.files.spool import Spool, free_bytes
+from ..jobs.files.spool import Spool, find_free_bytes, free_bytes
 from ..jobs.queue import Slots
 from ..jobs.retention import Retention
 from ..jobs.speeds import Speeds, load_speeds, save_speeds
@@ -234,6 +234,7 @@ class Composition:
             retention=storage.retention,
             dispatcher=dispatcher,
             save_measured=lambda: self._in_thread(lambda: self._save_measured(speeds_path, speeds)),
+            disk_free_bytes=lambda: find_free_bytes(settings.data_dir),
             stores=(store,),
             record_start=self.record_start,
             clock=self._clock,

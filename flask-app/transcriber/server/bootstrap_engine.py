@@ -33,7 +33,7 @@ from ..observability.metrics import Metrics
 from ..service.model_manager import HubAccess, ModelManager
 from ..service.readiness import DefaultModel, EngineStarts
 from ..system.clock import SystemClock
-from ..system.durable_files import write_small
+from ..system.durable_files import make_private, write_small
 from ..system.memory import automatic_budget, memory_limit, resident_bytes
 from ..system.threads import InThread
 from .bootstrap_selftest import SelfTestLimits, SelfTests
@@ -200,7 +200,7 @@ class EngineParts:
         selected = status.selected if device == "cuda" else None
         cache = self._home / "cache"
         with suppress(OSError):  # whoever writes there says what is wrong, or takes another folder
-            cache.mkdir(parents=True, exist_ok=True)
+            make_private(cache)
         engine = ChildEngine.start(
             EngineConfig(
                 model=model.name,

@@ -26,6 +26,8 @@ from ..domain.errors import (
     UriTooLongError,
 )
 from .client_socket import ClientSocket
+from .exit_reason import ExitReason
+from .preflight import EXIT_START_FAILED, StartRefusedExit
 
 logger = structlog.get_logger(__name__)
 
@@ -36,6 +38,17 @@ LINGER_SECONDS = 1.0
 
 class TranscriberWorker(GeventWorker):  # type: ignore[misc]
     """Answers in the one shape also what never reaches the application, which knows how an answer looks."""
+
+    #: Set by post_fork in gunicorn.conf.py.
+    exit_reason: ExitReason
+
+    def load_wsgi(self) -> None:
+        """An application that refuses to start says why, and ends the master, too."""
+        try:
+            super().load_wsgi()
+        except StartRefusedExit as refused:
+            self.exit_reason.keep(refused.cause)
+            raise SystemExit(EXIT_START_FAILED) from refused
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection, if there is room for it."""

@@ -85,6 +85,8 @@ class Parts:
     dispatcher: Dispatcher
     #: Keeps what was measured for the next start.
     save_measured: Callable[[], None]
+    #: Bytes that are free on the data folder's disk; None where it does not say.
+    disk_free_bytes: Callable[[], int | None]
     #: Closed last, in this order.
     stores: tuple[Closable, ...]
     #: Keeps what this start computes with.
@@ -285,6 +287,8 @@ class Application:
             unloads=self._parts.engines.unloads,
             memory=self.models.memory(),
             gpu=self._parts.monitor.read(),
+            disk_free_bytes=self._parts.disk_free_bytes(),
+            disk_reserve_bytes=self.settings.disk_reserve_bytes,
             pipeline={state.name: state.outcome for state in self._parts.pipeline.states},
             pipeline_age=self._parts.pipeline.age_seconds,
         )

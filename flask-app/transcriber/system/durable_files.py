@@ -19,6 +19,9 @@ _SECRET_BYTES = 32
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
+#: A disk with less room is full: SQLite's index of its write-ahead log alone takes 32 kB.
+_FULL_BYTES = 64 * 1024
+
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
@@ -48,7 +51,7 @@ def write_whole(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
 def write_small(path: Path, data: bytes) -> None:
     """The same, in a folder that is made if it is not there."""
     with storage_errors():
-        path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        make_private(path.parent)
     write_whole(path, data)
 
 
@@ -93,12 +96,33 @@ def size_of_files(folder: Path) -> int:
     return size
 
 
-def make_folder(path: Path, setting: str, *, mode: int = PRIVATE_FOLDER) -> None:
-    """Create a folder, durably. Raises ConfigError that names the setting at fault."""
+def make_private(path: Path) -> None:
+    """Have this folder; it and those above it that were missing are for our user alone. Raises OSError."""
+    # Path.mkdir gives its mode to the last folder only.
+    for folder in reversed([path, *path.parents]):
+        if not folder.exists():
+            folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+
+
+def is_full(folder: Path) -> bool:
+    """Whether there is no room on the folder's disk, for anybody."""
     try:
+        stat = os.statvfs(folder)
+    except OSError:
+        return False
+    return stat.f_bavail * stat.f_frsize < _FULL_BYTES
+
+
+def make_folder(path: Path, setting: str, *, mode: int = PRIVATE_FOLDER) -> None:
+    """Create a folder, durably. Raises ConfigError that names the setting at fault, StorageFullError."""
+    try:
+        if mode == PRIVATE_FOLDER:
+            make_private(path)
         path.mkdir(mode=mode, parents=True, exist_ok=True)
         sync_path(path.parent)
     except OSError as error:
+        if error.errno in _FULL:
+            raise disk_full(path) from error
         raise unusable_folder(path, setting, error.strerror or str(error)) from error
 
 
@@ -111,6 +135,11 @@ def find_folder_fault(path: Path, setting: str) -> ConfigError | None:
     if not os.access(there, os.W_OK | os.X_OK):
         return unusable_folder(path, setting, f"{there} can't be written to")
     return None
+
+
+def disk_full(folder: Path) -> StorageFullError:
+    """The error for a folder on a disk without room."""
+    return StorageFullError(f"The disk of {folder} is full.")
 
 
 def unusable_folder(path: Path, setting: str, cause: str) -> ConfigError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,156 @@ def test_settings_page_is_current() -> None:
     assert (ROOT / "docs/settings.md").read_text() == loader.settings_markdown(loader.rows_of_settings()), (
         "run scripts/docs"
     )
+
+
+# What operators' files and platforms do to values
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "field", "value"),
+    [
+        ("WHISPER_PORT", " 8080 ", "port", 8080),
+        ("WHISPER_PORT", '"8080"', "port", 8080),
+        ("WHISPER_PORT", "' 8080'", "port", 8080),
+        ("WHISPER_PORT", '""', "port", 5000),
+        ("WHISPER_PORT", "  ", "port", 5000),
+        ("WHISPER_MODEL", '"tiny.en"', "model", "tiny.en"),
+        ("WHISPER_VAD", "'false'", "vad_filter", False),
+        ("WHISPER_HOST", "[::1]", "host", "::1"),
+        ("WHISPER_HOST", "::", "host", "::"),
+        ("WHISPER_HOST", "fe80::1%eth0", "host", "fe80::1%eth0"),
+        ("WHISPER_HOST", "localhost", "host", "localhost"),
+        ("WHISPER_ENGINE_COMMAND", '"a b" c', "engine_command", ('"a', 'b"', "c")),
+        (
+            "WHISPER_ALLOWED_HOSTS",
+            "https://transcribe.example.org",
+            "allowed_hosts",
+            ("transcribe.example.org",),
+        ),
+        ("WHISPER_ALLOWED_HOSTS", "HTTPS://a.example.org:5443/whisper/", "allowed_hosts", ("a.example.org",)),
+        (
+            "WHISPER_ALLOWED_HOSTS",
+            "a.example.org/, b.example.org.",
+            "allowed_hosts",
+            ("a.example.org", "b.example.org"),
+        ),
+        (
+            "WHISPER_ALLOWED_HOSTS",
+            "a.example.org b.example.org",
+            "allowed_hosts",
+            ("a.example.org", "b.example.org"),
+        ),
+        ("WHISPER_ALLOWED_HOSTS", '"a.example.org","b"', "allowed_hosts", ("a.example.org", "b")),
+        (
+            "WHISPER_ALLOWED_HOSTS",
+            "*.example.org,[fd00::1]:5000,10.0.0.7",
+            "allowed_hosts",
+            ("*.example.org", "fd00::1", "10.0.0.7"),
+        ),
+        ("WHISPER_ALLOWED_HOSTS", "Bücher.example", "allowed_hosts", ("xn--bcher-kva.example",)),
+        ("WHISPER_ALLOWED_HOSTS", "*", "allowed_hosts", ("*",)),
+    ],
+)
+def test_value_is_understood_however_it_is_wrapped(name: str, given: str, field: str, value: object) -> None:
+    assert getattr(loader.load({name: given}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("WHISPER_HOST", "http://0.0.0.0"),
+        ("WHISPER_HOST", "localhost:8080"),
+        ("WHISPER_HOST", "[::1]:8080"),
+        ("WHISPER_HOST", "*"),
+        ("WHISPER_HOST", "[localhost]"),
+        ("WHISPER_ALLOWED_HOSTS", ".example.org"),
+        ("WHISPER_ALLOWED_HOSTS", "a.*.org"),
+        ("WHISPER_ALLOWED_HOSTS", "*."),
+        ("WHISPER_ALLOWED_HOSTS", "user@example.org"),
+        ("WHISPER_ALLOWED_HOSTS", "https://"),
+        ("WHISPER_API_KEY", '"a-key-in-quotes-that-is-long"'),
+        ("WHISPER_API_KEY", " a-key-with-a-space-before-it"),
+    ],
+)
+def test_value_that_would_match_nothing_is_refused_by_name(name: str, given: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loader.load({name: given})
+
+    assert caught.value.param == name
+    assert name in caught.value.message and "allowed" in caught.value.message
+    assert "a-key" not in caught.value.message + caught.value.fix
+
+
+#: What Kubernetes sets in a pod beside a Service whisper on port 80, and one whisper-web with a named port.
+SERVICE_LINKS = {
+    "WHISPER_SERVICE_HOST": "10.96.0.7",
+    "WHISPER_SERVICE_PORT": "80",
+    "WHISPER_SERVICE_PORT_HTTP": "80",
+    "WHISPER_PORT": "tcp://10.96.0.7:80",
+    "WHISPER_PORT_80_TCP": "tcp://10.96.0.7:80",
+    "WHISPER_PORT_80_TCP_PROTO": "tcp",
+    "WHISPER_PORT_80_TCP_PORT": "80",
+    "WHISPER_PORT_80_TCP_ADDR": "10.96.0.7",
+    "WHISPER_WEB_SERVICE_HOST": "10.96.0.8",
+    "WHISPER_WEB_SERVICE_PORT": "80",
+    "WHISPER_WEB_PORT": "tcp://10.96.0.8:80",
+    "WHISPER_WEB_PORT_80_TCP": "tcp://10.96.0.8:80",
+}
+
+
+def test_variables_of_kubernetes_services_are_passed_over() -> None:
+    settings = loader.load(SERVICE_LINKS | {"PORT": "8080", "WHISPER_MODEL": "tiny.en"})
+
+    assert (settings.port, settings.model) == (8080, "tiny.en")
+    assert loader.load(SERVICE_LINKS).port == 5000
+    assert loader.load({"WHISPER_PORT": "tcp://10.96.0.7:80"}).port == 5000
+
+
+@pytest.mark.parametrize("name", ["WHISPER_PORTS", "WHISPER_SERVICE", "WHISPER_WEB_PORT", "WHISPER_PORT_80"])
+def test_what_only_looks_like_one_is_still_an_unknown_setting(name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        loader.load({name: "80"})
+
+
+def test_relative_folders_are_below_the_callers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {
+        "DATA_DIR": "./mydata",
+        "TRANSCRIPTION_OUTPUT_DIR": "out",
+        "WHISPER_MODEL_PATH": "models",
+        "WHISPER_MODEL": "./mine",
+        "CUDNN_EXTRA_LIB_DIRS": "a:/b",
+        "WHISPER_PORT": "8080",
+    }
+
+    settings = loader.load(given)
+
+    assert (settings.data_dir, settings.output_dir) == (tmp_path / "mydata", tmp_path / "out")
+    assert loader.absolute_paths(settings) == {
+        "DATA_DIR": f"{tmp_path}/mydata",
+        "TRANSCRIPTION_OUTPUT_DIR": f"{tmp_path}/out",
+        "WHISPER_MODEL_PATH": f"{tmp_path}/models",
+        "WHISPER_MODEL": f"{tmp_path}/mine",
+        "CUDNN_EXTRA_LIB_DIRS": f"{tmp_path}/a:/b",
+    }
+    monkeypatch.chdir("/")
+    assert loader.load(given | loader.absolute_paths(settings)) == settings
+
+
+def test_jobs_in_the_place_where_an_earlier_release_kept_them_are_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = Path(tempfile.mkdtemp(prefix="forgotten-", dir=ROOT / "flask-app"))
+    try:
+        assert loader.load({"DATA_DIR": f"./{before.name}"}).data_dir == tmp_path / before.name
+        (before / "jobs.sqlite3").touch()
+
+        with pytest.raises(ConfigError) as caught:
+            loader.load({"DATA_DIR": f"./{before.name}"})
+
+        assert caught.value.code == "data_dir_ambiguous"
+        assert str(before) in caught.value.message and str(tmp_path / before.name) in caught.value.message
+        assert loader.load({"DATA_DIR": str(before)}).data_dir == before
+    finally:
+        shutil.rmtree(before)

@@ -454,7 +454,7 @@ def test_child_ends_when_its_parent_is_killed() -> None:
         "print(engine.info.pid, flush=True)\n"
         "signal.pause()\n"
     )
-    folders = [str(STANDIN.parent), str(STANDIN.parents[1] / "flask-app")]
+    folders = [str(STANDIN.parent), str(STANDIN.parents[2] / "flask-app")]
     parent = subprocess.Popen([sys.executable, "-c", program, *folders], stdout=subprocess.PIPE)
     with parent:
         assert parent.stdout is not None
@@ -502,7 +502,7 @@ def test_works_under_gevent() -> None:
         "assert not engine.alive\n"
         "print('all well')\n"
     )
-    folders = [str(STANDIN.parent), str(STANDIN.parents[1] / "flask-app")]
+    folders = [str(STANDIN.parent), str(STANDIN.parents[2] / "flask-app")]
 
     done = subprocess.run(
         [sys.executable, "-c", program, *folders], capture_output=True, text=True, timeout=60, check=False

@@ -12,7 +12,7 @@ from ...domain.errors import StorageFullError, UploadGoneError
 from ...system.durable_files import make_folder, size_of_files, storage_errors, sync_path
 from ..ids import checked_job_id, is_job_id, new_job_id
 
-__all__ = ["Spool", "free_bytes", "is_job_id", "new_job_id"]
+__all__ = ["Spool", "find_free_bytes", "free_bytes", "is_job_id", "new_job_id"]
 
 
 class Spool:
@@ -93,9 +93,11 @@ class Spool:
         """Raises StorageFullError when this many bytes more would eat into the reserve."""
         free = self.free_bytes()
         if free == 0:
-            raise StorageFullError("There is no room besides what is left to others.")
+            raise StorageFullError(
+                f"The disk of the data folder has no room besides its reserve of {self._reserve_bytes:,} bytes."
+            )
         if size_bytes > free:
-            raise StorageFullError(f"There is room for {free} bytes more, and {size_bytes} are needed.")
+            raise StorageFullError(f"There is room for {free:,} bytes more, and {size_bytes:,} are needed.")
 
     def ids(self) -> frozenset[str]:
         """The jobs that have a folder. Foreign names are left out."""
@@ -147,6 +149,14 @@ def free_bytes(folder: Path, reserve_bytes: int) -> int:
     """Bytes that are free on the folder's disk besides what is left to others. Raises StorageFailedError."""
     with storage_errors():
         return max(0, shutil.disk_usage(folder).free - reserve_bytes)
+
+
+def find_free_bytes(folder: Path) -> int | None:
+    """Bytes that are free on the folder's disk; None where it does not say."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
 
 
 def _remove_tree(folder: Path) -> None:

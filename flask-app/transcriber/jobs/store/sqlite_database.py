@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from ...domain.errors import ShuttingDownError
-from ...system.durable_files import PRIVATE_FILE, make_folder, unusable_folder
+from ...system.durable_files import PRIVATE_FILE, disk_full, is_full, make_folder, unusable_folder
 from ...system.threads import NativeExecutor
 from .lock import StoreLock
 from .migration import migrate
@@ -93,7 +93,7 @@ class SqliteDatabase:
                 raise
             # After a failed write SQLite may refuse everything on this connection: begin again with a new one.
             self._disconnect()
-            raise error_while_serving(error) from error
+            raise error_while_serving(error, self._path) from error
 
     def _connected(self) -> Connection:
         if self._is_closed:
@@ -156,6 +156,8 @@ def _create_privately(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE))
     except OSError as error:
+        if is_full(path.parent):
+            raise disk_full(path.parent) from error
         raise unusable_folder(path.parent, "WHISPER_DATA_DIR", error.strerror or str(error)) from error
 
 

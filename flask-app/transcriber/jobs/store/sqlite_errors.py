@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from ...domain.errors import ConfigError, StorageFailedError, StorageFullError, TranscriberError
-from ...system.durable_files import unusable_folder
+from ...system.durable_files import disk_full, is_full, unusable_folder
 
 #: Failures of the disk and of the file, as against mistakes in our statements.
 _OF_STORAGE = frozenset(
@@ -27,6 +27,8 @@ _OF_STORAGE = frozenset(
     }
 )
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+#: What SQLite calls it where the side files of its log find no room.
+_OF_ROOM = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
@@ -40,9 +42,10 @@ def is_interrupted(error: DBAPIError) -> bool:
     return _primary_code(error) == sqlite3.SQLITE_INTERRUPT
 
 
-def error_while_serving(error: DBAPIError) -> TranscriberError:
+def error_while_serving(error: DBAPIError, path: Path) -> TranscriberError:
     """StorageFullError or StorageFailedError for a failure of storage."""
-    if _primary_code(error) == sqlite3.SQLITE_FULL:
+    code = _primary_code(error)
+    if code == sqlite3.SQLITE_FULL or (code in _OF_ROOM and is_full(path.parent)):
         return StorageFullError()
     return StorageFailedError(f"The job store can't be used: {error.orig}.")
 
@@ -50,8 +53,8 @@ def error_while_serving(error: DBAPIError) -> TranscriberError:
 def error_at_start(error: DBAPIError, path: Path) -> TranscriberError:
     """Why the store can't be opened, with its fix."""
     code = _primary_code(error)
-    if code == sqlite3.SQLITE_FULL:
-        return StorageFullError()
+    if code == sqlite3.SQLITE_FULL or (code in _OF_ROOM and is_full(path.parent)):
+        return disk_full(path.parent)
     if code in _DAMAGED:
         return damaged(path, str(error.orig))
     if code in _BUSY:

@@ -42,6 +42,7 @@ class SqliteReads:
         busy_timeout_ms: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._path = path
         self._executor = executor
         self._engine = _make_engine(path, busy_timeout_ms)
         self._clock = clock
@@ -84,7 +85,7 @@ class SqliteReads:
                 raise too_late() from error
             if not is_storage_failure(error):
                 raise
-            raise error_while_serving(error) from error
+            raise error_while_serving(error, self._path) from error
         except BaseException:
             connection.close()
             raise
@@ -103,7 +104,7 @@ class SqliteReads:
         try:
             return self._engine.connect()
         except DBAPIError as error:
-            raise error_while_serving(error) from error
+            raise error_while_serving(error, self._path) from error
 
     @contextmanager
     def _limited(self, connection: Connection, deadline: float) -> Iterator[None]:

@@ -10,7 +10,7 @@ import socket
 import wave
 from collections.abc import Callable
 
-from ..messages import MAX_MESSAGE_BYTES, parse_message
+from ..messages import MAX_MESSAGE_BYTES, Message, parse_message
 from .confinement import ProcessLimits, confine
 from .decode_process import DecodeWork, run_child
 from .decoding import decode_media
@@ -100,14 +100,22 @@ def _find_decoding_problem(work: DecodeWork) -> str:
         if pid == 0:
             run_child(work, (upload.fileno(), pcm.fileno(), theirs.fileno()))
         theirs.close()
-        data = ours.recv(MAX_MESSAGE_BYTES)
+        message = _last_message(ours)
         _wait(pid)
-        if not data:
+        if message is None:
             return "the decode child died on a plain WAV file"
-        message = parse_message(data)
     if message.get("samples") == _SAMPLES:
         return ""
     return f"a plain WAV file was not decoded ({message.get('reason')})"
+
+
+def _last_message(ours: socket.socket) -> Message | None:
+    """The decode child's result; on a busy machine it says before how far it is."""
+    while data := ours.recv(MAX_MESSAGE_BYTES):
+        message = parse_message(data)
+        if message.get("type") != "progress":
+            return message
+    return None
 
 
 def _wait(pid: int) -> None:

@@ -7,7 +7,7 @@ import math
 import re
 import secrets
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -83,7 +83,13 @@ class HostRule:
         name = _name_in(host)
         if name is None:
             return False
-        return self.any_name or name in self.names or (self.any_address and _is_address(name))
+        below = name.partition(".")[2]
+        return (
+            self.any_name
+            or name in self.names
+            or (self.any_address and _is_address(name))
+            or any(f"*.{parent}" in self.names for parent in _parents(below))
+        )
 
 
 def init_app(app: Flask) -> None:
@@ -264,6 +270,13 @@ def _bare(host: str) -> str:
     if host.count(":") == 1:
         host = host.partition(":")[0]
     return host.rstrip(".")
+
+
+def _parents(name: str) -> Iterator[str]:
+    """b.example.org, example.org, org."""
+    while name:
+        yield name
+        name = name.partition(".")[2]
 
 
 def _is_address(name: str) -> bool:

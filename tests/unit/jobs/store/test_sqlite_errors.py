@@ -228,7 +228,7 @@ def test_a_full_disk_is_named_as_such(path: Path) -> None:
     error = full_disk()
 
     assert is_storage_failure(error)
-    assert isinstance(error_while_serving(error), StorageFullError)
+    assert isinstance(error_while_serving(error, path), StorageFullError)
     assert isinstance(error_at_start(error, path), StorageFullError)
 
 

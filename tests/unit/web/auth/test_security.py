@@ -303,3 +303,17 @@ def test_other_request_ids_are_replaced(client: FlaskClient, given: str) -> None
     made = client.get("/health", headers={"X-Request-ID": given}).headers["X-Request-ID"]
 
     assert re.fullmatch(r"[0-9a-f]{16}", made)
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("a.example.org", True),
+        ("a.b.example.org:5443", True),
+        ("example.org", False),
+        ("badexample.org", False),
+        ("example.org.evil.example", False),
+    ],
+)
+def test_host_with_a_star_stands_for_every_name_below(host: str, allowed: bool) -> None:
+    assert HostRule.build("127.0.0.1", ("*.example.org",)).allows(host) is allowed

@@ -54,4 +54,4 @@ def test_row(client: FlaskClient, service: FakeService, row: Row) -> None:
 
 
 def test_page_is_the_tables() -> None:
-    assert PAGE.read_text() == table(), "run .venv/bin/python tests/conformance.py"
+    assert PAGE.read_text() == table(), "run .venv/bin/python tests/support/conformance.py"

@@ -21,7 +21,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-JFK = Path(__file__).parent / "data" / "jfk.flac"
+JFK = Path(__file__).parents[1] / "data" / "jfk.flac"
 RATE = 16_000
 
 #: No random identifiers: the same sound gives the same file.

@@ -18,7 +18,7 @@ import numpy as np
 
 from transcriber.engine.protocol import Message, ProtocolError, receive_message, send_message
 
-SOURCES = Path(__file__).resolve().parents[1] / "flask-app"
+SOURCES = Path(__file__).resolve().parents[2] / "flask-app"
 
 
 @dataclass

@@ -24,7 +24,7 @@ from transcriber.gpu.probe.facts import (
 )
 from transcriber.gpu.probe.launcher import judged
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 
 
 def require_gcc() -> None:

@@ -51,6 +51,8 @@ def make_state(**changes: Any) -> ServiceState:
             SlotView(device="cuda", model="base", state="loaded", engine=FakeEngine("cuda", ()).info),
         ),
         "unloads": {"idle": 1},
+        "disk_free_bytes": 5_000_000_000,
+        "disk_reserve_bytes": 500_000_000,
         "pipeline": {"storage": "passed", "decode": "failed", "words": "unknown"},
         "pipeline_age": 12.0,
         "memory": {"cuda": {"limit_bytes": 8_000, "counted_bytes": 3_000}},

@@ -1,6 +1,6 @@
 """A stand-in engine child: speaks the real protocol, and does as its options say instead of transcribing.
 
-Started in the place of the real one (WHISPER_ENGINE_COMMAND="python tests/standin_engine.py --windows-on cpu"),
+Started in the place of the real one (WHISPER_ENGINE_COMMAND="python tests/support/standin_engine.py --windows-on cpu"),
 with the socket's number and the configuration as last arguments. More options may come in STANDIN_OPTIONS, and
 in the file that STANDIN_FILE names, so that each engine of one service can be another.
 """

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-SOURCE = Path(__file__).parent / "data" / "disk_faults.c"
+SOURCE = Path(__file__).parents[1] / "data" / "disk_faults.c"
 
 #: "from this call on, until it is disarmed"
 FOR_EVER = 1 << 40

@@ -27,7 +27,7 @@ class Clip:
 
 JFK = Clip(
     "en",
-    Path(__file__).parent / "data" / "jfk.flac",
+    Path(__file__).parents[1] / "data" / "jfk.flac",
     "And so, my fellow Americans, ask not what your country can do for you, "
     "ask what you can do for your country.",
 )
@@ -40,5 +40,5 @@ OTHER_CLIPS = tuple(clip for clip in CLIPS if clip.language != "en")
 #: Longer sentences than those, of one reader.
 READ_CLIPS = tuple(
     Clip("en", path, path.with_suffix(".txt").read_text(encoding="utf-8").strip())
-    for path in sorted((Path(__file__).parent / "data" / "librivox").glob("*.flac"))
+    for path in sorted((Path(__file__).parents[1] / "data" / "librivox").glob("*.flac"))
 )

@@ -1,6 +1,6 @@
 """Jobs that are killed and resumed must tell what an untouched one tells. As a program, as often as one likes:
 
-python tests/interruptions.py --times 50 [--model tiny.en] [--minutes 3] [--seed 1] [key=value …]
+python tests/chaos/interruptions.py --times 50 [--model tiny.en] [--minutes 3] [--seed 1] [key=value …]
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from faster_whisper.audio import decode_audio
 from engine_driver import Answer, EngineDriver, write_pcm
 from speech_clips import ENGLISH_CLIPS, OTHER_CLIPS
 
-MODELS = Path(__file__).resolve().parents[1] / "data" / "models"
+MODELS = Path(__file__).resolve().parents[2] / "data" / "models"
 
 
 def make_speech(path: Path, seconds: float) -> Path:

@@ -1,6 +1,6 @@
 """What becomes of each field and format of OpenAI's specification: the rows that a test tries, and the table they make.
 
-.venv/bin/python tests/conformance.py writes docs/clients/conformance.md.
+.venv/bin/python tests/support/conformance.py writes docs/clients/conformance.md.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "clients" / "conformance.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "clients" / "conformance.md"
 
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
 TRANSLATIONS = "/v1/audio/translations"
@@ -237,7 +237,7 @@ ROWS = (
 
 _HEAD = """# Conformance to OpenAI's audio API
 
-Each row is a test (`tests/unit/web/openai/test_conformance.py`); `tests/conformance.py` writes this page. *warned*: it has no effect, or
+Each row is a test (`tests/unit/web/openai/test_conformance.py`); `tests/support/conformance.py` writes this page. *warned*: it has no effect, or
 another one than its name says, and `X-Warnings` and `warnings` name it. Fields may be sent in a form, in the query or as JSON, lists with and without
 `[]`, repeated or with commas.
 

@@ -21,7 +21,7 @@ from cupti_count import counting, find_cupti
 from transcriber.engine.child.model.encoded import Encoded
 from transcriber.engine.child.model.whisper import ModelSpec, WhisperModel
 
-JFK = Path(__file__).parent / "data" / "jfk.flac"
+JFK = Path(__file__).parents[1] / "data" / "jfk.flac"
 
 
 def load(order: dict[str, Any]) -> WhisperModel:

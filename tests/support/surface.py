@@ -1,6 +1,6 @@
 """The surface that users, operators and clients rely on, as one value; tests/data/surface.json is its snapshot.
 
-After a deliberate change, write the snapshot again: .venv/bin/python tests/surface.py
+After a deliberate change, write the snapshot again: .venv/bin/python tests/support/surface.py
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-SNAPSHOT = Path(__file__).parent / "data" / "surface.json"
+ROOT = Path(__file__).resolve().parents[2]
+SNAPSHOT = Path(__file__).parents[1] / "data" / "surface.json"
 if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT / "flask-app"), str(ROOT / "tests")]
+    sys.path[:0] = [str(ROOT / "flask-app"), str(ROOT / "tests" / "support"), str(ROOT / "tests" / "bench")]
 
 from fakes import make_application  # noqa: E402
 from job_stores import tables  # noqa: E402

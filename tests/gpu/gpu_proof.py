@@ -19,7 +19,7 @@ from transcriber.gpu.probe.facts import GpuStatus
 from transcriber.gpu.probe.launcher import ProbeRequest, probe
 from transcriber.system.clock import SystemClock
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CHILD = Path(__file__).with_name("gpu_proof_child.py")
 
 #: Where the tests look for the model: a folder with model.bin.
@@ -126,7 +126,7 @@ class Bench:
         """An engine's, with the GPU visible also to processes that compute on the CPU: the negative controls."""
         cache = self._folder / "cache"
         base = engine_environment(os.environ, device="cuda", status=self.status, cache_dir=cache)
-        paths = (ROOT / "flask-app", ROOT / "tests")
+        paths = (ROOT / "flask-app", ROOT / "tests" / "gpu")
         return base | {"PYTHONPATH": os.pathsep.join(map(str, paths))} | dict(variables)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-_AXE = Path(__file__).parent / "browser" / "vendor" / "axe-core@4.14.1" / "axe.min.js"
+_AXE = Path(__file__).parents[1] / "browser" / "vendor" / "axe-core@4.14.1" / "axe.min.js"
 
 
 def violations(page: Page) -> list[str]:
