@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import sys
-import threading
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -18,14 +17,18 @@ from gunicorn.glogging import Logger  # noqa: E402
 from transcriber.config.loader import absolute_paths, load  # noqa: E402
 from transcriber.domain.errors import ConfigError  # noqa: E402
 from transcriber.server.exit_reason import ExitReason  # noqa: E402
+from transcriber.server.listening import adopt_socket  # noqa: E402
 from transcriber.server.log_stream import guard_standard_streams  # noqa: E402
 from transcriber.server.logging import configure_logging  # noqa: E402
 from transcriber.server.preflight import EXIT_WRONG_SETTING, check_network, exit_status, say_refused  # noqa: E402
-from transcriber.server.systemd_notify import notify, take_notify_socket, wait_until_answered  # noqa: E402
+from transcriber.server.systemd_notify import notify, take_notify_socket  # noqa: E402
+from transcriber.server.watchdog import Vitals, Watchdog, WatchedHeartbeat  # noqa: E402
 from transcriber.system import prctl  # noqa: E402
 
 guard_standard_streams()
 try:
+    # The address that systemd holds is the true one.
+    adopt_socket(os.environ)
     settings = load(os.environ)
     check_network(settings)
 except ConfigError as error:
@@ -37,9 +40,11 @@ os.environ.update(absolute_paths(settings))
 # Why the worker could not start, or ended for want of a GPU; made here, so that it is shared with the worker.
 last_word = ExitReason()
 
-# gunicorn would say READY=1 before a worker serves. Here the worker signals the master once a request is answered,
-# and the master says it: systemd hears nobody else (NotifyAccess=main).
+# gunicorn would say READY=1 before a worker serves, and nothing after. Here the worker notes how it is in shared memory,
+# and the master, whom alone systemd hears (NotifyAccess=main), speaks for it.
 notify_socket = take_notify_socket(os.environ)
+vitals = Vitals()
+watchdog = Watchdog(vitals, functools.partial(notify, notify_socket)) if notify_socket else None
 
 chdir = str(HERE)
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
@@ -98,8 +103,13 @@ def when_ready(server):
     """Ignore the signals that would start a second worker: one process owns the store and the device."""
     for name in ("SIGHUP", "SIGUSR2", "SIGTTIN", "SIGTTOU"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if notify_socket is not None:
-        signal.signal(signal.SIGUSR2, lambda *_: notify(notify_socket, "READY=1\nSTATUS=Serving"))
+
+
+def pre_fork(server, worker):
+    """The master reads a worker's heartbeat once a second; with it, it looks after the whole service."""
+    if watchdog is not None:
+        vitals.clear()
+        worker.tmp = WatchedHeartbeat(worker.tmp, watchdog.look)
 
 
 def post_fork(server, worker):
@@ -121,11 +131,7 @@ def post_worker_init(worker):
     # While a thread computes, the event loop gets its turn after a millisecond and not after five.
     sys.setswitchinterval(0.001)
     application.stop_when(lambda: not worker.alive)
-    if notify_socket is not None:
-        address = worker.sockets[0].getsockname()
-        tell = functools.partial(os.kill, worker.ppid, signal.SIGUSR2)
-        waiting = (address, lambda: not worker.alive, tell)
-        threading.Thread(target=wait_until_answered, args=waiting, daemon=True).start()
+    application.note_vitals(vitals, worker.sockets[0].getsockname())
     sys.stdout.write(f"Transcriber listens on {application.address}. {application.verdict()}\n")
     sys.stdout.flush()
 
@@ -139,6 +145,8 @@ def worker_exit(server, worker):
 
 def on_exit(server):
     """Let the last line of the log be one to act on, after gunicorn's own, and the exit status say the same."""
+    if watchdog is not None:
+        watchdog.stopping()
     cause, gunicorns = last_word.find(), sys.exc_info()[1]
     status = exit_status(cause, getattr(gunicorns, "exit_status", 0))
     if cause is not None and status:

@@ -433,3 +433,25 @@ def test_upgrade_that_fails_leaves_the_release_in_use(tree: Tree, tmp_path: Path
 
     assert result.returncode != 0
     assert current.resolve() == before
+
+
+def test_install_that_fails_leaves_nothing(tree: Tree, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    (tree.root / "requirements-cpu.txt").write_text("fake_core==9.9 --hash=sha256:" + "0" * 64 + "\n")
+
+    result = tree.run("install-service", "--cpu", "--root", str(target), PLACED="")
+
+    assert result.returncode != 0
+    assert [path for path in target.rglob("*") if path.is_file() or path.is_symlink()] == []
+
+
+def test_settings_address_is_the_sockets(tree: Tree, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    settings = target / "etc" / "transcriber" / "transcriber.env"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('WHISPER_HOST=0.0.0.0\nWHISPER_PORT="5001"\n')
+
+    assert tree.run("install-service", "--cpu", "--root", str(target), PLACED="").returncode == 0
+
+    address = target / "etc" / "systemd" / "system" / "transcriber.socket.d" / "address.conf"
+    assert address.read_text().splitlines()[1:] == ["[Socket]", "ListenStream=", "ListenStream=0.0.0.0:5001"]

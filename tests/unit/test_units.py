@@ -22,7 +22,6 @@ FORBIDDEN = (
     "IPAddressDeny",
     "IPAddressAllow",
     "LoadCredential",
-    "WatchdogSec",
 )
 
 
@@ -92,6 +91,9 @@ def test_directives_that_the_service_needs() -> None:
 
     assert have["Type"] == "notify"
     assert have["OOMPolicy"] == "continue"
+    assert have["Requires"] == "transcriber.socket"
+    # Fed by server/watchdog.py every five seconds.
+    assert int(have["WatchdogSec"]) >= 15
     assert have["ProcSubset"] == "all"
     assert have["PrivateDevices"] == "no"
     assert have["EnvironmentFile"] == "-/etc/transcriber/transcriber.env"

@@ -235,6 +235,7 @@ class Composition:
             dispatcher=dispatcher,
             save_measured=lambda: self._in_thread(lambda: self._save_measured(speeds_path, speeds)),
             disk_free_bytes=lambda: find_free_bytes(settings.data_dir),
+            check_store=store.check_writable,
             stores=(store,),
             record_start=self.record_start,
             clock=self._clock,

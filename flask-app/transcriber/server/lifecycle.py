@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -49,6 +50,9 @@ from ..webhooks.dispatcher import Dispatcher
 from .connections import Connections
 from .preflight import EXIT_GPU_REQUIRED
 from .revoked_sessions import RevokedSessions
+from .systemd_notify import Address, is_answered
+from .vital_signs import VitalSigns
+from .watchdog import Vitals
 
 logger = structlog.get_logger(__name__)
 
@@ -66,6 +70,11 @@ END_POLL_SECONDS = 0.2
 #: How often old uploads and results are removed, and measured speeds are saved, in seconds.
 SWEEP_SECONDS = 600.0
 SAVE_SECONDS = 60.0
+
+
+#: A required GPU's proof is too old after so many intervals between self-tests, and never within these seconds.
+PROOF_INTERVALS = 4
+PROOF_SECONDS = 1_800.0
 
 
 class Closable(Protocol):
@@ -87,6 +96,8 @@ class Parts:
     save_measured: Callable[[], None]
     #: Bytes that are free on the data folder's disk; None where it does not say.
     disk_free_bytes: Callable[[], int | None]
+    #: Writes to the job store, and changes nothing.
+    check_store: Callable[[], object]
     #: Closed last, in this order.
     stores: tuple[Closable, ...]
     #: Keeps what this start computes with.
@@ -186,6 +197,16 @@ class Application:
     def stop_when(self, is_ending: Callable[[], bool]) -> None:
         """Begin to stop as soon as this says so: while requests in flight are still being answered."""
         threading.Thread(target=self._watch_end, args=(is_ending,), name="end-watch", daemon=True).start()
+
+    def note_vitals(self, vitals: Vitals, address: Address) -> None:
+        """From now on, note for the master how the service is, which is bound to this address."""
+        signs = VitalSigns(
+            vitals,
+            ask_store=self._parts.check_store,
+            proof_seconds_left=self._proof_seconds_left,
+            is_serving=lambda: (not self._is_gpu_required or self._booted.is_set()) and is_answered(address),
+        )
+        threading.Thread(target=signs.watch, args=(self._closing,), name="vital-signs", daemon=True).start()
 
     def close(self) -> None:
         """Hand back what runs, end the children and give back the stores. A second call does nothing."""
@@ -313,6 +334,20 @@ class Application:
         fault, failure = self._find_fault(situation), self._parts.pipeline.failure
         is_told = fault is None or (failure is not None and failure[1].code == fault.code)
         return [*([] if is_told or fault is None else [(ENGINE, fault)]), *([failure] if failure else [])]
+
+    @property
+    def _is_gpu_required(self) -> bool:
+        return self.settings.gpu_policy == "required"
+
+    def _proof_seconds_left(self) -> float:
+        """How long the proof of a required GPU stays young enough; for ever where self-tests are off or none is up."""
+        interval, proven_at = self.settings.selftest_interval_seconds, self._parts.canary.last_proof
+        if not self._is_gpu_required or not interval or proven_at is None:
+            return math.inf
+        if not any(engine.device == "cuda" for engine in self.engines()):
+            return math.inf
+        age = (self._parts.clock.now() - proven_at).total_seconds()
+        return max(PROOF_INTERVALS * interval, PROOF_SECONDS) - age
 
     @property
     def _wants_gpu(self) -> bool:

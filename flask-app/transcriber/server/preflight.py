@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from types import MappingProxyType
 
 import structlog
@@ -16,6 +16,7 @@ from ..domain.transcript import FallbackReason
 from ..gpu.policy import gpu_required
 from ..gpu.probe.launcher import GpuProbe, ProbeRequest
 from ..system.clock import SystemClock
+from .listening import adopt_socket
 from .logging import configure_logging
 
 logger = structlog.get_logger(__name__)
@@ -97,12 +98,13 @@ def say_refused(code: str, message: str, fix: str, status: int) -> None:
     logger.critical("start_refused", code=code, error=message, fix=fix, exit_status=status)
 
 
-def check_start(environ: Mapping[str, str]) -> None:
+def check_start(environ: MutableMapping[str, str]) -> None:
     """Refuse what can be refused before a server is started.
 
     Raises ConfigError, and GpuRequiredError where the policy requires a GPU that the probe finds unusable.
     """
     configure_logging("info")
+    adopt_socket(environ)
     settings = loader.load(environ)
     links = loader.service_links(environ)
     if links:

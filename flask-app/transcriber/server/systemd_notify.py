@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import socket
-import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 
 import structlog
 
 logger = structlog.get_logger(__name__)
 
-#: Between two tries, for one answer, and for all of them, in seconds.
-POLL_SECONDS, ANSWER_SECONDS, START_SECONDS = 0.1, 5.0, 300.0
+#: How long an answer may take, in seconds.
+ANSWER_SECONDS = 5.0
 
 _REQUEST = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -22,18 +21,6 @@ Address = tuple[object, ...] | str
 def take_notify_socket(environ: MutableMapping[str, str]) -> str | None:
     """Where systemd listens, taken out of the environment: nobody else says READY=1, nor inherits it."""
     return environ.pop("NOTIFY_SOCKET", None)
-
-
-def wait_until_answered(address: Address, is_ending: Callable[[], bool], tell: Callable[[], object]) -> bool:
-    """Thread: `tell` once the service at this address answers; False if it does not, or is told to end."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and not is_ending():
-        if is_answered(address):
-            tell()
-            return True
-        time.sleep(POLL_SECONDS)
-    logger.error("service_does_not_answer", address=str(address))
-    return False
 
 
 def is_answered(address: Address) -> bool:

@@ -9,13 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from transcriber.server.systemd_notify import (
-    is_answered,
-    notify,
-    reachable,
-    take_notify_socket,
-    wait_until_answered,
-)
+from transcriber.server.systemd_notify import is_answered, notify, reachable, take_notify_socket
 
 
 def test_notify_socket_is_taken_out_of_the_environment() -> None:
@@ -57,22 +51,6 @@ def test_only_an_answer_counts_and_no_connection(answer: bytes, expected: bool) 
         thread = answer_one(listener, answer)
         assert is_answered(listener.getsockname()) is expected
         thread.join()
-
-
-def test_ready_is_told_after_the_first_answer() -> None:
-    told: list[str] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = answer_one(listener, b"HTTP/1.1 200 OK\r\n\r\n")
-        assert wait_until_answered(listener.getsockname(), lambda: False, lambda: told.append("ready"))
-        thread.join()
-    assert told == ["ready"]
-
-
-def test_a_service_that_ends_is_never_ready() -> None:
-    told: list[str] = []
-
-    assert not wait_until_answered(("127.0.0.1", 1), lambda: True, lambda: told.append("ready"))
-    assert told == []
 
 
 @pytest.mark.parametrize("is_abstract", [False, True])
