@@ -62,8 +62,8 @@ class Heard:
                     self.segments.append(message["segment"])
 
     def _add_plan(self, message: dict[str, Any]) -> None:
-        for name in ("windows", "speech"):
-            message = {**message, name: self.plan[name][: message["first_index"]] + message[name]}
+        for name in ("windows", "speech", "faint", "channels"):
+            message = {**message, name: self.plan.get(name, [])[: message["first_index"]] + message[name]}
         self.plan = message
 
     def resumption(self, *, with_plan: bool) -> dict[str, Any] | None:
@@ -74,7 +74,7 @@ class Heard:
             "language_probability": self.language["language_probability"],
             "windows": len(self.windows),
             "segments": len(self.segments),
-            "last_end": self.segments[-1]["end"] if self.segments else 0.0,
+            "last_ends": [[None, self.segments[-1]["end"]]] if self.segments else [],
             "history": self.windows[-1]["history"] if self.windows else None,
             "plan": self.plan if with_plan and self.plan["is_complete"] else None,
         }

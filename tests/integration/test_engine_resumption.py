@@ -101,15 +101,17 @@ def test_a_job_whose_windows_are_all_done_is_done_at_once(
     plans = untouched.of("plan")
     plan = {
         **plans[-1],
-        "windows": [window for plan in plans for window in plan["windows"]],
-        "speech": [speech for plan in plans for speech in plan["speech"]],
+        **{
+            name: [each for plan in plans for each in plan[name]]
+            for name in ("windows", "speech", "faint", "channels")
+        },
     }
     resumption = {
         "language": "en",
         "language_probability": 1.0,
         "windows": len(plan["windows"]),
         "segments": len(untouched.segments),
-        "last_end": untouched.segments[-1]["end"],
+        "last_ends": [[None, untouched.segments[-1]["end"]]],
         "history": None,
         "plan": plan,
     }

@@ -19,7 +19,7 @@ from transcriber.domain.events import (
     SegmentReady,
     WindowDone,
 )
-from transcriber.domain.options import TranscriptionOptions
+from transcriber.domain.options import MIX, AudioSelection, TranscriptionOptions
 from transcriber.domain.ports import SAMPLE_RATE, DecodedAudio, Engine, EngineInfo
 from transcriber.domain.transcript import FallbackReason
 from transcriber.gpu.probe.facts import GpuStatus, HardwareFacts
@@ -55,14 +55,22 @@ class FakeDecoder:
     errors: list[TranscriberError] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     decoded: list[str] = field(default_factory=list)
+    selections: list[AudioSelection] = field(default_factory=list)
     #: A decoding that is held waits until this is set, or until it is cancelled.
     go: threading.Event = field(default_factory=threading.Event)
     held: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     holds: bool = False
 
     def decode(
-        self, upload: Path, pcm: Path, *, job_id: str, cancelled: Callable[[], bool] | None = None
+        self,
+        upload: Path,
+        pcm: Path,
+        *,
+        job_id: str,
+        cancelled: Callable[[], bool] | None = None,
+        selection: AudioSelection = MIX,
     ) -> DecodedAudio:
+        self.selections.append(selection)
         self.decoded.append(job_id)
         if self.error is not None:
             raise self.error
@@ -140,6 +148,7 @@ class FakeEngine:
         samples: int,
         options: TranscriptionOptions,
         *,
+        pcm_channels: int = 1,
         lane: str = "long",
         resumption: Resumption | None = None,
     ) -> Iterator[EngineEvent]:

@@ -18,7 +18,7 @@ from ..domain.answer import transcription_to_json
 from ..domain.errors import GpuRequiredError, JobFinishedError, ShuttingDownError, TranscriberError
 from ..domain.feed import FeedEvent
 from ..domain.jobs import SubmissionTerms
-from ..domain.languages import normalise_language
+from ..domain.languages import normalise_language, normalise_languages
 from ..domain.options import TranscriptionOptions, TranscriptionRequest
 from ..formats.table import FORMATS
 from ..server import bootstrap
@@ -109,9 +109,13 @@ class EmbeddedBackend:
             require_gpu=requires,
             options=TranscriptionOptions(
                 language=normalise_language(order.language),
+                languages=normalise_languages((order.languages or "").split(",")),
+                multilingual=order.multilingual,
                 task=order.task or "transcribe",
                 vad_filter=settings.vad_filter,
                 word_timestamps=order.word_timestamps,
+                channels=order.channels,
+                audio_track=order.audio_track,
             ),
         )
 

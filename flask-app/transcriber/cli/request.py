@@ -11,10 +11,14 @@ class TranscribeRequest:
 
     model: str | None = None
     language: str | None = None
+    languages: str | None = None
+    multilingual: bool = False
     task: str | None = None
     use_gpu: bool | None = None
     require_gpu: bool = False
     word_timestamps: bool = False
+    channels: str = "mix"
+    audio_track: int | None = None
     priority: int = 0
 
     def to_fields(self) -> dict[str, str]:

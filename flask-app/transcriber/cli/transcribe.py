@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..domain.errors import ConfigError, MissingAudioError, RequestError, TranscriberError
-from ..domain.options import TASKS
+from ..domain.options import CHANNELS, TASKS
 from .backend import ENDINGS, Backend
 from .display import Display, Standing, make_display, standing_of
 from .embedded import EmbeddedBackend
@@ -44,12 +44,16 @@ def add_parser(commands: Any) -> None:
     add("--api-key", metavar="KEY", help="the server's key; better in the variable WHISPER_API_KEY")
     add("--model", help="name of a model there")
     add("--language", help="a code or an English name; auto: detect")
+    add("--languages", metavar="CODES", help="those that may be detected, as en,de")
+    add("--multilingual", action="store_true", help="the language changes within a file")
     add("--task", choices=TASKS)
     add("--format", choices=ENDINGS, action="append", default=[], help="may be given several times (txt)")
     add("--output-dir", type=Path, metavar="DIR", help="write NAME.FORMAT there, not to standard output")
     add("--use-gpu", action=argparse.BooleanOptionalAction, default=None)
     add("--require-gpu", action="store_true", help="fail rather than let the CPU do it")
     add("--word-timestamps", action="store_true")
+    add("--channels", choices=CHANNELS, default="mix", help="split: each channel on its own")
+    add("--audio-track", type=int, metavar="N", help="of a video with several, from 0")
     add("--priority", type=_priority, default=0, metavar="N", help="-100 to 100; higher runs earlier")
     parser.set_defaults(command=run, parser=parser)
 
@@ -182,10 +186,14 @@ def _order_of(parsed: argparse.Namespace) -> TranscribeRequest:
     return TranscribeRequest(
         model=parsed.model,
         language=parsed.language,
+        languages=parsed.languages,
+        multilingual=parsed.multilingual,
         task=parsed.task,
         use_gpu=parsed.use_gpu,
         require_gpu=parsed.require_gpu,
         word_timestamps=parsed.word_timestamps,
+        channels=parsed.channels,
+        audio_track=parsed.audio_track,
         priority=parsed.priority,
     )
 

@@ -28,6 +28,9 @@ from .transcript import (
 
 Json = dict[str, Any]
 
+#: Fields of a segment that are left out where they say nothing.
+_WHERE_KNOWN = ("language", "channel")
+
 
 def transcription_to_dict(transcription: Transcription) -> Json:
     """The whole answer (DESIGN §3), safe for JSON. `words` is an empty list where none were asked for."""
@@ -113,6 +116,7 @@ def segment_to_dict(segment: Segment) -> Json:
         "no_speech_prob": rounded(segment.no_speech_prob, 6),
         "temperature": rounded(segment.temperature, 2),
         "words": [word_to_dict(word) for word in segment.words or ()],
+        **{name: value for name in _WHERE_KNOWN if (value := getattr(segment, name)) is not None},
     }
     if segment.logprobs is not None:
         found["logprobs"] = [logprob_to_dict(token) for token in segment.logprobs]
@@ -190,6 +194,8 @@ def _segment(data: Mapping[str, Any]) -> Segment:
         no_speech_prob=_number(data["no_speech_prob"]),
         temperature=_number(data["temperature"]),
         words=tuple(_word(word) for word in data["words"]) or None,
+        language=data.get("language"),
+        channel=data.get("channel"),
         logprobs=logprobs_from_list(data.get("logprobs")),
     )
 

@@ -14,10 +14,14 @@ from .transcript import Notice, Segment
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LanguageDetected:
-    """The language of the file (code, as 'en'), given or detected; probability 0 to 1."""
+    """The language of the file (code, as 'en'), given or detected; probability 0 to 1.
+
+    alternatives: the next likeliest, where it was detected.
+    """
 
     language: str
     language_probability: float
+    alternatives: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +30,8 @@ class Planned:
     the last one is complete, and tells the seconds of audio that VAD kept.
 
     `speech` holds the speech chunks of each window, (start, end) in samples: a job that is resumed needs them to
-    decide as before. A plan that was kept without them is made anew, with the same windows as result.
+    decide as before; `faint` says of which windows VAD is not sure, `channels` from which channel each is. A plan that was kept without them is made anew, with
+    the same windows as result.
     """
 
     first_index: int
@@ -35,6 +40,8 @@ class Planned:
     duration_after_vad: float
     vad_seconds: float
     speech: tuple[tuple[tuple[int, int], ...], ...] = ()
+    faint: tuple[bool, ...] = ()
+    channels: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,12 +49,13 @@ class WindowDone:
     """One window went through the encoder: on which device, by the encoder output's own word.
 
     Windows are told in order, each followed by its segments. `history` is what the next window is
-    conditioned on (token ids), only where condition_on_previous_text is set.
+    conditioned on (token ids), only where condition_on_previous_text is set. dropped: words of a loop that were left out.
     """
 
     index: int
     device: str
     history: tuple[int, ...] | None = None
+    dropped: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,11 +86,12 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinishedWindow:
-    """A window of an earlier run whose text stays: its device and its segments."""
+    """A window of an earlier run whose text stays: its device and its segments. dropped: as in WindowDone."""
 
     index: int
     device: str
     segments: tuple[Segment, ...]
+    dropped: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

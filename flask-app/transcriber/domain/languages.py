@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from types import MappingProxyType
 
 from .errors import InvalidParameterError
@@ -168,6 +169,21 @@ def normalise_language(text: str | None) -> str | None:
             fix="Send a code such as 'en', a name such as 'english', or leave language out to have it detected.",
         )
     return by_name[asked]
+
+
+def normalise_languages(names: Iterable[str]) -> tuple[str, ...]:
+    """The codes for codes or names. Raises InvalidParameterError."""
+    given = tuple(names)
+    try:
+        found = [normalise_language(name) for name in given]
+    except InvalidParameterError as error:
+        raise InvalidParameterError(
+            "languages",
+            ",".join(given),
+            "language codes or English names with commas between them",
+            fix="Send codes such as 'en,de', or leave languages out to choose from all.",
+        ) from error
+    return tuple(dict.fromkeys(code for code in found if code is not None))
 
 
 def language_name(code: str) -> str:

@@ -12,6 +12,25 @@ RESPONSE_FORMATS = ("json", "verbose_json", "text", "srt", "vtt", "tsv")
 TEMPERATURE_LADDER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
+#: What becomes of the channels of a recording: mixed, one of them, or each on its own.
+CHANNELS = ("mix", "left", "right", "split")
+
+#: A recording of more channels is mixed rather than split.
+MOST_CHANNELS = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AudioSelection:
+    """What of a file is heard. audio_track: its number among the audio tracks, from 0; None: the likeliest."""
+
+    channels: str = "mix"
+    audio_track: int | None = None
+
+
+#: What is heard unless something is said.
+MIX = AudioSelection()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VadParameters:
     """Where speech starts and ends, by faster-whisper's names. None: as usual."""
@@ -23,11 +42,14 @@ class VadParameters:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TranscriptionOptions:
-    """Options the engine honours. language None: detect. temperature None: the ladder."""
+    """Options the engine honours. language None: detect. temperature None: the ladder.
+
+    languages: those that may be detected; all if empty. multilingual: each window has a language of its own.
+    """
 
     language: str | None = None
-    #: Codes that a detected language is one of; none: any.
     languages: tuple[str, ...] = ()
+    multilingual: bool = False
     task: str = "transcribe"
     beam_size: int = 5
     temperature: float | None = None
@@ -41,6 +63,13 @@ class TranscriptionOptions:
     token_logprobs: bool = False
     #: Only the first seconds of the audio are transcribed; None: all.
     clip_seconds: float | None = None
+    channels: str = "mix"
+    audio_track: int | None = None
+
+    @property
+    def selection(self) -> AudioSelection:
+        """What the decoder has to know."""
+        return AudioSelection(channels=self.channels, audio_track=self.audio_track)
 
     @property
     def temperatures(self) -> tuple[float, ...]:

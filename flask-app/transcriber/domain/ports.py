@@ -14,18 +14,34 @@ from .errors import TranscriberError
 from .events import EngineEvent, Resumption
 from .jobs import Delivery, Job, JobError, JobStatus
 from .keys import ApiKey
-from .options import TranscriptionOptions
+from .options import MIX, AudioSelection, TranscriptionOptions
 from .selftest import SelfTestReport
 from .transcript import Notice, Transcription
 
 #: The rate of all decoded audio, in samples a second; samples are int16, one channel.
 SAMPLE_RATE = 16_000
 SAMPLE_BYTES = 2
+SAMPLE_BYTES = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AudioTrack:
+    """An audio track of a file. language: by the file, as 'en' or 'eng', may be empty; marks: default, comment, …"""
+
+    codec: str
+    channels: int
+    sample_rate: int
+    language: str = ""
+    marks: tuple[str, ...] = ()
+    is_used: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecodedAudio:
-    """PCM in the spool: int16, mono, 16 kHz, little-endian, without a header."""
+    """PCM in the spool: int16, 16 kHz, little-endian, without a header; mono, or channels that take turns.
+
+    samples: of each channel. channels_used: mix, left, right or split. gain_db: by which quiet sound was raised.
+    """
 
     path: Path
     samples: int
@@ -38,6 +54,15 @@ class DecodedAudio:
     notices: tuple[Notice, ...] = ()
     #: How loud each part of it is, one byte a part, in base64: what pages draw.
     peaks: str = ""
+    pcm_channels: int = 1
+    channels_used: str = "mix"
+    gain_db: float = 0.0
+    tracks: tuple[AudioTrack, ...] = ()
+
+    @property
+    def pcm_bytes(self) -> int:
+        """The size of the file."""
+        return self.samples * self.pcm_channels * SAMPLE_BYTES
 
     @property
     def duration(self) -> float:
@@ -49,9 +74,18 @@ class MediaDecoder(Protocol):
     """Turns an upload into PCM, in a sandbox."""
 
     def decode(
-        self, upload: Path, pcm: Path, *, job_id: str, cancelled: Callable[[], bool] | None = None
+        self,
+        upload: Path,
+        pcm: Path,
+        *,
+        job_id: str,
+        cancelled: Callable[[], bool] | None = None,
+        selection: AudioSelection = MIX,
     ) -> DecodedAudio:
-        """Decode `upload` into the new file `pcm`. Raises MediaError, LimitError, JobCancelledError."""
+        """Decode what is selected of `upload` into the new file `pcm`.
+
+        Raises MediaError, LimitError, JobCancelledError.
+        """
         ...
 
     def close(self) -> None: ...
@@ -99,12 +133,13 @@ class Engine(Protocol):
         samples: int,
         options: TranscriptionOptions,
         *,
+        pcm_channels: int = 1,
         lane: str = "long",
         resumption: Resumption | None = None,
     ) -> Iterator[EngineEvent]:
         """Run one job, or the rest of it; yields its events, of a resumed job only the new ones.
 
-        lane 'short': its windows do not wait for batches of the 'long' lane.
+        pcm_channels: that take turns in the file, each of which is transcribed on its own. lane 'short': its windows do not wait for batches of the 'long' lane.
         Raises EngineCrashedError (is_fault: it died by its own fault), EngineFailedError, JobCancelledError.
         """
         ...

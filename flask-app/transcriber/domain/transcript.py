@@ -31,7 +31,10 @@ class TokenLogprob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
-    """A decoded unit of text with its times (seconds from the start of the file)."""
+    """A decoded unit of text with its times (seconds from the start of the file).
+
+    language: where it may differ from the file's (multilingual). channel: where each was transcribed on its own (split).
+    """
 
     id: int
     seek: int
@@ -46,6 +49,8 @@ class Segment:
     temperature: float
     #: Of the tokens of the text; None: not asked for.
     logprobs: tuple[TokenLogprob, ...] | None = None
+    language: str | None = None
+    channel: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

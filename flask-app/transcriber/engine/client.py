@@ -156,6 +156,7 @@ class ChildEngine:
         samples: int,
         options: TranscriptionOptions,
         *,
+        pcm_channels: int = 1,
         lane: str = "long",
         resumption: Resumption | None = None,
     ) -> Iterator[EngineEvent]:
@@ -163,7 +164,14 @@ class ChildEngine:
 
         Raises EngineCrashedError, EngineFailedError, JobCancelledError.
         """
-        order = JobOrder(pcm=pcm, samples=samples, options=options, lane=lane, resumption=resumption)
+        order = JobOrder(
+            pcm=pcm,
+            samples=samples,
+            pcm_channels=pcm_channels,
+            options=options,
+            lane=lane,
+            resumption=resumption,
+        )
         wire_id, inbox = self._open(job_id)
         try:
             self._ask(transcribe_message(wire_id, order))

@@ -39,6 +39,7 @@ class JobOrder:
 
     pcm: Path
     samples: int
+    pcm_channels: int
     options: TranscriptionOptions
     lane: str
     resumption: Resumption | None
@@ -51,6 +52,7 @@ def transcribe_message(job_id: str, order: JobOrder) -> Message:
         "job_id": job_id,
         "pcm_path": str(order.pcm),
         "samples": order.samples,
+        "pcm_channels": order.pcm_channels,
         "options": asdict(order.options),
         "lane": order.lane,
         "resumption": None if order.resumption is None else _resumption(order.resumption),
@@ -116,6 +118,9 @@ def engine_event(message: Message) -> EngineEvent | None:
             return LanguageDetected(
                 language=str(message["language"]),
                 language_probability=_finite(message, "language_probability"),
+                alternatives=tuple(
+                    (str(name), float(share)) for name, share in message.get("alternatives", ())
+                ),
             )
         case "plan":
             return _planned(message)
@@ -125,6 +130,7 @@ def engine_event(message: Message) -> EngineEvent | None:
                 index=int(message["index"]),
                 device=str(message["device"]),
                 history=None if history is None else tuple(int(token) for token in history),
+                dropped=int(message.get("dropped", 0)),
             )
         case "batch_shrunk":
             return BatchShrunk(before=int(message["before"]), after=int(message["after"]))
@@ -144,13 +150,13 @@ def batch_sizes(message: Message) -> tuple[int, ...]:
 
 def _resumption(resumption: Resumption) -> Message:
     """Where the child goes on: counts and places, not the text that is done."""
-    ends = [segment.end for window in resumption.finished for segment in window.segments]
+    told = [segment for window in resumption.finished for segment in window.segments]
     return {
         "language": resumption.language,
         "language_probability": resumption.language_probability,
         "windows": len(resumption.finished),
-        "segments": len(ends),
-        "last_end": ends[-1] if ends else 0.0,
+        "segments": len(told),
+        "last_ends": list({segment.channel: segment.end for segment in told}.items()),
         "history": resumption.history,
         "plan": _known_plan(resumption.plan),
     }
@@ -158,11 +164,18 @@ def _resumption(resumption: Resumption) -> Message:
 
 def _known_plan(plan: Planned | None) -> Message | None:
     """The plan, if the child can work by it: all windows, with the speech in them."""
-    if plan is None or not plan.is_complete or plan.first_index or len(plan.speech) != len(plan.windows):
+    if (
+        plan is None
+        or not plan.is_complete
+        or plan.first_index
+        or not len(plan.windows) == len(plan.speech) == len(plan.faint) == len(plan.channels)
+    ):
         return None
     return {
         "windows": plan.windows,
         "speech": plan.speech,
+        "faint": plan.faint,
+        "channels": plan.channels,
         "duration_after_vad": plan.duration_after_vad,
         "vad_seconds": plan.vad_seconds,
     }
@@ -173,6 +186,11 @@ def _planned(message: Message) -> Planned:
         first_index=int(message["first_index"]),
         windows=_spans(message["windows"]),
         speech=tuple(_spans(chunks) for chunks in message["speech"]),
+        faint=tuple(bool(each) for each in message.get("faint", [False] * len(message["windows"]))),
+        channels=tuple(
+            None if each is None else int(each)
+            for each in message.get("channels", [None] * len(message["windows"]))
+        ),
         is_complete=bool(message["is_complete"]),
         duration_after_vad=float(message["duration_after_vad"]),
         vad_seconds=float(message["vad_seconds"]),
@@ -209,6 +227,8 @@ def _segment(fields: dict[str, Any]) -> Segment:
         words=None if words is None else tuple(_word(word) for word in words),
         temperature=float(fields["temperature"]),
         logprobs=logprobs_from_list(fields.get("logprobs")),
+        language=_text_or_none(fields.get("language")),
+        channel=None if fields.get("channel") is None else int(fields["channel"]),
     )
 
 

@@ -3,10 +3,10 @@
 A frame is a 4-byte big-endian length and that many bytes of UTF-8 JSON, an object with a "type".
 
 to the child
-  transcribe  job_id, pcm_path, samples, options{TranscriptionOptions' fields}, lane (short|long),
+  transcribe  job_id, pcm_path, samples (of each channel), pcm_channels, options{TranscriptionOptions' fields}, lane (short|long),
               resumption|null{language, language_probability, windows (finished ones, from the first),
-              segments (in them), last_end (of their last one, s), history[token]|null,
-              plan|null{windows[[start, end]], speech[[[start, end]]], duration_after_vad, vad_seconds}}
+              segments (in them), last_ends[[channel|null, s]], history[token]|null,
+              plan|null{windows[[start, end]], speech[[[start, end]]], faint[], channels[], duration_after_vad, vad_seconds}}
   cancel      job_id
   selftest    test_id          test the engine between two batches
   shutdown    (a closed socket means the same)
@@ -19,11 +19,11 @@ from the child
   start_failed   code, message, fix, selftest|null      then the child exits
   selftest_started  test_id
   selftest_ended    test_id, report{SelfTestReport's fields}
-  language       job_id, language, language_probability
+  language       job_id, language, language_probability, alternatives[[language, probability]]
   plan           job_id, first_index, windows[[start, end]], speech[[[start, end]]] (chunks of each window;
-                 all in samples), is_complete, duration_after_vad, vad_seconds     as windows are found
-  window         job_id, index, device, history[token]|null    device of the encoder's output, read per batch;
-                 history: what the next window is conditioned on, if it is
+                 all in samples), faint[] (windows of whose speech VAD is not sure), channels[], is_complete, duration_after_vad, vad_seconds     as windows are found
+  window         job_id, index, device, history[token]|null, dropped    device of the encoder's output, read per
+                 batch; history: what the next window is conditioned on, if it is; dropped: words of a loop, left out
   segment        job_id, segment{Segment's fields}      of the window told last
   done           job_id, vad_seconds, language_detection_seconds, transcription_seconds,
                  pool_peak_bytes|null, notices[{code, message, param}]

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import structlog
@@ -29,6 +30,7 @@ from transcriber.domain.errors import (
     StorageFullError,
     TranscriberError,
 )
+from transcriber.domain.options import MIX, AudioSelection
 from transcriber.domain.ports import SAMPLE_RATE, DecodedAudio
 
 from .messages import MAX_MESSAGE_BYTES, Message, MessageError, parse_message
@@ -105,15 +107,16 @@ class SandboxedDecoder:
         job_id: str,
         cancelled: Callable[[], bool] | None = None,
         progress: Callable[[int], None] | None = None,
+        selection: AudioSelection = MIX,
     ) -> DecodedAudio:
-        """Decode `upload` into the new file `pcm`; progress gets the samples so far, about 4 times a second.
+        """Decode what is selected of `upload` into the new file `pcm`; progress gets the samples so far, about 4 times a second.
 
         Raises MediaError, LimitError, AudioRoomError, StorageFullError, JobCancelledError, DecoderUnavailableError,
         ShuttingDownError; `pcm` is gone then.
         """
         with _open_upload(upload) as source, _open_pcm(pcm) as target:
             try:
-                job = _DecodeRun(job_id, source, target, cancelled, progress)
+                job = _DecodeRun(job_id, source, target, cancelled, progress, selection)
                 audio = build_audio(self._run(job), pcm, self._max_samples)
             except BaseException:
                 pcm.unlink(missing_ok=True)
@@ -175,6 +178,7 @@ class SandboxedDecoder:
             "max_samples": self._max_samples,
             "max_bytes": self._room(),
             "timeout_seconds": self._timeout_seconds,
+            "selection": asdict(job.selection),
         }
         with self._lock:
             server = self._running_server()
@@ -271,12 +275,14 @@ class _DecodeRun:
         target: int,
         cancelled: Callable[[], bool] | None,
         progress: Callable[[int], None] | None,
+        selection: AudioSelection,
     ) -> None:
         self.job_id = job_id
         self.source = source
         self.target = target
         self.cancelled = cancelled or (lambda: False)
         self.progress = progress
+        self.selection = selection
 
 
 class _Watch:

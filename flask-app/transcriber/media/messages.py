@@ -1,7 +1,8 @@
 """Messages of the decode server, on Unix sockets that keep message boundaries (SEQPACKET); JSON objects.
 
 control socket, to the server
-  decode      job_id, max_samples, max_bytes, timeout_seconds; with three open files: the upload, the PCM, the job's report socket
+  decode      job_id, max_samples, max_bytes, timeout_seconds, selection{channels, audio_track}; with three open files: the
+              upload, the PCM, the job's report socket
   kill        job_id                     (a closed socket ends the server and its children)
 control socket, from the server
   ready       pid, sandbox{seccomp, problem, machine, headroom_bytes}
@@ -13,7 +14,8 @@ report socket of a job, from the server
   unstarted                              no child could be forked; the last message
 report socket of a job, from the child (to be taken with care: the child may belong to an attacker)
   progress    samples
-  done        samples, container, codec, channels, sample_rate, audio_streams, stream_index, notices[code],
+  done        samples, pcm_channels, container, codec, channels, channels_used, sample_rate, audio_streams,
+              stream_index, tracks[{codec, channels, sample_rate, language, marks[], is_used}], gain_db, notices[code],
               peaks (media/peaks.py)
   error       reason                     a key of outcome.ERRORS
 """

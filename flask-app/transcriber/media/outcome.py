@@ -14,6 +14,7 @@ from pathlib import Path
 from transcriber.domain.errors import (
     AudioRoomError,
     AudioTooLongError,
+    AudioTrackNotFoundError,
     DecoderCrashedError,
     DecoderUnavailableError,
     DecodeTimeoutError,
@@ -21,7 +22,8 @@ from transcriber.domain.errors import (
     TranscriberError,
     UndecodableMediaError,
 )
-from transcriber.domain.ports import SAMPLE_BYTES, DecodedAudio
+from transcriber.domain.options import CHANNELS, MOST_CHANNELS
+from transcriber.domain.ports import SAMPLE_BYTES, AudioTrack, DecodedAudio
 from transcriber.domain.transcript import Notice
 
 from .messages import Message
@@ -44,25 +46,32 @@ ERRORS: dict[str, Callable[[], TranscriberError]] = {
     "out_of_memory": lambda: UndecodableMediaError("Reading the upload takes more memory than is allowed."),
     "too_long": AudioTooLongError,
     "storage_full": AudioRoomError,
+    "no_such_track": AudioTrackNotFoundError,
     "no_sandbox": DecoderUnavailableError,
 }
 
 NOTICES = {
     "truncated_audio": "The file ends before it should; the transcript covers what is there.",
     "damaged_audio": "Parts of the file are damaged and were left out.",
+    "cancelled_channels": "The two channels cancel each other out when they are mixed; the louder one was transcribed.",
+    "one_channel": "The file has one channel, so channels had no effect.",
+    "silent_track": "The file's first audio track is silent; another one was transcribed (media.tracks, audio_track).",
     "timestamp_jump": "The file's clock leaps; times after the leap count from the audio that is there.",
 }
 
 _NAME = re.compile(r"[A-Za-z0-9_,.+-]{1,64}")
 _LARGEST_NUMBER = 2**31
+_LARGEST_GAIN = 100.0
 _PEAKS = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _LONGEST_PEAKS = 4 * -(-MOST_PARTS // 3)
 
 
 def build_audio(message: Message, pcm: Path, max_samples: int) -> DecodedAudio:
     """The decoded audio that a "done" message describes. Raises DecoderCrashedError if it does not add up."""
-    samples = _number(message, "samples")
-    if not 0 < samples <= max_samples or pcm.stat().st_size != samples * SAMPLE_BYTES:
+    samples, pcm_channels = _number(message, "samples"), _number(message, "pcm_channels")
+    if not 0 < samples <= max_samples or not 1 <= pcm_channels <= MOST_CHANNELS:
+        raise DecoderCrashedError
+    if pcm.stat().st_size != samples * pcm_channels * SAMPLE_BYTES:
         raise DecoderCrashedError
     notices = message.get("notices")
     if not isinstance(notices, list) or not all(isinstance(code, str) for code in notices):
@@ -78,6 +87,10 @@ def build_audio(message: Message, pcm: Path, max_samples: int) -> DecodedAudio:
         stream_index=_number(message, "stream_index"),
         notices=tuple(Notice(code=c, message=NOTICES[c], param="audio") for c in notices if c in NOTICES),
         peaks=_peaks(message),
+        pcm_channels=pcm_channels,
+        channels_used=_one_of(message, "channels_used", CHANNELS),
+        gain_db=_gain(message),
+        tracks=tuple(_track(each) for each in _list(message, "tracks")),
     )
 
 
@@ -101,6 +114,44 @@ def _number(message: Message, key: str) -> int:
     if type(value) is not int or not 0 <= value < _LARGEST_NUMBER:
         raise DecoderCrashedError
     return value
+
+
+def _list(message: Message, key: str) -> list[Message]:
+    value = message.get(key)
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise DecoderCrashedError
+    return value
+
+
+def _one_of(message: Message, key: str, allowed: tuple[str, ...]) -> str:
+    value = message.get(key)
+    if value not in allowed:
+        raise DecoderCrashedError
+    return str(value)
+
+
+def _gain(message: Message) -> float:
+    value = message.get("gain_db")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LARGEST_GAIN:
+        raise DecoderCrashedError
+    return float(value)
+
+
+def _track(fields: Message) -> AudioTrack:
+    marks = fields.get("marks")
+    if not isinstance(marks, list) or not all(
+        isinstance(mark, str) and _NAME.fullmatch(mark) for mark in marks
+    ):
+        raise DecoderCrashedError
+    language = fields.get("language")
+    return AudioTrack(
+        codec=_name(fields, "codec"),
+        channels=_number(fields, "channels"),
+        sample_rate=_number(fields, "sample_rate"),
+        language=_name(fields, "language") if language else "",
+        marks=tuple(marks),
+        is_used=fields.get("is_used") is True,
+    )
 
 
 def _peaks(message: Message) -> str:

@@ -18,13 +18,18 @@ STRIDE = 8
 
 _FULL = 255
 
+#: The level of a recording is what so many of its shortest parts reach (0.3 s).
+_LOUD_PARTS = 30
+
 
 class Peaks:
     """The loudest sample of each part of a recording of unknown length. Feed it int16 samples in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 1) -> None:
+        """channels: how many take turns in the samples."""
         self._parts: list[int] = []
-        self._size = FIRST_PART
+        self._channels = channels
+        self._size = FIRST_PART * channels
         self._at = 0
 
     def add(self, pcm: bytes) -> None:
@@ -40,8 +45,15 @@ class Peaks:
             self._at += len(some)
 
     def skip(self, samples: int) -> None:
-        """So many samples of silence."""
+        """That many samples of silence."""
         self._at += samples
+
+    def level(self) -> float:
+        """How loud the loudest 0.3 s are, 0 to 1: in all but long recordings a click or two do not count."""
+        loudest = sorted(self._parts, reverse=True)[
+            : -(-_LOUD_PARTS * FIRST_PART * self._channels // self._size)
+        ]
+        return loudest[-1] / 32768 if loudest else 0.0
 
     def to_text(self) -> str:
         """One byte for each part, 255 where it is loudest, in base64; empty for no samples."""

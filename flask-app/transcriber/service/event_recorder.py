@@ -123,5 +123,7 @@ class EventRecorder:
             self._keep(WindowDone(index=index, device=NO_DEVICE), segments)
 
     def _keep(self, window: WindowDone, segments: list[Segment]) -> None:
-        done = FinishedWindow(index=window.index, device=window.device, segments=tuple(segments))
+        done = FinishedWindow(
+            index=window.index, device=window.device, segments=tuple(segments), dropped=window.dropped
+        )
         self._journal.add_window(done, window.history, self._clock.monotonic() - self._begun)

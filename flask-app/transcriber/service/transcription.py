@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +24,7 @@ from ..domain.events import EngineEvent
 from ..domain.jobs import Job
 from ..domain.options import TranscriptionOptions, TranscriptionRequest
 from ..domain.ports import SAMPLE_RATE, Clock, DecodedAudio, EngineInfo, EnginePool, MediaDecoder
-from ..domain.transcript import Notice, Requested, Timings, Transcription
+from ..domain.transcript import Notice, Requested, Segment, Timings, Transcription
 from ..gpu.memory_fallback import DegradationPolicy
 from ..gpu.policy import DeviceDecision, after_engine_failure, decide, find_proven
 from ..gpu.probe import fault_codes
@@ -43,6 +43,9 @@ logger = structlog.get_logger(__name__)
 
 #: How often a suspect looks whether it may go on, in seconds.
 SUSPECT_POLL_SECONDS = 0.5
+
+#: A language that was detected with less than this is a guess.
+LEAST_PROBABILITY = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,7 +178,13 @@ class Transcriber:
         with storage_errors():
             if not work.upload.exists():
                 raise UploadGoneError()
-            return self._decoder.decode(work.upload, work.pcm, job_id=work.job.id, cancelled=is_over)
+            return self._decoder.decode(
+                work.upload,
+                work.pcm,
+                job_id=work.job.id,
+                cancelled=is_over,
+                selection=work.job.request.options.selection,
+            )
 
     def _hear(
         self, work: TranscriptionWork, audio: DecodedAudio, decision: DeviceDecision, lane: str
@@ -221,6 +230,7 @@ class Transcriber:
                     audio.path,
                     _clipped(audio, job.request.options),
                     job.request.options,
+                    pcm_channels=audio.pcm_channels,
                     lane=lane,
                     resumption=journal.state.resumption,
                 ):
@@ -283,7 +293,7 @@ class Transcriber:
         timings: Timings,
     ) -> Transcription:
         request, state = work.job.request, work.journal.state
-        receipt, segments = recorder.receipt, state.segments
+        receipt, segments = recorder.receipt, _in_order(state.segments)
         worked = timings.total - timings.queue
         return Transcription(
             job_id=work.job.id,
@@ -306,6 +316,7 @@ class Transcriber:
                 *_ignored(request),
                 *audio.notices,
                 *(recorder.finished.notices if recorder.finished else ()),
+                *_doubts(request, state),
                 *judged.notices,
             ),
             media={
@@ -315,6 +326,9 @@ class Transcriber:
                 "sample_rate": audio.sample_rate,
                 "audio_streams": audio.audio_streams,
                 "stream_index": audio.stream_index,
+                "channels_used": audio.channels_used,
+                "gain_db": audio.gain_db,
+                "tracks": [asdict(track) for track in audio.tracks],
             },
             peaks=audio.peaks,
         )
@@ -355,6 +369,36 @@ def _clipped(audio: DecodedAudio, options: TranscriptionOptions) -> int:
     if options.clip_seconds is None:
         return audio.samples
     return min(audio.samples, round(options.clip_seconds * SAMPLE_RATE))
+
+
+def _doubts(request: TranscriptionRequest, state: JournalState) -> list[Notice]:
+    """What the answer is not sure of: its language, and what the model made up."""
+    notices = []
+    found = state.language
+    if (
+        found is not None
+        and request.options.language is None
+        and found.language_probability < LEAST_PROBABILITY
+    ):
+        others = ", ".join(f"{name} ({share:.2f})" for name, share in found.alternatives)
+        message = (
+            f"The language is a guess: {found.language} ({found.language_probability:.2f}), "
+            f"then {others}. Send language, or languages to choose from."
+        )
+        notices.append(Notice(code="language_uncertain", message=message, param="language"))
+    dropped = sum(window.dropped for window in state.windows)
+    if dropped:
+        message = f"The model repeated itself: {dropped} words without a time in the audio were left out."
+        notices.append(Notice(code="repetition_dropped", message=message))
+    return notices
+
+
+def _in_order(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    """By time, where several channels were transcribed each on its own."""
+    if all(segment.channel is None for segment in segments):
+        return segments
+    ordered = sorted(segments, key=lambda segment: (segment.start, segment.channel or 0))
+    return tuple(replace(segment, id=number) for number, segment in enumerate(ordered))
 
 
 def _ignored(request: TranscriptionRequest) -> tuple[Notice, ...]:

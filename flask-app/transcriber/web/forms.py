@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from ..domain.errors import InvalidParameterError
 from ..domain.jobs import JobStatus, Webhook
-from ..domain.languages import normalise_language
+from ..domain.languages import normalise_language, normalise_languages
 from ..domain.options import TranscriptionOptions, TranscriptionRequest
 from ..webhooks.signing import check_secret
 from ..webhooks.targets import BadUrlError, parse_target
@@ -54,6 +54,16 @@ def parse_decimal(value: object) -> str:
 Whole = Annotated[int, BeforeValidator(parse_whole)]
 Decimal = Annotated[float, BeforeValidator(parse_decimal)]
 
+
+def parse_names(value: object) -> object:
+    """Several names with commas between them."""
+    if not isinstance(value, str):
+        return value
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+Names = Annotated[tuple[Annotated[str, Field(max_length=40)], ...], BeforeValidator(parse_names)]
+
 _FLAG = "true or false (also 1/0, yes/no, on/off)"
 
 
@@ -69,6 +79,10 @@ class OptionsForm(BaseModel):
     require_gpu: Flag = Field(False, description=_FLAG)
     model: str | None = Field(None, max_length=200, description="the name of a model on this machine")
     language: str | None = Field(None, max_length=40, description="auto, a language code, or an English name")
+    languages: Names = Field(
+        (), max_length=100, description="language codes or English names with commas between them"
+    )
+    multilingual: Flag = Field(False, description=_FLAG)
     task: Literal["transcribe", "translate"] = Field("transcribe", description="transcribe or translate")
     beam_size: Whole = Field(5, ge=1, le=10, description="a whole number from 1 to 10")
     temperature: Decimal | None = Field(
@@ -79,6 +93,10 @@ class OptionsForm(BaseModel):
     vad_filter: Flag | None = Field(None, description=_FLAG)
     word_timestamps: Flag = Field(False, description=_FLAG)
     condition_on_previous_text: Flag = Field(False, description=_FLAG)
+    channels: Literal["mix", "left", "right", "split"] = Field("mix", description="mix, left, right or split")
+    audio_track: Whole | None = Field(
+        None, ge=0, le=999, description="the number of an audio track, a whole number from 0"
+    )
 
     @property
     def ignored(self) -> tuple[str, ...]:
@@ -93,6 +111,8 @@ class OptionsForm(BaseModel):
             require_gpu=self.require_gpu,
             options=TranscriptionOptions(
                 language=normalise_language(self.language),
+                languages=self.candidates(),
+                multilingual=self.multilingual,
                 task=self.task,
                 beam_size=self.beam_size,
                 temperature=self.temperature,
@@ -101,9 +121,15 @@ class OptionsForm(BaseModel):
                 vad_filter=vad_filter if self.vad_filter is None else self.vad_filter,
                 word_timestamps=self.word_timestamps,
                 condition_on_previous_text=self.condition_on_previous_text,
+                channels=self.channels,
+                audio_track=self.audio_track,
             ),
             ignored=self.ignored,
         )
+
+    def candidates(self) -> tuple[str, ...]:
+        """The codes of `languages`. Raises InvalidParameterError."""
+        return normalise_languages(self.languages)
 
     def _wants_gpu(self, default: bool) -> bool:
         """Who requires the GPU wants it; who refuses and requires it at once contradicts himself."""
@@ -170,6 +196,8 @@ def fields_of(request: TranscriptionRequest) -> dict[str, str]:
 
 
 def _field(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

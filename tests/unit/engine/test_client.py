@@ -78,6 +78,8 @@ def test_job_yields_its_events_in_order(start: Start) -> None:
         first_index=0,
         windows=((0, MINUTE // 2), (MINUTE // 2, MINUTE)),
         speech=(((0, MINUTE // 2),), ((MINUTE // 2, MINUTE),)),
+        faint=(False, False),
+        channels=(None, None),
         is_complete=True,
         duration_after_vad=60.0,
         vad_seconds=0.01,

@@ -74,6 +74,8 @@ def plan_of(windows: int, **changes: Any) -> Planned:
         "first_index": 0,
         "windows": spans,
         "speech": tuple((span,) for span in spans),
+        "faint": (False,) * len(spans),
+        "channels": (None,) * len(spans),
         "is_complete": True,
         "duration_after_vad": 30.0 * windows,
         "vad_seconds": 0.5,
@@ -100,24 +102,36 @@ def test_resumed_job_without_a_plan_tells_it_anew(engine: ChildEngine) -> None:
 
 def test_resumption_sends_counts_and_the_plan_but_no_text() -> None:
     order = JobOrder(
-        pcm=PCM, samples=MINUTE, options=OPTIONS, lane="short", resumption=resumption(plan_of(2))
+        pcm=PCM,
+        samples=MINUTE,
+        pcm_channels=1,
+        options=OPTIONS,
+        lane="short",
+        resumption=resumption(plan_of(2)),
     )
 
     message = transcribe_message("j", order)
 
     sent = message["resumption"]
     assert message["lane"] == "short"
-    assert (sent["windows"], sent["segments"], sent["last_end"], sent["history"]) == (2, 2, 29.0, (7, 8))
+    assert (sent["windows"], sent["segments"], sent["last_ends"], sent["history"]) == (
+        2,
+        2,
+        [(None, 29.0)],
+        (7, 8),
+    )
     assert sent["plan"]["windows"] == plan_of(2).windows
     assert "told" not in json.dumps(message)
 
 
-@pytest.mark.parametrize("changes", [{"is_complete": False}, {"speech": ()}, {"first_index": 1}])
+@pytest.mark.parametrize(
+    "changes", [{"is_complete": False}, {"speech": ()}, {"faint": ()}, {"channels": ()}, {"first_index": 1}]
+)
 def test_plan_that_does_not_suffice_is_not_sent(changes: dict[str, Any]) -> None:
     given = resumption(plan_of(2, **changes))
 
     message = transcribe_message(
-        "j", JobOrder(pcm=PCM, samples=MINUTE, options=OPTIONS, lane="long", resumption=given)
+        "j", JobOrder(pcm=PCM, samples=MINUTE, pcm_channels=1, options=OPTIONS, lane="long", resumption=given)
     )
 
     assert message["resumption"]["plan"] is None

@@ -45,6 +45,7 @@ class FakeEngine:
         samples: int,
         options: TranscriptionOptions,
         *,
+        pcm_channels: int = 1,
         lane: str = "long",
         resumption: Resumption | None = None,
     ) -> Iterator[EngineEvent]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from transcriber.domain.errors import DecoderCrashedError, DecodeTimeoutError, TranscriberError
-from transcriber.media.child import decode_process, decoding, pcm
+from transcriber.media.child import decode_process, decoding, pcm, tracks
 from transcriber.media.messages import MessageError, encode_message, parse_message
 from transcriber.media.outcome import ERRORS, NOTICES, build_audio, build_error, error_of_exit
 
@@ -25,6 +25,19 @@ DONE: dict[str, Any] = {
     "stream_index": 0,
     "notices": ["truncated_audio", "never_heard_of"],
     "peaks": "AP8=",
+    "pcm_channels": 1,
+    "channels_used": "left",
+    "gain_db": 12.5,
+    "tracks": [
+        {
+            "codec": "aac",
+            "channels": 2,
+            "sample_rate": 44100,
+            "language": "eng",
+            "marks": ["default"],
+            "is_used": True,
+        }
+    ],
 }
 
 
@@ -39,6 +52,10 @@ def test_facts_are_taken_over_and_notices_worded_here(three_samples: Path) -> No
     audio = build_audio(DONE, three_samples, 3)
 
     assert (audio.samples, audio.codec, audio.channels, audio.peaks) == (3, "aac", 2, "AP8=")
+    assert (audio.channels_used, audio.gain_db, audio.pcm_channels) == ("left", 12.5, 1)
+    assert [(track.language, track.marks, track.is_used) for track in audio.tracks] == [
+        ("eng", ("default",), True)
+    ]
     assert [(n.code, n.message, n.param) for n in audio.notices] == [
         ("truncated_audio", NOTICES["truncated_audio"], "audio")
     ]
@@ -64,6 +81,17 @@ def test_facts_are_taken_over_and_notices_worded_here(three_samples: Path) -> No
         {"stream_index": [0]},
         {"notices": "truncated_audio"},
         {"notices": [{}]},
+        {"pcm_channels": 0},
+        {"pcm_channels": 3},
+        {"pcm_channels": 9},
+        {"channels_used": "loudest"},
+        {"gain_db": -1},
+        {"gain_db": float("nan")},
+        {"gain_db": True},
+        {"tracks": None},
+        {"tracks": ["aac"]},
+        {"tracks": [DONE["tracks"][0] | {"marks": ["<b>"]}]},
+        {"tracks": [DONE["tracks"][0] | {"language": "<b>"}]},
         {"peaks": None},
         {"peaks": "<b>"},
         {"peaks": "AAAA" * 400},
@@ -85,7 +113,9 @@ def test_unknown_reason_is_a_crashed_decoder(reason: object) -> None:
 
 
 def test_every_reason_that_a_child_gives_has_an_error() -> None:
-    sources = "".join(Path(str(module.__file__)).read_text() for module in (decode_process, decoding, pcm))
+    sources = "".join(
+        Path(str(module.__file__)).read_text() for module in (decode_process, decoding, pcm, tracks)
+    )
     given = set(re.findall(r'MediaRefusedError\("(\w+)"', sources)) | set(
         re.findall(r'"reason": "(\w+)"', sources)
     )

@@ -146,6 +146,13 @@ class NoAudioStreamError(MediaError):
     fix = "Send a file that has a sound track."
 
 
+class AudioTrackNotFoundError(MediaError):
+    """The upload has no audio track with the number that was asked for."""
+
+    code = "audio_track_not_found"
+    fix = "Send audio_track with a number from 0 on, below the number of the file's audio tracks, or leave it out."
+
+
 class DecodeTimeoutError(MediaError):
     """Decoding the upload took longer than is allowed."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 from ...domain.ports import SAMPLE_RATE
 from ...domain.transcript import Segment
 from ..protocol import Message
-from .decoding.decoder import DecodedWindow
+from .decoding.rows import DecodedWindow
 from .windows import Window
 
 #: The plan is sent when this many windows are new, or this many seconds after it was last sent.
@@ -32,7 +32,7 @@ class Sequenced:
 
     windows: int = 0
     segments: int = 0
-    last_end: float = 0.0
+    last_ends: Mapping[int | None, float] = field(default_factory=dict)
     plan: tuple[Window, ...] | None = None
 
 
@@ -52,7 +52,7 @@ class EventSequencer:
         self._duration = round(samples / SAMPLE_RATE, 3)
         self._clock = clock
         self._next_index = told.windows
-        self._last_end = told.last_end
+        self._last_ends = dict(told.last_ends)
         self._segments = told.segments
         self._language: Message | None = None
         self._language_is_told = False
@@ -77,13 +77,16 @@ class EventSequencer:
         """Everything has been told, but for the end."""
         return self._plan_is_told and self._next_index >= self._planned
 
-    def know_language(self, language: str, probability: float) -> None:
-        """The language is known now."""
+    def know_language(
+        self, language: str, probability: float, alternatives: Sequence[tuple[str, float]] = ()
+    ) -> None:
+        """The language is known now; alternatives: the next likeliest, if it was detected."""
         self._language = {
             "type": "language",
             "job_id": self._job_id,
             "language": language,
             "language_probability": probability,
+            "alternatives": [list(each) for each in alternatives],
         }
 
     def skip_language(self) -> None:
@@ -136,6 +139,8 @@ class EventSequencer:
             "first_index": first,
             "windows": [[window.start, window.end] for window in found],
             "speech": [[[chunk.start, chunk.end] for chunk in window.speech] for window in found],
+            "faint": [window.is_faint for window in found],
+            "channels": [window.channel for window in found],
             **asdict(self._totals),
         }
 
@@ -147,6 +152,7 @@ class EventSequencer:
                 "index": self._next_index,
                 "device": decoded.device,
                 "history": decoded.history,
+                "dropped": decoded.dropped,
             }
         ]
         for segment in decoded.segments:
@@ -156,10 +162,10 @@ class EventSequencer:
         return messages
 
     def _numbered(self, segment: Segment) -> Segment:
-        """The segment with its id, beginning where the one before ended or later, inside the file."""
-        start = min(max(segment.start, self._last_end), self._duration)
+        """The segment with its id, beginning where the one before in its channel ended or later, inside the file."""
+        start = min(max(segment.start, self._last_ends.get(segment.channel, 0.0)), self._duration)
         end = min(max(segment.end, start), self._duration)
-        self._last_end = end
+        self._last_ends[segment.channel] = end
         self._segments += 1
         words = segment.words and tuple(
             replace(word, start=min(max(word.start, start), end), end=min(max(word.end, start), end))

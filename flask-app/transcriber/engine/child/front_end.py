@@ -22,7 +22,7 @@ from .event_sequencer import PlanTotals
 from .job import EngineJob, Entry
 from .pcm import Pcm, find_least_speech
 from .vad import FRAME_SAMPLES, VadSession, iter_probabilities, iter_speech, vad_options
-from .windows import SpeechChunk, Window, pack, silent_window, split_evenly
+from .windows import MULTILINGUAL, Packing, SpeechChunk, Window, merge_channels, pack, silent_window
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +82,6 @@ class FrontEnd:
         self._windows: queue.SimpleQueue[Window | None] = queue.SimpleQueue()
         self._vad_seconds = 0.0
         self._kept_samples = 0
-        self._probabilities = array("f")
 
     def start(self) -> None:
         """Hand every window to the scheduler, features a few ahead of it; any failure becomes a message."""
@@ -90,15 +89,15 @@ class FrontEnd:
         for name, body in ((f"planner-{job_id}", self._plan), (f"front-end-{job_id}", self._prepare)):
             threading.Thread(target=self._run, args=(body,), name=name, daemon=True).start()
 
-    def _run(self, body: Callable[[Pcm], None]) -> None:
+    def _run(self, body: Callable[[], None]) -> None:
         """Thread: plan, or prepare."""
         try:
-            body(Pcm(self._job.spec.pcm_path, self._job.spec.samples))
+            body()
         except Exception as error:  # noqa: BLE001 - the thread's boundary; the scheduler reports it
             self._windows.put(None)
             self._post(FrontEndFailed(job=self._job, error=error))
 
-    def _plan(self, pcm: Pcm) -> None:
+    def _plan(self) -> None:
         """Find the windows. Each is told once the next is known, so that the last one is told as such."""
         _step_back()
         known = self._job.known_plan
@@ -108,7 +107,7 @@ class FrontEnd:
             self._windows.put(None)
             return
         held: Window | None = None
-        for window in self._iter_windows(pcm):
+        for window in self._iter_windows():
             if held is not None:
                 self._post(WindowPlanned(job=self._job, window=held, totals=self._totals(is_complete=False)))
             held = window
@@ -125,35 +124,48 @@ class FrontEnd:
             vad_seconds=self._vad_seconds,
         )
 
-    def _prepare(self, pcm: Pcm) -> None:
+    def _prepare(self) -> None:
         """Features of each window, as the scheduler takes those before."""
+        is_uncut_wanted = self._job.wants_uncut
         while (window := self._windows.get()) is not None:
             self._job.credits.acquire()
             if self._job.stopped.is_set():
                 return
-            features = self._log_mel(pcm.read(window.start, window.end))
-            self._post(WindowReady(job=self._job, entry=Entry(window=window, features=features)))
+            pcm = self._pcm(window.channel)
+            entry = Entry(
+                window=window,
+                features=self._log_mel(pcm.read(window.start, window.end)),
+                uncut=self._log_mel(pcm.read(0, pcm.samples)) if is_uncut_wanted else None,
+            )
+            is_uncut_wanted = False
+            self._post(WindowReady(job=self._job, entry=entry))
 
-    def _iter_windows(self, pcm: Pcm) -> Iterator[Window]:
+    def _iter_windows(self) -> Iterator[Window]:
         """At least one window, as soon as each is known."""
-        windows = self._iter_speech_windows(pcm) if self._job.spec.options.vad_filter else self._iter_all(pcm)
+        count = self._job.spec.pcm_channels
+        channels = [self._iter_channel(self._pcm(channel)) for channel in range(count)]
         is_empty = True
-        for window in windows:
+        for window in channels[0] if count == 1 else merge_channels(channels):
             is_empty = False
             yield window
         if is_empty:
-            yield silent_window(pcm.samples)
+            yield silent_window(self._job.spec.samples)
 
-    def _iter_all(self, pcm: Pcm) -> Iterator[Window]:
-        self._kept_samples = pcm.samples
-        return split_evenly(pcm.samples, pcm.find_quietest)
+    def _iter_channel(self, pcm: Pcm) -> Iterator[Window]:
+        packing = MULTILINGUAL if self._job.spec.options.multilingual else Packing()
+        if not self._job.spec.options.vad_filter:
+            return pack(self._counted(pcm.iter_sound()), pcm.find_quietest, packing)
+        probabilities = array("f")
+        chunks = iter_speech(
+            self._timed(pcm, probabilities), pcm.samples, vad_options(self._job.spec.options.vad_parameters)
+        )
 
-    def _iter_speech_windows(self, pcm: Pcm) -> Iterator[Window]:
-        blocks = self._timed_probabilities(pcm)
-        chunks = iter_speech(blocks, pcm.samples, vad_options(self._job.spec.options.vad_parameters))
-        return pack(self._counted(chunks), self._find_cut)
+        def find_cut(low: int, high: int) -> int:
+            return find_least_speech(np.frombuffer(probabilities, np.float32), low, high, FRAME_SAMPLES)
 
-    def _timed_probabilities(self, pcm: Pcm) -> Iterator[float]:
+        return pack(self._counted(chunks), find_cut, packing)
+
+    def _timed(self, pcm: Pcm, kept: array[float]) -> Iterator[float]:
         """The file's probabilities; they are kept for cutting, and the time they take is counted."""
         probabilities = iter_probabilities(self._vad, pcm.iter_blocks())
         while not self._job.stopped.is_set():
@@ -162,7 +174,7 @@ class FrontEnd:
             self._vad_seconds += time.monotonic() - started
             if probability is None:
                 return
-            self._probabilities.append(probability)
+            kept.append(probability)
             yield probability
 
     def _counted(self, chunks: Iterable[SpeechChunk]) -> Iterator[SpeechChunk]:
@@ -170,5 +182,6 @@ class FrontEnd:
             self._kept_samples += chunk.end - chunk.start
             yield chunk
 
-    def _find_cut(self, low: int, high: int) -> int:
-        return find_least_speech(np.frombuffer(self._probabilities, np.float32), low, high, FRAME_SAMPLES)
+    def _pcm(self, channel: int | None) -> Pcm:
+        spec = self._job.spec
+        return Pcm(spec.pcm_path, spec.samples, spec.pcm_channels, channel or 0)

@@ -24,6 +24,7 @@ def job_spec(message: Message) -> JobSpec:
         pcm_path=Path(message["pcm_path"]),
         samples=int(message["samples"]),
         options=_options(message["options"]),
+        pcm_channels=int(message.get("pcm_channels", 1)),
         lane=lane,
         resumed=None if resumption is None else _resumed(resumption),
     )
@@ -31,11 +32,11 @@ def job_spec(message: Message) -> JobSpec:
 
 def _options(fields: dict[str, Any]) -> TranscriptionOptions:
     """Lists and objects of the message as the options have them."""
-    vad = fields["vad_parameters"]
+    vad = fields.get("vad_parameters")
     return TranscriptionOptions(
         **fields
         | {
-            "languages": tuple(fields["languages"]),
+            "languages": tuple(fields.get("languages", ())),
             "vad_parameters": None if vad is None else VadParameters(**vad),
         }
     )
@@ -49,7 +50,7 @@ def _resumed(fields: dict[str, Any]) -> Resumed:
         told=Sequenced(
             windows=int(fields["windows"]),
             segments=int(fields["segments"]),
-            last_end=float(fields["last_end"]),
+            last_ends={channel: float(end) for channel, end in fields["last_ends"]},
             plan=None if plan is None else _windows(plan),
         ),
         totals=None if plan is None else _totals(plan),
@@ -58,15 +59,17 @@ def _resumed(fields: dict[str, Any]) -> Resumed:
 
 
 def _windows(plan: dict[str, Any]) -> tuple[Window, ...]:
-    spans = zip(plan["windows"], plan["speech"], strict=True)
+    spans = zip(plan["windows"], plan["speech"], plan["faint"], plan["channels"], strict=True)
     return tuple(
         Window(
             index=index,
             start=int(start),
             end=int(end),
             speech=tuple(SpeechChunk(start=int(first), end=int(last)) for first, last in chunks),
+            is_faint=bool(is_faint),
+            channel=None if channel is None else int(channel),
         )
-        for index, ((start, end), chunks) in enumerate(spans)
+        for index, ((start, end), chunks, is_faint, channel) in enumerate(spans)
     )
 
 

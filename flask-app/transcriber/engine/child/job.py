@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,10 +17,13 @@ from ...domain.transcript import Notice
 from ..protocol import Message
 from .arrays import Features
 from .batching import BatchKey, Candidate, group_of
-from .decoding.decoder import DecodedWindow, DecodingRow
 from .decoding.prompts import PromptParts, previous_tokens
+from .decoding.rows import DecodedWindow, DecodingRow
 from .event_sequencer import EventSequencer, PlanTotals, Sequenced
-from .windows import Window, choose_telling
+from .windows import WINDOW_SAMPLES, Window, rank_telling
+
+#: So many windows are asked for the file's language.
+_TELLING_WINDOWS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,16 +45,18 @@ class JobSpec:
     pcm_path: Path
     samples: int
     options: TranscriptionOptions
+    pcm_channels: int = 1
     lane: str = "long"
     resumed: Resumed | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Entry:
-    """One window with its features, waiting to be taken into a batch."""
+    """One window with its features, waiting to be taken into a batch. uncut: as in Row."""
 
     window: Window
     features: Features
+    uncut: Features | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +102,7 @@ class EngineJob:
         if resumed and resumed.told.plan is not None:
             self._last = len(resumed.told.plan) - 1
         self._language: str | None = None
+        self._finds_language = language is None
         self._started: float | None = None
         self._detection_seconds = 0.0
         if resumed:
@@ -109,6 +116,15 @@ class EngineJob:
     def is_sequential(self) -> bool:
         """Each window needs the text of the one before."""
         return self.spec.options.condition_on_previous_text
+
+    @property
+    def wants_uncut(self) -> bool:
+        """Whether the whole sound of a short file tells its language."""
+        return (
+            self._language is None
+            and not self.spec.options.multilingual
+            and self.spec.samples <= WINDOW_SAMPLES
+        )
 
     @property
     def first_index(self) -> int:
@@ -158,12 +174,13 @@ class EngineJob:
         if self._started is None:
             self._started = time.monotonic()
         group = self._ready()
+        telling = [] if self._language else self._telling_besides(group)
         for entry in group:
             self._waiting.remove(entry)
             self.credits.release()
         self.windows_served += len(group)
         self._in_work += 1
-        return [self._row(entry) for entry in group]
+        return [self._row(entry, telling) for entry in group]
 
     def batch_ended(self) -> None:
         """A batch with windows of this job is through the model."""
@@ -174,7 +191,7 @@ class EngineJob:
         if self._language is None:
             self._language = decoded.language
             self._detection_seconds = decoded.detection_seconds
-            self.sequencer.know_language(decoded.language, decoded.language_probability)
+            self.sequencer.know_language(decoded.language, decoded.language_probability, decoded.alternatives)
         if decoded.history is not None:
             self._history = decoded.history
         self.sequencer.add_result(window, decoded)
@@ -212,12 +229,16 @@ class EngineJob:
     def _previous(self) -> tuple[int, ...]:
         return previous_tokens(self._prompt.sot_prev, self._prompt.hotwords, self._history)
 
-    def _row(self, entry: Entry) -> DecodingRow:
+    def _row(self, entry: Entry, telling: Sequence[Features]) -> DecodingRow:
+        is_multilingual = self.spec.options.multilingual and self._finds_language
         return DecodingRow(
             window=entry.window,
             features=entry.features,
+            uncut=entry.uncut,
+            telling=tuple(telling),
+            usual=self._language,
             options=self.spec.options,
-            language=self._language,
+            language=None if is_multilingual else self._language,
             prompt=self._prompt,
             history=self._history,
             stopped=self.stopped,
@@ -258,5 +279,12 @@ class EngineJob:
     def _telling(self) -> list[Entry]:
         """The window that tells the language, alone."""
         complete = self._newest == self._last or len(self._waiting) >= self._run_ahead
-        position = choose_telling([entry.window for entry in self._waiting], complete=complete)
-        return [] if position is None else [self._waiting[position]]
+        order = rank_telling([entry.window for entry in self._waiting])
+        if not order or (not complete and len(order) < _TELLING_WINDOWS):
+            return []
+        return [self._waiting[order[0]]]
+
+    def _telling_besides(self, group: Sequence[Entry]) -> list[Features]:
+        """Of the windows that are asked as well where the first does not tell the language for sure."""
+        order = rank_telling([entry.window for entry in self._waiting])[:_TELLING_WINDOWS]
+        return [self._waiting[place].features for place in order if self._waiting[place] not in group]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ...domain.selftest import SelfTestReport
 from .batch_limit import BatchLimit
 from .batching import SHORT
-from .decoding.decoder import DecodedWindow, DecodingRow
+from .decoding.rows import DecodedWindow, DecodingRow
 from .faults import OUT_OF_MEMORY, Fault, FaultError, fault_of
 from .job import EngineJob
 from .memory import give_back

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
+from ...domain.options import TranscriptionOptions
 from ...domain.transcript import Notice
 from ..protocol import Message
 from .arrays import Features, Samples
@@ -289,19 +290,24 @@ class Scheduler:
 
     def _language(self, spec: JobSpec) -> tuple[str | None, tuple[Notice, ...]]:
         """The language if it needs no detecting. An English-only model has one."""
-        given = spec.options.language
+        options = spec.options
         if self._model.is_multilingual:
-            return given, ()
-        if given in (None, "en"):
-            return "en", ()
-        message = f"This model knows English only; language={given} had no effect."
-        return "en", (Notice(code="option_ignored", message=message, param="language"),)
+            why = f"language={options.language} was sent" if options.language else None
+            return options.language, _ignored(options, why)
+        notices = _ignored(options, "this model knows English only")
+        if options.language in (None, "en"):
+            return "en", notices
+        message = f"This model knows English only; language={options.language} had no effect."
+        return "en", (Notice(code="option_ignored", message=message, param="language"), *notices)
 
     def _unsupported(self, spec: JobSpec, language: str | None) -> Fault | None:
-        if language is not None and not self._model.knows_language(language):
+        wanted = [language] if language is not None else spec.options.languages
+        for one in wanted:
+            if self._model.knows_language(one):
+                continue
             return Fault(
                 code="language_not_supported",
-                message=f"This model does not know the language {language!r}.",
+                message=f"This model does not know the language {one!r}.",
                 fix="Send another language, leave it out, or use a model that knows it (large-v3 knows most).",
             )
         if spec.options.task == "translate" and not self._model.is_multilingual:
@@ -328,6 +334,16 @@ class Scheduler:
             initial_prompt=tuple(prompt),
             notices=(*notices, *cut),
         )
+
+
+def _ignored(options: TranscriptionOptions, why: str | None) -> tuple[Notice, ...]:
+    """Options of detection that have no effect, as no language is detected. why: None: they have one."""
+    if why is None:
+        return ()
+    sent = [name for name in ("languages", "multilingual") if getattr(options, name)]
+    return tuple(
+        Notice(code="option_ignored", message=f"{name} had no effect: {why}.", param=name) for name in sent
+    )
 
 
 def _cut_notice(param: str, kept: str) -> Notice:

@@ -1,9 +1,9 @@
-"""Voice activity detection block by block: the same cuts as faster-whisper's, without the file in memory."""
+"""Voice activity detection block by block, without the file in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +23,13 @@ _CONTEXT_SAMPLES = 64
 BLOCK_FRAMES = 500
 
 BLOCK_SAMPLES = BLOCK_FRAMES * FRAME_SAMPLES
+
+#: After this many frames without speech (2 s) the model forgets what it heard. Silero's state, once it has settled on
+#: music, noise or silence, stays deaf to the clear speech that follows; zeroed, it hears it. Within speech it is kept.
+QUIET_FRAMES = 2 * SAMPLE_RATE // FRAME_SAMPLES
+
+#: A frame with less is quiet.
+_QUIET_BELOW = 0.5
 
 
 class VadSession(Protocol):
@@ -60,59 +67,93 @@ def vad_options(asked: VadParameters | None) -> VadOptions:
     )
 
 
+class _Detector:
+    """Silero with its state, which is zeroed after every QUIET_FRAMES without speech.
+
+    Where it is zeroed depends on the samples alone, not on how they come in blocks, so that a job that is resumed
+    finds the same speech.
+    """
+
+    def __init__(self, session: VadSession) -> None:
+        self._session = session
+        self._context = np.zeros(_CONTEXT_SAMPLES, np.float32)
+        self._state = _fresh_state()
+        self._quiet = 0
+
+    def probabilities(self, frames: Samples) -> list[float]:
+        """Of each frame, in the order of the file."""
+        found: list[float] = []
+        while len(found) < len(frames):
+            # No further than where it might have to forget.
+            found += self._run(frames[len(found) : len(found) + QUIET_FRAMES - self._quiet])
+        return found
+
+    def _run(self, frames: Samples) -> list[float]:
+        previous = np.concatenate([self._context[None], frames[:-1, -_CONTEXT_SAMPLES:]])
+        inputs = np.concatenate([previous, frames], axis=1)
+        found, *state = self._session.run(None, {"input": inputs, "h": self._state[0], "c": self._state[1]})
+        self._state = (state[0], state[1])
+        self._context = frames[-1, -_CONTEXT_SAMPLES:].copy()
+        probabilities: list[float] = found.reshape(-1).tolist()
+        for probability in probabilities:
+            self._quiet = self._quiet + 1 if probability < _QUIET_BELOW else 0
+        if self._quiet >= QUIET_FRAMES:
+            self._state, self._quiet = _fresh_state(), 0
+        return probabilities
+
+
+def _fresh_state() -> tuple[Samples, Samples]:
+    return np.zeros((1, 1, 128), np.float32), np.zeros((1, 1, 128), np.float32)
+
+
 def iter_probabilities(session: VadSession, blocks: Iterable[Samples]) -> Iterator[float]:
     """Speech probability of each frame. Every block but the last must be whole frames.
 
-    Follows faster-whisper's SileroVADModel to the sample: a last frame is always padded, even when the
+    Follows faster-whisper's SileroVADModel to the sample within speech: a last frame is always padded, even when the
     audio ends on a frame, and its last 64 samples are zeroed.
     """
-    state = (np.zeros((1, 1, 128), np.float32), np.zeros((1, 1, 128), np.float32))
-    context = np.zeros(_CONTEXT_SAMPLES, np.float32)
+    detector = _Detector(session)
     for block, is_last in _with_last(blocks):
         frames = _pad_last(block) if is_last else block.reshape(-1, FRAME_SAMPLES)
-        previous = np.concatenate([context[None], frames[:-1, -_CONTEXT_SAMPLES:]])
-        inputs = np.concatenate([previous, frames], axis=1)
-        found, *after = session.run(None, {"input": inputs, "h": state[0], "c": state[1]})
-        state = (after[0], after[1])
-        context = frames[-1, -_CONTEXT_SAMPLES:].copy()
-        yield from found.reshape(-1).tolist()
+        yield from detector.probabilities(frames)
 
 
 def iter_speech(probabilities: Iterable[float], samples: int, options: VadOptions) -> Iterator[SpeechChunk]:
     """Speech chunks, padded on both sides, each as soon as the start of the next one is known."""
     pad = SAMPLE_RATE * options.speech_pad_ms // 1000
     held: SpeechChunk | None = None
-    for start, end in _iter_raw_speech(probabilities, samples, options):
+    for found in _iter_raw_speech(probabilities, samples, options):
         if held is None:
-            held = SpeechChunk(start=max(0, start - pad), end=end, pause=start)
+            held = replace(found, start=max(0, found.start - pad), pause=found.start)
             continue
-        silence = start - held.end
+        silence = found.start - held.end
         share = silence // 2 if silence < 2 * pad else pad
-        yield SpeechChunk(start=held.start, end=min(samples, held.end + share), pause=held.pause)
-        held = SpeechChunk(start=max(0, start - share), end=end, pause=silence)
+        yield replace(held, end=min(samples, held.end + share))
+        held = replace(found, start=max(0, found.start - share), pause=silence)
     if held is not None:
-        yield SpeechChunk(start=held.start, end=min(samples, held.end + pad), pause=held.pause)
+        yield replace(held, end=min(samples, held.end + pad))
 
 
 def _iter_raw_speech(
     probabilities: Iterable[float], samples: int, options: VadOptions
-) -> Iterator[tuple[int, int]]:
-    """(start, end) of speech before padding, in samples."""
+) -> Iterator[SpeechChunk]:
+    """Speech before padding."""
     least_silence = SAMPLE_RATE * options.min_silence_duration_ms / 1000
     start: int | None = None
     silent_since = 0
+    peak = 0.0
     for frame, probability in enumerate(probabilities):
         here = frame * FRAME_SAMPLES
         if probability >= options.threshold:
             silent_since = 0
-            start = here if start is None else start
+            start, peak = (here, probability) if start is None else (start, max(peak, probability))
         elif probability < options.neg_threshold and start is not None:
             silent_since = silent_since or here
             if here - silent_since >= least_silence:
-                yield start, silent_since
+                yield SpeechChunk(start=start, end=silent_since, peak=peak)
                 start, silent_since = None, 0
     if start is not None and samples > start:
-        yield start, samples
+        yield SpeechChunk(start=start, end=samples, peak=peak)
 
 
 def _pad_last(block: Samples) -> Samples:

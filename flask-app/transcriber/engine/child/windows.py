@@ -5,6 +5,7 @@ A window is never glued together from pieces, so a time inside it is exact by ad
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,17 +14,8 @@ from ...domain.ports import SAMPLE_RATE
 #: The model's input: 30 s.
 WINDOW_SAMPLES = 30 * SAMPLE_RATE
 
-#: A full window is cut at the longest pause after this many samples, rather than at the last one.
-_PREFERRED_SAMPLES = 24 * SAMPLE_RATE
-
-#: Speech further apart than this gets windows of its own: in a long silence the model loses its place.
-_GAP_SAMPLES = 5 * SAMPLE_RATE
-
 #: Speech without a pause is cut at its least speechy point in this last part of a full window.
 _SEARCH_SAMPLES = 10 * SAMPLE_RATE
-
-#: Without VAD, the quietest point of the last five seconds is the cut.
-_QUIET_SEARCH_SAMPLES = 5 * SAMPLE_RATE
 
 #: A window that is to tell the file's language should hold this much speech.
 _TELLING_SAMPLES = 5 * SAMPLE_RATE
@@ -32,27 +24,40 @@ _TELLING_SAMPLES = 5 * SAMPLE_RATE
 _OPEN_REST_SAMPLES = 1 * SAMPLE_RATE
 _CLOSED_REST_SAMPLES = 3 * SAMPLE_RATE
 
+#: Music and noise that VAD takes for speech reach 0.6 to 0.81 at most, speech 0.96 and more (measured).
+_SURE_PROBABILITY = 0.85
+
 #: Takes (low, high), in samples: where between them to cut.
 FindCut = Callable[[int, int], int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpeechChunk:
-    """A stretch of audio kept by VAD, padded, in samples. pause: the silence that went before it."""
+    """A stretch of audio kept by VAD, padded, in samples. pause: the silence that went before it.
+
+    peak: the highest probability of speech in it.
+    """
 
     start: int
     end: int
     pause: int = 0
+    peak: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """One input of the model, in samples of the file."""
+    """One input of the model, in samples of the file.
+
+    is_faint: VAD is not sure of any speech in it; text is taken from it only if the model hears speech, too.
+    channel: of the file, where each is transcribed on its own.
+    """
 
     index: int
     start: int
     end: int
     speech: tuple[SpeechChunk, ...]
+    is_faint: bool = False
+    channel: int | None = None
 
     @property
     def samples(self) -> int:
@@ -69,13 +74,31 @@ def speech_between(speech: Iterable[SpeechChunk], low: int, high: int) -> int:
     return sum(max(0, min(chunk.end, high) - max(chunk.start, low)) for chunk in speech)
 
 
-def pack(chunks: Iterable[SpeechChunk], find_cut: FindCut) -> Iterator[Window]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Packing:
+    """gap: speech further apart than this gets windows of its own: in a long silence the model loses its place.
+    preferred: a full window is cut at the longest pause after this much, rather than at the last one.
+    """
+
+    gap: int = 5 * SAMPLE_RATE
+    largest: int = WINDOW_SAMPLES
+    preferred: int = 24 * SAMPLE_RATE
+
+
+#: Windows end where the speaker pauses, as the language may change there.
+MULTILINGUAL = Packing(gap=1 * SAMPLE_RATE, largest=15 * SAMPLE_RATE, preferred=8 * SAMPLE_RATE)
+
+
+def pack(
+    chunks: Iterable[SpeechChunk], find_cut: FindCut, packing: Packing | None = None
+) -> Iterator[Window]:
     """Speech chunks packed into windows, each as soon as the chunk after it is known."""
+    packing = packing or Packing()
     held: list[SpeechChunk] = []
     index = 0
     for chunk in _short_chunks(chunks, find_cut):
-        while held and not _fits(held, chunk):
-            count = _cut_after(held, chunk)
+        while held and not _fits(held, chunk, packing):
+            count = _cut_after(held, chunk, packing)
             yield _window(index, held[:count])
             held = held[count:]
             index += 1
@@ -84,17 +107,15 @@ def pack(chunks: Iterable[SpeechChunk], find_cut: FindCut) -> Iterator[Window]:
         yield _window(index, held)
 
 
-def split_evenly(samples: int, find_cut: FindCut) -> Iterator[Window]:
-    """The whole file as windows, cut at the quietest point before each is full. For vad_filter=false."""
-    start = 0
-    index = 0
-    while samples - start > WINDOW_SAMPLES:
-        high = start + WINDOW_SAMPLES
-        cut = find_cut(high - _QUIET_SEARCH_SAMPLES, high)
-        yield _window(index, [SpeechChunk(start=start, end=cut)])
-        start = cut
-        index += 1
-    yield _window(index, [SpeechChunk(start=start, end=samples)])
+def merge_channels(channels: Sequence[Iterator[Window]]) -> Iterator[Window]:
+    """The windows of several channels as one plan, in the order in which they begin."""
+
+    def marked(channel: int, windows: Iterator[Window]) -> Iterator[Window]:
+        return (replace(window, channel=channel) for window in windows)
+
+    each = [marked(channel, windows) for channel, windows in enumerate(channels)]
+    for index, window in enumerate(heapq.merge(*each, key=lambda window: window.start)):
+        yield replace(window, index=index)
 
 
 def silent_window(samples: int) -> Window:
@@ -102,24 +123,34 @@ def silent_window(samples: int) -> Window:
     return Window(index=0, start=0, end=min(samples, WINDOW_SAMPLES), speech=())
 
 
-def has_rest(window: Window, resume_at: int, *, closed: bool) -> bool:
-    """Whether a window holds speech after `resume_at` that the model has not written down.
+def find_rest(window: Window, resume_at: int, *, closed: bool) -> int | None:
+    """Where speech goes on after `resume_at` that the model has not written down; samples from the window's start.
 
-    resume_at: samples from the window's start. closed: the model said that nothing follows; then only a long stretch
-    of speech contradicts it.
+    closed: the model said that nothing follows; then only a long stretch of speech contradicts it.
     """
+    place = window.start + resume_at
     least = _CLOSED_REST_SAMPLES if closed else _OPEN_REST_SAMPLES
-    return resume_at > 0 and speech_between(window.speech, window.start + resume_at, window.end) >= least
-
-
-def choose_telling(windows: Sequence[Window], *, complete: bool) -> int | None:
-    """Which window is to tell the language: the first with enough speech; None: wait for more."""
-    for position, window in enumerate(windows):
-        if window.speech_samples >= _TELLING_SAMPLES:
-            return position
-    if not complete or not windows:
+    if resume_at <= 0 or speech_between(window.speech, place, window.end) < least:
         return None
-    return max(range(len(windows)), key=lambda position: windows[position].speech_samples)
+    following = next(chunk for chunk in window.speech if chunk.end > place)
+    return max(place, following.start) - window.start
+
+
+def rank_telling(windows: Sequence[Window]) -> list[int]:
+    """Which windows tell the language: those with enough speech in their order; without any, the one with the most."""
+    enough = [
+        place
+        for place, window in enumerate(windows)
+        if window.speech_samples >= _TELLING_SAMPLES and not window.is_faint
+    ]
+    if enough or not windows:
+        return enough
+    return [
+        max(
+            range(len(windows)),
+            key=lambda place: (not windows[place].is_faint, windows[place].speech_samples),
+        )
+    ]
 
 
 def _short_chunks(chunks: Iterable[SpeechChunk], find_cut: FindCut) -> Iterator[SpeechChunk]:
@@ -130,21 +161,21 @@ def _short_chunks(chunks: Iterable[SpeechChunk], find_cut: FindCut) -> Iterator[
             high = rest.start + WINDOW_SAMPLES
             cut = find_cut(high - _SEARCH_SAMPLES, high)
             yield replace(rest, end=cut)
-            rest = SpeechChunk(start=cut, end=chunk.end)
+            rest = SpeechChunk(start=cut, end=chunk.end, peak=chunk.peak)
         yield rest
 
 
-def _fits(held: Sequence[SpeechChunk], chunk: SpeechChunk) -> bool:
-    return chunk.end - held[0].start <= WINDOW_SAMPLES and chunk.start - held[-1].end <= _GAP_SAMPLES
+def _fits(held: Sequence[SpeechChunk], chunk: SpeechChunk, packing: Packing) -> bool:
+    return chunk.end - held[0].start <= packing.largest and chunk.start - held[-1].end <= packing.gap
 
 
-def _cut_after(held: Sequence[SpeechChunk], chunk: SpeechChunk) -> int:
+def _cut_after(held: Sequence[SpeechChunk], chunk: SpeechChunk, packing: Packing) -> int:
     """How many of the held chunks make the window that ends before `chunk`."""
-    if chunk.start - held[-1].end > _GAP_SAMPLES:
+    if chunk.start - held[-1].end > packing.gap:
         return len(held)
     best, longest = len(held), chunk.pause
     for position in range(len(held) - 1, 0, -1):
-        if held[position - 1].end - held[0].start < _PREFERRED_SAMPLES:
+        if held[position - 1].end - held[0].start < packing.preferred:
             break
         if held[position].pause > longest:
             best, longest = position, held[position].pause
@@ -152,4 +183,10 @@ def _cut_after(held: Sequence[SpeechChunk], chunk: SpeechChunk) -> int:
 
 
 def _window(index: int, chunks: Sequence[SpeechChunk]) -> Window:
-    return Window(index=index, start=chunks[0].start, end=chunks[-1].end, speech=tuple(chunks))
+    return Window(
+        index=index,
+        start=chunks[0].start,
+        end=chunks[-1].end,
+        speech=tuple(chunks),
+        is_faint=max(chunk.peak for chunk in chunks) < _SURE_PROBABILITY,
+    )

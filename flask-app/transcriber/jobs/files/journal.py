@@ -13,11 +13,9 @@ from typing import Any
 
 from ...domain.answer import logprobs_from_list
 from ...domain.events import FinishedWindow, LanguageDetected, Planned, Resumption
-from ...domain.ports import DecodedAudio
+from ...domain.ports import AudioTrack, DecodedAudio
 from ...domain.transcript import EngineShare, MemoryStep, Notice, Segment, Word
 from ...system.durable_files import storage_errors, sync_path
-
-_BYTES_PER_SAMPLE = 2
 
 Record = dict[str, Any]
 
@@ -85,7 +83,7 @@ class JournalState:
         if self.audio is None or self.boot_id != boot_id:
             return False
         try:
-            return self.audio.path.stat().st_size == self.audio.samples * _BYTES_PER_SAMPLE
+            return self.audio.path.stat().st_size == self.audio.pcm_bytes
         except OSError:
             return False
 
@@ -105,7 +103,9 @@ class JournalState:
                 self._run_seconds = 0.0
             case "language":
                 self.language = LanguageDetected(
-                    language=record["language"], language_probability=record["language_probability"]
+                    language=record["language"],
+                    language_probability=record["language_probability"],
+                    alternatives=tuple((name, share) for name, share in record.get("alternatives", ())),
                 )
             case "plan":
                 self.plan = _merged(self.plan, record)
@@ -123,7 +123,11 @@ class JournalState:
         segments = tuple(_segment(segment) for segment in record["segments"])
         del self.windows[index:], self.window_runs[index:]
         self.window_runs.append(max(self.runs - 1, 0))
-        self.windows.append(FinishedWindow(index=index, device=record["device"], segments=segments))
+        self.windows.append(
+            FinishedWindow(
+                index=index, device=record["device"], segments=segments, dropped=record.get("dropped", 0)
+            )
+        )
         self.history = None if record["history"] is None else tuple(record["history"])
         self.fruitless = 0
         self._run_seconds = record["seconds"]
@@ -298,6 +302,12 @@ def _audio(record: Record, folder: Path) -> DecodedAudio:
         stream_index=record["stream_index"],
         notices=tuple(Notice(**notice) for notice in record["notices"]),
         peaks=record.get("peaks", ""),
+        pcm_channels=record.get("pcm_channels", 1),
+        channels_used=record.get("channels_used", "mix"),
+        gain_db=record.get("gain_db", 0.0),
+        tracks=tuple(
+            AudioTrack(**track | {"marks": tuple(track["marks"])}) for track in record.get("tracks", ())
+        ),
     )
 
 
@@ -316,6 +326,8 @@ def _merged(plan: Planned | None, record: Record) -> Planned:
         duration_after_vad=record["duration_after_vad"],
         vad_seconds=record["vad_seconds"],
         speech=(*(plan.speech[:first] if plan is not None else ()), *chunks),
+        faint=(*(plan.faint[:first] if plan is not None else ()), *record.get("faint", ())),
+        channels=(*(plan.channels[:first] if plan is not None else ()), *record.get("channels", ())),
     )
 
 

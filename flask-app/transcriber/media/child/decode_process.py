@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from transcriber.domain.options import MIX, MOST_CHANNELS, AudioSelection
 from transcriber.domain.ports import SAMPLE_BYTES
 
 from ..messages import Message, encode_message
@@ -37,6 +38,7 @@ class DecodeWork:
     address_space_bytes: int
     codecs: str
     server_pid: int
+    selection: AudioSelection = MIX
 
 
 def run_child(work: DecodeWork, descriptors: Sequence[int]) -> NoReturn:
@@ -54,7 +56,9 @@ def _decode_confined(work: DecodeWork) -> int:
     pcm = io.BufferedWriter(io.FileIO(PCM_FD, "wb"), _BUFFER_BYTES)
     limits = ProcessLimits(
         address_space_bytes=work.address_space_bytes,
-        pcm_bytes=work.max_samples * SAMPLE_BYTES,
+        pcm_bytes=work.max_samples
+        * SAMPLE_BYTES
+        * (MOST_CHANNELS if work.selection.channels == "split" else 1),
         seconds=work.timeout_seconds,
     )
     try:
@@ -62,13 +66,13 @@ def _decode_confined(work: DecodeWork) -> int:
     except SeccompUnavailableError:
         _report({"type": "error", "reason": "no_sandbox"})
         return 1
-    _report(_outcome(source, PcmSink(pcm, work.max_samples, work.max_bytes), work.codecs))
+    _report(_outcome(source, PcmSink(pcm, work.max_samples, work.max_bytes), work))
     return 0
 
 
-def _outcome(source: io.FileIO, sink: PcmSink, codecs: str) -> Message:
+def _outcome(source: io.FileIO, sink: PcmSink, work: DecodeWork) -> Message:
     try:
-        facts = decode_media(source, sink, codecs, _Progress())
+        facts = decode_media(source, sink, work.codecs, _Progress(), work.selection)
     except MediaRefusedError as refusal:
         return {"type": "error", "reason": refusal.reason}
     except MemoryError:

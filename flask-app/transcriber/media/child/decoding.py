@@ -1,30 +1,36 @@
 """Decoding itself, by PyAV in a confined child: an open file in, PCM out.
 
-This is the only module that names PyAV.
+A file is decoded in passes. What the first one finds - a silent track, channels that cancel each other out, quiet sound,
+a clock that runs otherwise than the samples - the next one does better; nearly all files need one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO, NamedTuple
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO
 
 import av
 import av.error
 from av.audio.frame import AudioFrame
+from av.audio.layout import AudioLayout
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.filter import Graph
 from av.packet import Packet
-from av.stream import Discard, Disposition
 
-from transcriber.domain.ports import SAMPLE_BYTES, SAMPLE_RATE
+from transcriber.domain.options import MOST_CHANNELS, AudioSelection
+from transcriber.domain.ports import SAMPLE_RATE
 
-from .containers import ACCEPTED, DECLARES_LENGTH
-from .headers import is_streamed_wav, missing_mp3_bytes
+from .balance import Balance
+from .containers import ACCEPTED, DECLARES_LENGTH, TRUE_CLOCK
+from .headers import WavLength, missing_mp3_bytes, ogg_links, wav_length
 from .pcm import PcmSink
 from .refusal import MediaRefusedError
+from .resampling import Resampler, Treatment
+from .section import section
 from .timeline import Timeline
+from .tracks import choose_track, describe_tracks, discard_others, rank_tracks
 
 Message = dict[str, Any]
 
@@ -42,6 +48,17 @@ _SHORTFALL_SHARE = 0.02
 #: An MP3 that lacks more than this many of its bytes was cut off; tags at the end are counted by some writers.
 _MISSING_MP3_BYTES = 4096
 
+#: Sound below this level is silence, or so quiet that another track is looked at first.
+_SILENT = 10 ** (-50 / 20)
+#: Sound below the first level is raised to the second; what is no more than the noise of 16 bits stays what it is.
+_QUIET, _USUAL_LEVEL, _NOISE_OF_16_BITS = 10 ** (-26 / 20), 10 ** (-12 / 20), 4 / 32768
+
+#: Tracks that are described.
+_MOST_TRACKS_TOLD = 32
+
+#: Tracks that are listened to before the first is taken.
+_MOST_TRACKS = 8
+
 
 @dataclass(slots=True)
 class _Damage:
@@ -52,17 +69,35 @@ class _Damage:
     reading_failed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The file, in the parts that are opened one by one, and what its header says."""
+
+    parts: tuple[BinaryIO, ...]
+    wav: WavLength | None
+    missing_mp3_bytes: int
+
+
 @dataclass(slots=True)
 class _Decoding:
-    """One file on its way through: facts for the final message."""
+    """One pass through the file: facts for the final message."""
 
-    container: InputContainer
-    stream: AudioStream
-    streamed: bool
-    missing_mp3_bytes: int
+    source: _Source
+    track: int
+    treatment: Treatment
     damage: _Damage = field(default_factory=_Damage)
+    balance: Balance = field(default_factory=Balance)
+    resampler: Resampler | None = None
+    container: str = ""
+    codec: str = ""
+    stream_index: int = 0
     sample_rate: int = 0
     channels: int = 0
+    declared_seconds: float = 0.0
+    jumps: int = 0
+    drifts: bool = False
+    tracks: list[Message] = field(default_factory=list)
+    ranking: list[int] = field(default_factory=list)
 
 
 def audio_codecs() -> str:
@@ -71,32 +106,147 @@ def audio_codecs() -> str:
     return ",".join(sorted(names))
 
 
-def decode_media(source: BinaryIO, sink: PcmSink, codecs: str, on_progress: Callable[[int], None]) -> Message:
+def decode_media(
+    source: BinaryIO,
+    sink: PcmSink,
+    codecs: str,
+    on_progress: Callable[[int], None],
+    selection: AudioSelection | None = None,
+) -> Message:
     """Decode the audio of `source` into `sink`; returns the facts.
 
     Raises MediaRefusedError, MemoryError.
     """
-    streamed = is_streamed_wav(source)
-    missing = missing_mp3_bytes(source)
+    wish = selection or AudioSelection()
+    links = ogg_links(source)
+    whole = _Source(
+        parts=tuple(section(source, start, end) for start, end in links) or (source,),
+        wav=wav_length(source),
+        missing_mp3_bytes=missing_mp3_bytes(source),
+    )
     source.seek(0)
-    with _open_media(source, codecs) as container:
-        decoding = _Decoding(container, _choose_stream(container), streamed, missing)
-        timeline = _build_timeline(container)
-        resampler = _Resampler()
-        for frame in _iter_frames(decoding):
-            silence = timeline.silence_before(frame.time, sink.samples)
-            if silence:
-                sink.silence(silence)
-            for pcm in resampler.resample(frame):
+    notices: list[str] = []
+
+    def decode(track: int | None, treatment: Treatment) -> _Decoding:
+        return _decode_once(whole, sink, codecs, on_progress, track, treatment)
+
+    decoding = decode(wish.audio_track, Treatment(channels=wish.channels))
+    if wish.audio_track is None and sink.peaks.level() < _SILENT:
+        decoding = _listen_to_others(decoding, sink, decode, notices)
+    better = _better(decoding, sink, notices)
+    if better != decoding.treatment:
+        sink.restart(1)
+        decoding = decode(decoding.track, better)
+    if not sink.samples:
+        raise MediaRefusedError("nothing_decoded" if decoding.damage.bad_packets else "no_samples")
+    sink.finish()
+    return _describe(decoding, sink, notices)
+
+
+def _listen_to_others(
+    first: _Decoding, sink: PcmSink, decode: Callable[[int, Treatment], _Decoding], notices: list[str]
+) -> _Decoding:
+    """The track is silent: another one that speaks, else it all the same."""
+    others = [track for track in first.ranking if track != first.track][: _MOST_TRACKS - 1]
+    for track in others:
+        sink.restart(1)
+        found = decode(track, first.treatment)
+        if sink.peaks.level() >= _SILENT:
+            notices.append("silent_track")
+            return found
+    if others:
+        sink.restart(1)
+        return decode(first.track, first.treatment)
+    return first
+
+
+def _better(decoding: _Decoding, sink: PcmSink, notices: list[str]) -> Treatment:
+    """How the sound should have been treated, now that it is known."""
+    treatment, level = decoding.treatment, sink.peaks.level()
+    if treatment.channels == "mix" and decoding.balance.is_cancelled:
+        notices.append("cancelled_channels")
+        treatment = replace(treatment, channels=decoding.balance.louder_channel)
+        # What the mix leaves of it says nothing about how loud it is.
+        level = decoding.balance.louder_level
+    if decoding.drifts and decoding.container in TRUE_CLOCK:
+        treatment = replace(treatment, follows_clock=True)
+    if _NOISE_OF_16_BITS <= level < _QUIET:
+        treatment = replace(treatment, gain_db=round(_decibels(_USUAL_LEVEL / level), 1))
+    return treatment
+
+
+def _decibels(factor: float) -> float:
+    return 20 * math.log10(factor)
+
+
+def _decode_once(
+    source: _Source,
+    sink: PcmSink,
+    codecs: str,
+    on_progress: Callable[[int], None],
+    track: int | None,
+    treatment: Treatment,
+) -> _Decoding:
+    decoding = _Decoding(source, -1 if track is None else track, treatment)
+    for part in source.parts:
+        part.seek(0)
+        with _open_media(part, codecs) as container:
+            _decode_part(container, decoding, sink, on_progress)
+    if decoding.resampler is not None:
+        decoding.damage.bad_packets += decoding.resampler.unusable_frames
+    return decoding
+
+
+def _decode_part(
+    container: InputContainer, decoding: _Decoding, sink: PcmSink, on_progress: Callable[[int], None]
+) -> None:
+    """A file, or a link of one; its clock begins where the part before ended."""
+    stream = _open_track(container, decoding)
+    timeline = _build_timeline(container)
+    begun = sink.samples
+    for frame in _iter_frames(container, stream, decoding):
+        if decoding.resampler is None:
+            decoding.resampler = _begin(decoding, sink, frame)
+        resampler = decoding.resampler
+        silence = timeline.silence_before(frame.time, sink.samples - begun)
+        if silence:
+            for pcm in resampler.flush():
                 sink.write(pcm)
-            on_progress(sink.samples)
-        for pcm in resampler.flush():
+            sink.silence(silence)
+        decoding.balance.add(frame)
+        for pcm in resampler.resample(frame):
             sink.write(pcm)
-        decoding.damage.bad_packets += resampler.unusable_frames
-        if not sink.samples:
-            raise MediaRefusedError("nothing_decoded" if decoding.damage.bad_packets else "no_samples")
-        sink.finish()
-        return _describe(decoding, timeline, sink)
+        on_progress(sink.samples)
+    for pcm in decoding.resampler.flush() if decoding.resampler is not None else ():
+        sink.write(pcm)
+    decoding.jumps += timeline.jumps
+    decoding.drifts |= timeline.drifts
+    decoding.declared_seconds += _declared_seconds(container, stream)
+
+
+def _open_track(container: InputContainer, decoding: _Decoding) -> AudioStream:
+    """The track to decode; what the first part of a file says is said of the file."""
+    stream = choose_track(container, decoding.track)
+    if not decoding.container:
+        decoding.container = container.format.name
+        decoding.codec = stream.codec_context.name
+        decoding.stream_index = stream.index
+        decoding.ranking = rank_tracks(container)
+        decoding.tracks = describe_tracks(container)
+        decoding.track = next(
+            number for number, one in enumerate(container.streams.audio) if one.index == stream.index
+        )
+    discard_others(container, stream)
+    return stream
+
+
+def _begin(decoding: _Decoding, sink: PcmSink, frame: AudioFrame) -> Resampler:
+    """The first frame says how many channels there are."""
+    decoding.sample_rate, decoding.channels = frame.sample_rate, frame.layout.nb_channels
+    is_split = decoding.treatment.channels == "split" and 1 < decoding.channels <= MOST_CHANNELS
+    layout = frame.layout if is_split else AudioLayout("mono")
+    sink.restart(layout.nb_channels)
+    return Resampler(decoding.treatment, layout)
 
 
 def _is_audio_decoder(name: str) -> bool:
@@ -132,37 +282,25 @@ def _refuse_reference(url: str, flags: int, options: dict[str, str]) -> None:
     raise MediaRefusedError("unrecognised")
 
 
-def _choose_stream(container: InputContainer) -> AudioStream:
-    """The audio stream marked as default, else the first; only those that can be decoded. Others are skipped."""
-    candidates = [stream for stream in container.streams if stream.type == "audio"]
-    if not candidates:
-        raise MediaRefusedError("no_audio_stream")
-    decodable = [s for s in candidates if isinstance(s, AudioStream) and s.codec_context is not None]
-    if not decodable:
-        raise MediaRefusedError("unknown_codec")
-    chosen = next((s for s in decodable if s.disposition & Disposition.default), decodable[0])
-    for stream in container.streams:
-        if stream.index != chosen.index:
-            stream.discard = Discard.all
-    chosen.codec_context.thread_count = 1
-    return chosen
-
-
 def _build_timeline(container: InputContainer) -> Timeline:
     start, duration = container.start_time, container.duration
     origin = (start or 0) / _MICROSECONDS
     leaps = container.format.flags & _LEAPING_CLOCK
     declared = duration and not leaps and container.format.name in DECLARES_LENGTH
     end = origin + duration / _MICROSECONDS + 1 if declared and duration else None
-    return Timeline(origin=origin, declared_end=end)
+    return Timeline(
+        origin=origin,
+        declared_end=end,
+        is_live=not duration and not leaps and container.format.name in TRUE_CLOCK,
+    )
 
 
-def _iter_frames(decoding: _Decoding) -> Iterator[AudioFrame]:
+def _iter_frames(container: InputContainer, stream: AudioStream, decoding: _Decoding) -> Iterator[AudioFrame]:
     """Frames in order. A damaged packet is counted and left out."""
     damage = decoding.damage
-    for packet in _iter_packets(decoding):
+    for packet in _iter_packets(container, stream, damage):
         try:
-            frames = decoding.stream.decode(packet)
+            frames = stream.decode(packet)
         except av.error.MemoryError:
             raise MemoryError from None
         except av.error.FFmpegError:
@@ -173,148 +311,79 @@ def _iter_frames(decoding: _Decoding) -> Iterator[AudioFrame]:
             damage.last_packet_bad = packet.is_corrupt
         for frame in frames:
             damage.bad_packets += frame.is_corrupt
-            decoding.sample_rate = decoding.sample_rate or frame.sample_rate
-            decoding.channels = decoding.channels or frame.layout.nb_channels
             yield frame
 
 
-def _iter_packets(decoding: _Decoding) -> Iterator[Packet[AudioStream] | None]:
+def _iter_packets(
+    container: InputContainer, stream: AudioStream, damage: _Damage
+) -> Iterator[Packet[AudioStream] | None]:
     """Packets in order, then one that flushes the codec. A broken container ends the file there."""
     try:
-        yield from decoding.container.demux(decoding.stream)
+        yield from container.demux(stream)
     except av.error.MemoryError:
         raise MemoryError from None
     except av.error.FFmpegError:
-        decoding.damage.reading_failed = True
+        damage.reading_failed = True
         yield None
 
 
-class _Shape(NamedTuple):
-    """What a filter has to know of its frames."""
-
-    sample_format: str
-    layout: str
-    channels: int
-    rate: int
-
-
-class _Resampler:
-    """Frames of any rate, layout and sample format to 16 kHz mono int16; channels are mixed down.
-
-    The graph is built here, not by AudioResampler, because that one starts threads and refuses a stream
-    that changes its format on the way.
-    """
-
-    def __init__(self) -> None:
-        self._graph: Graph | None = None
-        self._shape: _Shape | None = None
-        self.unusable_frames = 0
-
-    def resample(self, frame: AudioFrame) -> list[bytes]:
-        """PCM that is ready now. A frame that the filter refuses is counted and left out."""
-        layout = frame.layout
-        shape = _Shape(frame.format.name, layout.name, layout.nb_channels, frame.sample_rate)
-        output: list[bytes] = []
-        try:
-            if shape != self._shape:
-                output = self.flush()
-                self._graph, self._shape = _build_graph(shape), shape
-            frame.pts = None
-            return output + self._push(frame)
-        except av.error.MemoryError:
-            raise MemoryError from None
-        except (av.error.FFmpegError, ValueError):
-            self.unusable_frames += 1
-            return output
-
-    def flush(self) -> list[bytes]:
-        """What the filter still holds."""
-        output = self._push(None)
-        self._graph, self._shape = None, None
-        return output
-
-    def _push(self, frame: AudioFrame | None) -> list[bytes]:
-        pieces: list[bytes] = []
-        if self._graph is None:
-            return pieces
-        self._graph.push(frame)
-        while True:
-            try:
-                output = self._graph.pull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return pieces
-            if isinstance(output, AudioFrame):
-                pieces.append(bytes(output.planes[0])[: output.samples * SAMPLE_BYTES])
-
-
-def _build_graph(shape: _Shape) -> Graph:
-    """The filter for frames of this shape. More channels than FFmpeg has a rule for are averaged."""
-    try:
-        return _link_graph(shape)
-    except av.error.MemoryError:
-        raise
-    except (av.error.FFmpegError, ValueError):
-        channels = range(shape.channels)
-        return _link_graph(shape, "mono|c0=" + "+".join(f"{1 / len(channels)}*c{n}" for n in channels))
-
-
-def _link_graph(shape: _Shape, pan: str | None = None) -> Graph:
-    graph = Graph()
-    graph.threads = 1
-    source = graph.add(
-        "abuffer",
-        sample_fmt=shape.sample_format,
-        channel_layout=shape.layout,
-        sample_rate=str(shape.rate),
-        time_base=f"1/{shape.rate}",
-    )
-    mixing = [graph.add("pan", pan)] if pan else []
-    output = graph.add("aformat", sample_fmts="s16", channel_layouts="mono", sample_rates=str(SAMPLE_RATE))
-    graph.link_nodes(source, *mixing, output, graph.add("abuffersink")).configure()
-    return graph
-
-
-def _describe(decoding: _Decoding, timeline: Timeline, sink: PcmSink) -> Message:
-    notices = []
+def _describe(decoding: _Decoding, sink: PcmSink, notices: Sequence[str]) -> Message:
+    found = list(notices)
     if _is_cut_off(decoding, sink.samples):
-        notices.append("truncated_audio")
+        found.append("truncated_audio")
     elif decoding.damage.bad_packets:
-        notices.append("damaged_audio")
-    if timeline.jumps:
-        notices.append("timestamp_jump")
-    container, stream = decoding.container, decoding.stream
+        found.append("damaged_audio")
+    if decoding.channels == 1 and decoding.treatment.channels != "mix":
+        found.append("one_channel")
+    if decoding.jumps:
+        found.append("timestamp_jump")
+    treatment = decoding.treatment
+    for number, track in enumerate(decoding.tracks):
+        track["is_used"] = number == decoding.track
     return {
         "samples": sink.samples,
-        "container": container.format.name,
-        "codec": stream.codec_context.name,
+        "pcm_channels": sink.channels,
+        "container": decoding.container,
+        "codec": decoding.codec,
         "channels": decoding.channels,
+        "channels_used": "mix" if decoding.channels == 1 else treatment.channels,
         "sample_rate": decoding.sample_rate,
-        "audio_streams": sum(s.type == "audio" for s in container.streams),
-        "stream_index": stream.index,
-        "notices": notices,
+        "audio_streams": len(decoding.tracks),
+        "stream_index": decoding.stream_index,
+        "tracks": decoding.tracks[:_MOST_TRACKS_TOLD],
+        "gain_db": treatment.gain_db,
+        "notices": found,
         "peaks": sink.peaks.to_text(),
     }
 
 
 def _is_cut_off(decoding: _Decoding, samples: int) -> bool:
     """Whether the file ends before it says it does, or in the middle of a packet."""
-    if decoding.streamed:
+    wav = decoding.source.wav
+    if wav is not None and wav.is_open:
         return False
     if decoding.damage.reading_failed or decoding.damage.last_packet_bad:
         return True
-    if decoding.missing_mp3_bytes > _MISSING_MP3_BYTES and decoding.container.format.name == "mp3":
+    if decoding.source.missing_mp3_bytes > _MISSING_MP3_BYTES and decoding.container == "mp3":
         return True
-    declared = _declared_seconds(decoding)
+    if wav is not None and decoding.container == "wav":
+        there = wav.declared - wav.missing
+        declared = samples / SAMPLE_RATE * wav.declared / there if there else 0.0
+    else:
+        declared = decoding.declared_seconds
     shortfall = declared - samples / SAMPLE_RATE
     return shortfall > max(_SHORTFALL_SECONDS, declared * _SHORTFALL_SHARE)
 
 
-def _declared_seconds(decoding: _Decoding) -> float:
-    """The length of the stream by its header; 0 where the header does not know, or its word is no proof."""
-    container, stream = decoding.container, decoding.stream
+def _declared_seconds(container: InputContainer, stream: AudioStream) -> float:
+    """The length of the stream by its header; 0 where the header does not know, or its word is no proof.
+
+    Matroska counts it from the zero of a clock that may begin later.
+    """
     if container.format.name not in DECLARES_LENGTH:
         return 0.0
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     sounds_alone = all(s.type == "audio" for s in container.streams)
-    return (container.duration or 0) / _MICROSECONDS if sounds_alone else 0.0
+    late = max(0, container.start_time or 0)
+    return max(0, (container.duration or 0) - late) / _MICROSECONDS if sounds_alone else 0.0

@@ -19,13 +19,24 @@ class PcmSink:
         """`max_bytes`: what may be written; silence is none of it."""
         self._file = file
         self._max_samples = max_samples
-        self._bytes_left = max_samples * SAMPLE_BYTES if max_bytes is None else max_bytes
+        self._max_bytes = max_samples * SAMPLE_BYTES if max_bytes is None else max_bytes
+        self._begin(1)
+
+    def restart(self, channels: int) -> None:
+        """Forget what was written. Samples are counted per channel, and channels take turns in the file."""
+        self._file.seek(0)
+        self._file.truncate(0)
+        self._begin(channels)
+
+    def _begin(self, channels: int) -> None:
+        self.channels = channels
         self.samples = 0
-        self.peaks = Peaks()
+        self._bytes_left = self._max_bytes
+        self.peaks = Peaks(channels)
 
     def write(self, pcm: bytes) -> None:
         """Append samples. Raises MediaRefusedError at a limit, or when the disk is full."""
-        self._count(len(pcm) // SAMPLE_BYTES)
+        self._count(len(pcm) // (SAMPLE_BYTES * self.channels))
         self._bytes_left -= len(pcm)
         if self._bytes_left < 0:
             raise MediaRefusedError("storage_full")
@@ -38,14 +49,14 @@ class PcmSink:
     def silence(self, samples: int) -> None:
         """Append silence, as a hole that takes no disk."""
         self._count(samples)
-        self.peaks.skip(samples)
-        self._file.seek(samples * SAMPLE_BYTES, 1)
+        self.peaks.skip(samples * self.channels)
+        self._file.seek(samples * SAMPLE_BYTES * self.channels, 1)
 
     def finish(self) -> None:
         """Bring everything to the file. Raises MediaRefusedError when the disk is full."""
         try:
             self._file.flush()
-            self._file.truncate(self.samples * SAMPLE_BYTES)
+            self._file.truncate(self.samples * SAMPLE_BYTES * self.channels)
         except OSError:
             raise MediaRefusedError("storage_full") from None
 

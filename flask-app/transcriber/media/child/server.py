@@ -16,6 +16,8 @@ import signal
 import socket
 from dataclasses import dataclass, replace
 
+from transcriber.domain.options import AudioSelection
+
 from ..messages import MAX_MESSAGE_BYTES, Message, MessageError, encode_message, parse_message
 from .confinement import HEADROOM_BYTES
 from .decode_process import DecodeWork, run_child
@@ -90,6 +92,7 @@ class DecodeServer:
             max_samples=message["max_samples"],
             max_bytes=message["max_bytes"],
             timeout_seconds=message["timeout_seconds"],
+            selection=AudioSelection(**message["selection"]),
         )
         report = socket.socket(fileno=os.dup(descriptors[2]))
         try:

@@ -70,6 +70,10 @@ ERROR_WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             _("The upload is a media file without an audio stream."),
             _("Send a file that has a sound track."),
         ),
+        "audio_track_not_found": (
+            _("The file has no audio track with this number."),
+            _("Choose another track, or leave it to the service."),
+        ),
         "decode_timeout": (
             _("Decoding the upload took longer than is allowed."),
             _("Send the audio in another format (wav or flac)."),

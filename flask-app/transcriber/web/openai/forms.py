@@ -95,7 +95,7 @@ class SpeechForm(OptionsForm):
 
     def to_request(self, *, model: str, use_gpu: bool, vad_filter: bool) -> TranscriptionRequest:
         """The request, by our own names."""
-        candidates = self._candidates()
+        candidates = self.candidates()
         mapped = self.model_copy(
             update={
                 "language": candidates[0] if len(candidates) == 1 else self.language,
@@ -120,7 +120,7 @@ class SpeechForm(OptionsForm):
         message = f"{self.model} is a name for the model {model} here."
         return (Notice(code="model_alias", message=message, param="model"),)
 
-    def _candidates(self) -> tuple[str, ...]:
+    def candidates(self) -> tuple[str, ...]:
         """Codes of `languages[]`; none where `language` says which it is."""
         if self.language is not None:
             return ()

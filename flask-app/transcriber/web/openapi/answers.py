@@ -44,6 +44,8 @@ class SegmentAnswer(BaseModel):
     logprobs: list[TokenLogprob] = Field(
         default=[], description="only where an OpenAI client asked for include[]=logprobs"
     )
+    language: str | None = Field(None, description="with multilingual: the language of this segment")
+    channel: int | None = Field(None, description="with channels=split: the number of its channel, from 0")
 
 
 class TranscriptionAnswer(BaseModel):
@@ -66,7 +68,9 @@ class TranscriptionAnswer(BaseModel):
     timings: Timings
     rtfx: float | None = Field(description="seconds of audio per second of work")
     warnings: list[Notice]
-    media: dict[str, Any] = Field(description="container, codec, channels and so on of the file")
+    media: dict[str, Any] = Field(
+        description="container, codec, channels_used, gain_db, tracks[] and so on of the file"
+    )
 
 
 class KeptError(BaseModel):

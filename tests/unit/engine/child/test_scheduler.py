@@ -16,8 +16,8 @@ from transcriber.domain.selftest import SelfTestReport, Step
 from transcriber.domain.transcript import Segment
 from transcriber.engine.child.arrays import Features, Samples
 from transcriber.engine.child.batching import LanePlan
-from transcriber.engine.child.decoding.decoder import DecodedWindow, DecodingRow
 from transcriber.engine.child.decoding.prompts import remember
+from transcriber.engine.child.decoding.rows import DecodedWindow, DecodingRow
 from transcriber.engine.child.event_sequencer import PlanTotals, Sequenced
 from transcriber.engine.child.faults import FaultError
 from transcriber.engine.child.job import JobSpec, Resumed
@@ -200,7 +200,13 @@ def test_messages_come_in_the_order_of_the_protocol(long: Path) -> None:
     assert (len(sum((m["windows"] for m in plans), [])), [m["is_complete"] for m in plans][-1]) == (5, True)
     assert [m["index"] for m in messages if m["type"] == "window"] == list(range(5))
     assert [m["segment"]["id"] for m in messages if m["type"] == "segment"] == list(range(5))
-    assert messages[0] == {"type": "language", "job_id": "a", "language": "de", "language_probability": 0.75}
+    assert messages[0] == {
+        "type": "language",
+        "job_id": "a",
+        "language": "de",
+        "language_probability": 0.75,
+        "alternatives": [],
+    }
 
 
 def test_one_window_tells_the_language_and_the_others_follow(long: Path) -> None:
@@ -490,14 +496,15 @@ def test_windows_are_told_though_the_plan_is_not_complete(long: Path) -> None:
     window_told = threading.Event()
 
     class SlowVad(FakeVad):
-        blocks = 0
+        frames = 0
 
         def run(self, output_names: None, inputs: dict[str, Samples]) -> list[Samples]:
-            self.blocks += 1
-            if self.blocks > 5:
+            places = self.frames + np.arange(len(inputs["input"]))
+            self.frames += len(places)
+            if self.frames > 2500:
                 assert window_told.wait(20)
             heard, *state = super().run(output_names, inputs)
-            heard[200:212] = 0.0
+            heard[(places % 500 >= 200) & (places % 500 < 212)] = 0.0
             return [heard, *state]
 
     bench = SchedulerBench(decode_all, vad=SlowVad())
@@ -550,7 +557,7 @@ def resumed_at(
         told=Sequenced(
             windows=windows,
             segments=len(segments),
-            last_end=segments[-1]["end"] if segments else 0.0,
+            last_ends={None: segments[-1]["end"]} if segments else {},
             plan=plan_of(untouched) if with_plan else None,
         ),
         totals=totals if with_plan else None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,11 +11,11 @@ from transcriber.engine.child.windows import (
     WINDOW_SAMPLES,
     SpeechChunk,
     Window,
-    choose_telling,
-    has_rest,
+    find_rest,
+    merge_channels,
     pack,
+    rank_telling,
     silent_window,
-    split_evenly,
 )
 
 SECOND = 16_000
@@ -102,26 +104,24 @@ def test_windows_come_before_all_speech_is_known() -> None:
     assert spans([next(windows), next(windows)]) == [(0, 20), (20, 40)]
 
 
-@given(st.integers(0, 400 * SECOND))
-def test_without_vad_windows_cover_the_whole_file(samples: int) -> None:
-    windows = list(split_evenly(samples, middle))
+def test_channels_are_one_plan_in_the_order_of_time() -> None:
+    left = pack([chunk(0, 4), chunk(20, 24)], middle)
+    right = pack([chunk(5, 9)], middle)
 
-    assert windows[0].start == 0
-    assert windows[-1].end == samples
-    assert all(one.end == two.start for one, two in zip(windows, windows[1:], strict=False))
-    assert all(window.samples <= WINDOW_SAMPLES for window in windows)
+    windows = list(merge_channels([left, right]))
+
+    assert [(window.index, window.channel, window.start // SECOND) for window in windows] == [
+        (0, 0, 0),
+        (1, 1, 5),
+        (2, 0, 20),
+    ]
 
 
-def test_without_vad_the_cut_is_sought_in_the_last_five_seconds() -> None:
-    asked: list[tuple[int, int]] = []
+def test_a_window_is_faint_only_if_vad_is_sure_of_nothing_in_it() -> None:
+    sure, unsure = replace(chunk(0, 2), peak=0.97), replace(chunk(3, 4), peak=0.7)
 
-    def find_cut(low: int, high: int) -> int:
-        asked.append((low, high))
-        return low
-
-    list(split_evenly(40 * SECOND, find_cut))
-
-    assert asked == [(25 * SECOND, 30 * SECOND)]
+    assert [window.is_faint for window in pack([sure, unsure], middle)] == [False]
+    assert [window.is_faint for window in pack([unsure], middle)] == [True]
 
 
 def test_a_silent_file_still_has_one_window() -> None:
@@ -130,32 +130,33 @@ def test_a_silent_file_still_has_one_window() -> None:
 
 
 def test_speech_after_an_open_end_is_decoded_again() -> None:
-    window = Window(index=3, start=SECOND, end=20 * SECOND, speech=(chunk(1, 20),))
+    window = Window(index=3, start=SECOND, end=20 * SECOND, speech=(chunk(1, 8), chunk(13, 20)))
 
-    assert has_rest(window, 10 * SECOND, closed=False)
+    assert find_rest(window, 5 * SECOND, closed=False) == 5 * SECOND
+    assert find_rest(window, 10 * SECOND, closed=False) == 12 * SECOND
 
 
 def test_the_model_is_believed_that_nothing_follows_unless_much_does() -> None:
     window = Window(index=0, start=0, end=20 * SECOND, speech=(chunk(0, 20),))
 
-    assert not has_rest(window, 18 * SECOND, closed=True)
-    assert has_rest(window, 18 * SECOND, closed=False)
-    assert has_rest(window, 16 * SECOND, closed=True)
+    assert find_rest(window, 18 * SECOND, closed=True) is None
+    assert find_rest(window, 18 * SECOND, closed=False) is not None
+    assert find_rest(window, 16 * SECOND, closed=True) is not None
 
 
 def test_a_rest_without_speech_or_without_progress_is_left() -> None:
     window = Window(index=0, start=0, end=20 * SECOND, speech=(chunk(0, 5),))
 
-    assert not has_rest(window, 5 * SECOND, closed=False)
-    assert not has_rest(window, 0, closed=False)
+    assert find_rest(window, 5 * SECOND, closed=False) is None
+    assert find_rest(window, 0, closed=False) is None
 
 
-def test_the_first_window_with_enough_speech_tells_the_language() -> None:
+def test_windows_with_enough_speech_tell_the_language() -> None:
     short = Window(index=0, start=0, end=2 * SECOND, speech=(chunk(0, 2),))
     shorter = Window(index=1, start=8 * SECOND, end=9 * SECOND, speech=(chunk(8, 9),))
     long = Window(index=2, start=15 * SECOND, end=25 * SECOND, speech=(chunk(15, 25),))
 
-    assert choose_telling([short, shorter, long], complete=False) == 2
-    assert choose_telling([shorter, short], complete=False) is None
-    assert choose_telling([shorter, short], complete=True) == 1
-    assert choose_telling([], complete=True) is None
+    assert rank_telling([short, shorter, long, long]) == [2, 3]
+    assert rank_telling([shorter, short]) == [1]
+    assert rank_telling([replace(short, is_faint=True), shorter]) == [1]
+    assert rank_telling([]) == []

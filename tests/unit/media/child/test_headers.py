@@ -6,11 +6,12 @@ import io
 
 import pytest
 
-from transcriber.media.child.headers import is_streamed_wav, missing_mp3_bytes
+from transcriber.media.child.headers import missing_mp3_bytes, ogg_links, wav_length
 
 
-def wave(size: int) -> io.BytesIO:
-    return io.BytesIO(b"RIFF\0\0\0\0WAVEfmt " + bytes(20) + b"data" + size.to_bytes(4, "little") + bytes(100))
+def wave(size: int, before: bytes = b"") -> io.BytesIO:
+    head = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + bytes(16)
+    return io.BytesIO(head + before + b"data" + size.to_bytes(4, "little") + bytes(100))
 
 
 def mp3(declared: int | None, actual: int, tag: bytes = b"", flags: int = 3) -> io.BytesIO:
@@ -30,12 +31,26 @@ def mp3(declared: int | None, actual: int, tag: bytes = b"", flags: int = 3) -> 
     ("size", "streamed"), [(0, True), (2**32 - 1, True), (0x7FFFFFFF, True), (100, False), (2**30, False)]
 )
 def test_wave_without_a_real_length_is_recognised(size: int, streamed: bool) -> None:
-    assert is_streamed_wav(wave(size)) is streamed
+    length = wav_length(wave(size))
+
+    assert length is not None
+    assert length.is_open is streamed
+    assert length.missing == (0 if streamed else size - 100)
+
+
+def test_the_word_data_in_a_title_is_no_sound() -> None:
+    title = b"INFOINAM\x0e\0\0\0data 0000 data\0\0"
+    listed = b"LIST" + len(title).to_bytes(4, "little") + title
+
+    length = wav_length(wave(2**32 - 1, before=listed))
+
+    assert length is not None
+    assert length.is_open
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"RIFF\0\0\0\0AVI data\0\0\0\0", b"RIFF\0\0\0\0WAVE"])
 def test_what_is_no_wave_is_not_streamed(content: bytes) -> None:
-    assert not is_streamed_wav(io.BytesIO(content))
+    assert wav_length(io.BytesIO(content)) is None
 
 
 @pytest.mark.parametrize("flags", [2, 3])
@@ -63,3 +78,20 @@ def test_tag_before_the_sound_is_not_counted() -> None:
 )
 def test_whole_unknown_and_broken_files_lack_nothing(file: io.BytesIO) -> None:
     assert missing_mp3_bytes(file) == 0
+
+
+def page(flags: int, body: bytes) -> bytes:
+    return b"OggS\0" + bytes([flags]) + bytes(20) + bytes([1, len(body)]) + body
+
+
+def test_links_of_a_chained_ogg_file_are_found() -> None:
+    link = page(2, b"head") + page(0, b"sound") + page(4, b"end")
+
+    assert ogg_links(io.BytesIO(link + link)) == [(0, len(link)), (len(link), 2 * len(link))]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"RIFF", page(2, b"head") + page(2, b"second stream") + page(0, b"sound")]
+)
+def test_a_file_of_one_link_or_none_has_no_links(content: bytes) -> None:
+    assert ogg_links(io.BytesIO(content)) == []

@@ -10,6 +10,9 @@ COMPRESSION_RATIO_THRESHOLD = 2.4
 LOG_PROB_THRESHOLD = -1.0
 NO_SPEECH_THRESHOLD = 0.6
 
+#: A text with more than this on average is the model's firm opinion.
+CONFIDENT_LOG_PROB = -0.5
+
 #: After a decoding this wild, its text is no prompt for the next window.
 PROMPT_RESET_TEMPERATURE = 0.5
 
@@ -31,6 +34,11 @@ def compression_ratio(text: str) -> float:
     return len(encoded) / len(zlib.compress(encoded))
 
 
+def hears_no_speech(attempt: TemperatureAttempt) -> bool:
+    """The model heard no speech, whatever it wrote."""
+    return attempt.no_speech_prob > NO_SPEECH_THRESHOLD
+
+
 def is_silence(attempt: TemperatureAttempt) -> bool:
     """The model heard no speech and is not sure of its text either."""
     return attempt.no_speech_prob > NO_SPEECH_THRESHOLD and attempt.avg_logprob <= LOG_PROB_THRESHOLD
@@ -41,6 +49,16 @@ def needs_fallback(attempt: TemperatureAttempt) -> bool:
     if attempt.no_speech_prob > NO_SPEECH_THRESHOLD and attempt.avg_logprob < LOG_PROB_THRESHOLD:
         return False
     return _is_repetitive(attempt) or attempt.avg_logprob < LOG_PROB_THRESHOLD
+
+
+def is_only_repetitive(attempt: TemperatureAttempt) -> bool:
+    """Whether nothing but its repetitions speaks against it."""
+    return _is_repetitive(attempt) and attempt.avg_logprob > CONFIDENT_LOG_PROB
+
+
+def is_doubtful(attempt: TemperatureAttempt) -> bool:
+    """Whether a text that was made in haste should be made again with care."""
+    return needs_fallback(attempt) or attempt.avg_logprob < CONFIDENT_LOG_PROB
 
 
 def best_of_failed(attempts: Sequence[TemperatureAttempt]) -> TemperatureAttempt:

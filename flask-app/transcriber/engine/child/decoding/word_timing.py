@@ -62,18 +62,22 @@ def token_times(pairs: Iterable[tuple[int, int]], count: int, seconds_per_step: 
 
 
 def time_words(
-    texts: Sequence[str], word_tokens: Sequence[Sequence[int]], times: TokenTimes, offset: int
+    texts: Sequence[str],
+    word_tokens: Sequence[Sequence[int]],
+    times: TokenTimes,
+    place: int,
+    offset: float = 0.0,
 ) -> list[TimedWord]:
-    """Words whose tokens begin at `offset` in the aligned text."""
+    """Words whose tokens begin at `place` in the aligned text, which begins at `offset` seconds."""
     words = []
-    low = offset
+    low = place
     for text, tokens in zip(texts, word_tokens, strict=True):
         high = low + len(tokens)
         known = times.probabilities[low:high]
         words.append(
             TimedWord(
-                start=times.starts[low],
-                end=times.starts[high],
+                start=offset + times.starts[low],
+                end=offset + times.starts[high],
                 word=text,
                 probability=sum(known) / len(known) if known else 0.0,
                 tokens=tuple(tokens),

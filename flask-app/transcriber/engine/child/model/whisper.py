@@ -54,9 +54,9 @@ _LENGTH_PENALTY = 1.0
 _REPETITION_PENALTY = 1.0
 _NO_REPEAT_NGRAM_SIZE = 0
 
-#: The first timestamp of a window, in seconds, and the last there can be.
-MAX_FIRST_TIMESTAMP = 1.0
-WINDOW_SECONDS = 30.0
+#: The latest timestamp that a text may begin with (1 s), as in Whisper.
+_FIRST_TIMESTAMP = 50
+
 _MEDIAN_FILTER_WIDTH = 7
 
 _FLOOR_LOGPROB = -100.0
@@ -90,14 +90,6 @@ def supported_compute_types(device: str, device_index: int) -> tuple[str, ...]:
     return tuple(sorted(ctranslate2.get_supported_compute_types(device, device_index)))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _TokenLimits:
-    """Of one decoding: tokens in all, and the index of the latest timestamp that the text may begin with."""
-
-    length: int
-    first_timestamp: int
-
-
 class WhisperModel:
     """One loaded model on one device, with its tokenizer and its log-mel."""
 
@@ -120,6 +112,13 @@ class WhisperModel:
     @property
     def can_sample_afresh(self) -> bool:
         """Whether `afresh` is worth its price: on a CPU, where a second copy of the weights is soon there."""
+        return self._is_on_cpu
+
+    @property
+    def takes_short_context(self) -> bool:
+        """Whether a window may be encoded in fewer frames: on a CPU, where each is encoded alone and that is most of the
+        work of a clip. A GPU takes windows of one length only in a pass, and is done with 30 s as soon.
+        """
         return self._is_on_cpu
 
     @property
@@ -205,18 +204,17 @@ class WhisperModel:
         stacked = np.ascontiguousarray(np.stack(features))
         return self._model.encode(ctranslate2.StorageView.from_array(stacked), to_cpu=False)
 
-    def detect_languages(
-        self, encoded: Encoded, rows: Sequence[int], candidates: Sequence[Sequence[str]] = ()
-    ) -> list[tuple[str, float]]:
-        """The likeliest language of each row, with its probability; of its candidates, where it has some."""
+    def detect_languages(self, encoded: Encoded, rows: Sequence[int]) -> list[tuple[str, float]]:
+        """The likeliest language of each row, with its probability."""
+        return [next(iter(row.items())) for row in self.language_probabilities(encoded, rows)]
+
+    def language_probabilities(self, encoded: Encoded, rows: Sequence[int]) -> list[dict[str, float]]:
+        """The probability of each language for each row, the likeliest first."""
         found = self._model.detect_language(encoded.select(rows))
-        best = [
-            likeliest([(token[2:-2], float(probability)) for token, probability in ranked], allowed)
-            for ranked, allowed in zip(found, candidates or [()] * len(found), strict=True)
-        ]
-        if not all(math.isfinite(probability) for _, probability in best):
+        rated = [{token[2:-2]: float(share) for token, share in row} for row in found]
+        if not all(math.isfinite(share) for row in rated for share in row.values()):
             raise FaultError(not_finite("language detection"))
-        return best
+        return rated
 
     def prompt(self, language: str, task: str, previous: Sequence[int]) -> list[int]:
         """The tokens a window starts from, with timestamps on."""
@@ -230,28 +228,23 @@ class WhisperModel:
         temperature: float,
         beam_size: int,
         max_length: int = MAX_LENGTH,
-        latest_start: float = MAX_FIRST_TIMESTAMP,
     ) -> list[TemperatureAttempt]:
-        """Decode these rows: beam search at temperature 0, else the best of several samples.
-
-        latest_start: seconds from the window's start, before which the text has to begin.
-        """
+        """Decode these rows: beam search at temperature 0, else the best of several samples."""
         view = encoded.select(rows)
-        limits = _TokenLimits(length=max_length, first_timestamp=round(latest_start / _STEP_SECONDS))
         if temperature == 0:
-            found = self._generate(view, prompts, limits, beam_size=beam_size, sampling_topk=1)
+            found = self._generate(view, prompts, max_length, beam_size=beam_size, sampling_topk=1)
         elif self._is_on_cpu:
-            turns = [self._sample(view, prompts, limits, temperature, count) for count in _CPU_CANDIDATES]
+            turns = [self._sample(view, prompts, max_length, temperature, count) for count in _CPU_CANDIDATES]
             found = [max(each, key=lambda result: result.scores[0]) for each in zip(*turns, strict=True)]
         else:
-            found = self._sample(view, prompts, limits, temperature, _BEST_OF)
+            found = self._sample(view, prompts, max_length, temperature, _BEST_OF)
         return [self._attempt(result, temperature) for result in found]
 
     def _sample(
         self,
         view: ctranslate2.StorageView,
         prompts: Sequence[Sequence[int]],
-        limits: _TokenLimits,
+        max_length: int,
         temperature: float,
         candidates: int,
     ) -> list[ctranslate2.models.WhisperGenerationResult]:
@@ -259,7 +252,7 @@ class WhisperModel:
         return self._generate(
             view,
             prompts,
-            limits,
+            max_length,
             beam_size=1,
             num_hypotheses=candidates,
             sampling_topk=0,
@@ -270,7 +263,7 @@ class WhisperModel:
         self,
         view: ctranslate2.StorageView,
         prompts: Sequence[Sequence[int]],
-        limits: _TokenLimits,
+        max_length: int,
         *,
         beam_size: int,
         sampling_topk: int,
@@ -285,11 +278,11 @@ class WhisperModel:
             length_penalty=_LENGTH_PENALTY,
             repetition_penalty=_REPETITION_PENALTY,
             no_repeat_ngram_size=_NO_REPEAT_NGRAM_SIZE,
-            max_length=limits.length,
+            max_length=max_length,
             return_scores=True,
             return_logits_vocab=False,
             return_no_speech_prob=True,
-            max_initial_timestamp_index=limits.first_timestamp,
+            max_initial_timestamp_index=_FIRST_TIMESTAMP,
             suppress_blank=True,
             suppress_tokens=self._suppressed,
             beam_size=beam_size,
@@ -360,11 +353,6 @@ class WhisperModel:
             compression_ratio=compression_ratio(self.decode_text(tokens).strip()),
             temperature=temperature,
         )
-
-
-def likeliest(ranked: Sequence[tuple[str, float]], allowed: Sequence[str]) -> tuple[str, float]:
-    """The first of these languages that is allowed; the first of all where none is."""
-    return next((each for each in ranked if each[0] in allowed), ranked[0])
 
 
 def _byte_alphabet() -> dict[str, int]:

