@@ -17,7 +17,7 @@ import pytest
 
 VALIDATE = Path(__file__).resolve().parents[2] / "scripts" / "validate"
 SPEECH = "And so my fellow Americans, ask not what your country can do for you, ask what you can do."
-KEY = "correct horse"
+KEY = "correct horse battery"
 
 Answer = dict[str, Any]
 

@@ -57,6 +57,7 @@ from ..webhooks.sender import HttpSender
 from ..webhooks.signing import check_secret
 from .bootstrap_engine import EngineParts, models_dir
 from .connections import Connections
+from .first_key import note_first_key
 from .lifecycle import Application, Parts
 from .logging import configure_logging
 from .revoked_sessions import RevokedSessions
@@ -253,6 +254,7 @@ class Composition:
             revoked_sessions=RevokedSessions(settings.data_dir / "signed-out.json", self._in_thread),
             keys=keys,
         )
+        self._in_thread(lambda: note_first_key(settings.api_key, settings.data_dir))
         return Application(
             settings=settings,
             default_model=self.parts.default_model.name,

@@ -16,6 +16,7 @@ from ..domain.transcript import FallbackReason
 from ..gpu.policy import gpu_required
 from ..gpu.probe.launcher import GpuProbe, ProbeRequest
 from ..system.clock import SystemClock
+from .first_key import check_first_key
 from .listening import adopt_socket
 from .logging import configure_logging
 
@@ -112,6 +113,7 @@ def check_start(environ: MutableMapping[str, str]) -> None:
             "kubernetes_service_links_ignored", variables=sorted(links), fix="enableServiceLinks: false"
         )
     check_network(settings)
+    check_first_key(settings.api_key, settings.data_dir)
     if "LISTEN_FDS" not in environ:
         check_address(settings.host, settings.port)
     if settings.gpu_policy == "required":
