@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -39,7 +39,7 @@ from transcriber.domain.jobs import (
 from transcriber.domain.options import TranscriptionRequest
 from transcriber.domain.ports import JobPage
 from transcriber.domain.selftest import SelfTestReport, Step
-from transcriber.domain.transcript import Notice, Segment, Transcription
+from transcriber.domain.transcript import DeviceFacts, Notice, Segment, Transcription
 from transcriber.engine.selftest.health_check import HealthFinding
 from transcriber.jobs.files.resumable import ResumableUploads
 from transcriber.jobs.files.spool import Spool
@@ -378,6 +378,13 @@ class FakeService:
             raise UploadGoneError()
         self.feeds[job_id].clear()
         return self._change(job_id, status=JobStatus.QUEUED, error=None, completed_at=None)
+
+    def devices(self, job_ids: Collection[str]) -> dict[str, DeviceFacts]:
+        found = {job_id: self.results[job_id] for job_id in job_ids if job_id in self.results}
+        return {
+            job_id: DeviceFacts(gpu_used=one.gpu_used, device=one.device, compute_type=one.compute_type)
+            for job_id, one in found.items()
+        }
 
     def transcription(self, job_id: str) -> Transcription:
         job = self.get(job_id)

@@ -63,6 +63,15 @@ class FallbackReason:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceFacts:
+    """Where a finished job ran, for lists of jobs."""
+
+    gpu_used: bool
+    device: str
+    compute_type: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Requested:
     """What the caller asked for, beside what was done."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import structlog
@@ -19,7 +19,7 @@ from ..domain.feed import FeedEvent
 from ..domain.jobs import Delivery, Job, JobStatus, SubmissionTerms
 from ..domain.options import TranscriptionRequest
 from ..domain.ports import Clock, JobPage
-from ..domain.transcript import Receipt, Transcription
+from ..domain.transcript import DeviceFacts, Receipt, Transcription
 from ..jobs.cancellation import StopReason
 from ..jobs.estimates import Estimates
 from ..jobs.events import EventFeeds
@@ -238,6 +238,10 @@ class Service:
     def transcription(self, job_id: str) -> Transcription:
         """The engine's own answer, never edited. Raises JobNotFoundError, JobNotFinishedError, or the job's error."""
         return self._queries.transcription(job_id)
+
+    def devices(self, job_ids: Collection[str]) -> dict[str, DeviceFacts]:
+        """Where finished jobs ran, of those that have an answer."""
+        return self._queries.devices(job_ids)
 
     def deliveries(self, job_id: str) -> tuple[Delivery, ...]:
         """The job's webhook deliveries, oldest first."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from ..domain.errors import JobCancelledError, JobNotFinishedError
 from ..domain.errors.stored import restored
 from ..domain.feed import FeedEvent
 from ..domain.jobs import Delivery, Job, JobProgress, JobStatus, QueuePlace
-from ..domain.transcript import Segment, Transcription
+from ..domain.transcript import DeviceFacts, Segment, Transcription
 from ..jobs.estimates import Estimates
 from ..jobs.events import EventFeeds, JobEvents, replayed
 from ..jobs.files import journal
@@ -70,6 +70,10 @@ class JobQueries:
                 f"Job {job_id} is {job.status.value}.", fix="Ask again when it has succeeded."
             )
         return found
+
+    def devices(self, job_ids: Collection[str]) -> dict[str, DeviceFacts]:
+        """Where these jobs ran, read at once; without those that nothing is known of."""
+        return self._storage.run(self._storage.results.find_devices, job_ids)
 
     def follow(self, job_id: str, after: int) -> Iterator[FeedEvent | None]:
         """See Service.follow. Raises JobNotFoundError at once, not with the first event."""

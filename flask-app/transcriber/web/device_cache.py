@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
 
-from ..domain.errors import TranscriberError
 from ..domain.jobs import Job, JobStatus
-from ..domain.transcript import Transcription
+from ..domain.transcript import DeviceFacts
 
 #: A result never changes, so its facts may be kept; this many are.
 MAX_KEPT = 5_000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeviceFacts:
-    """The device of one finished job."""
-
-    gpu_used: bool
-    device: str
-    compute_type: str
+Read = Callable[[Collection[str]], dict[str, DeviceFacts]]
 
 
 class DeviceCache:
@@ -31,22 +23,16 @@ class DeviceCache:
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, DeviceFacts] = OrderedDict()
 
-    def find(self, job: Job, read: Callable[[str], Transcription]) -> DeviceFacts | None:
-        """The facts of a job that succeeded; None for others, and where its result can't be read."""
-        if job.status is not JobStatus.SUCCEEDED:
-            return None
+    def find_all(self, jobs: Iterable[Job], read: Read) -> dict[str, DeviceFacts]:
+        """The facts of those that succeeded, by job id; what is not known is read at once."""
+        wanted = [job.id for job in jobs if job.status is JobStatus.SUCCEEDED]
         with self._lock:
-            known = self._kept.get(job.id)
-        return known or self._read(job.id, read)
-
-    def _read(self, job_id: str, read: Callable[[str], Transcription]) -> DeviceFacts | None:
-        try:
-            done = read(job_id)
-        except TranscriberError:  # purged or damaged: its own page says so, the list goes on
-            return None
-        facts = DeviceFacts(gpu_used=done.gpu_used, device=done.device, compute_type=done.compute_type)
+            found = {job_id: self._kept[job_id] for job_id in wanted if job_id in self._kept}
+        missing = [job_id for job_id in wanted if job_id not in found]
+        # One that was purged or is damaged: its own page says so, the list goes on.
+        fresh = read(missing) if missing else {}
         with self._lock:
-            self._kept[job_id] = facts
+            self._kept.update(fresh)
             while len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
-        return facts
+        return found | fresh

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...domain.answer import transcription_from_dict, transcription_to_stored
 from ...domain.errors import StorageFailedError
-from ...domain.transcript import Transcription
+from ...domain.transcript import DeviceFacts, Transcription
 from ...system.durable_files import make_folder, size_of_files, storage_errors, write_whole
 from ..ids import checked_job_id, is_job_id
 
@@ -45,6 +45,17 @@ class FileResultStore:
                 code="result_damaged",
                 fix="Send the file again, or restore the results folder from a backup.",
             ) from error
+
+    def find_devices(self, job_ids: Iterable[str]) -> dict[str, DeviceFacts]:
+        """Where these jobs ran; without those that have no answer here, or none that can be read."""
+        found = {}
+        for job_id in job_ids:
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                data = json.loads(self._path(job_id).read_bytes())
+                found[job_id] = DeviceFacts(
+                    gpu_used=data["gpu_used"], device=data["device"], compute_type=data["compute_type"]
+                )
+        return found
 
     def remove(self, job_id: str) -> None:
         """Delete the job's answer; fine when there is none."""

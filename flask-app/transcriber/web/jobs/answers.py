@@ -13,10 +13,9 @@ from flask import Response, jsonify, url_for
 from ...domain.answer import rounded, segment_to_dict, transcription_to_dict
 from ...domain.jobs import Delivery, DeliveryStatus, Job, JobProgress, JobStatus
 from ...domain.ports import Excerpt
-from ...domain.transcript import Transcription
+from ...domain.transcript import DeviceFacts, Transcription
 from ...formats.table import DOWNLOADS
 from ..computing import json_answer
-from ..device_cache import DeviceFacts
 
 if TYPE_CHECKING:
     from ...service.facade import JobView

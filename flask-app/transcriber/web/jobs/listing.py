@@ -100,10 +100,8 @@ def history() -> Response:
         search=query.q.strip(),
         owner=principal().seen_owner,
     )
-    rows = [
-        summary_to_dict(job, device_cache().find(job, service.transcription), found.excerpts.get(job.id))
-        for job in found.jobs
-    ]
+    devices = device_cache().find_all(found.jobs, service.devices)
+    rows = [summary_to_dict(job, devices.get(job.id), found.excerpts.get(job.id)) for job in found.jobs]
     counts = {status.value: number for status, number in service.counts(owner=principal().seen_owner).items()}
     shown = {"jobs": rows, "next_before": found.next_before, "counts": counts}
     if wants_html():

@@ -484,3 +484,19 @@ def test_folder_that_may_not_be_written_to_has_one() -> None:
 
     assert fault is not None
     assert str(folder) in fault.message
+
+
+def test_devices_of_many_results_are_read_at_once_without_those_that_can_not_be(tmp_path: Path) -> None:
+    results = FileResultStore(tmp_path)
+    done = [make_transcription(job_id=new_job_id()) for _ in range(2)]
+    for one in done:
+        results.save(one)
+    damaged, gone = new_job_id(), new_job_id()
+    (tmp_path / f"{damaged}.json").write_text("{")
+
+    found = results.find_devices([done[0].job_id, damaged, gone, done[1].job_id])
+
+    assert list(found) == [one.job_id for one in done]
+    assert {(facts.gpu_used, facts.device) for facts in found.values()} == {
+        (done[0].gpu_used, done[0].device)
+    }
