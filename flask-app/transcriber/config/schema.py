@@ -76,7 +76,7 @@ class Settings:
         (),
         "WHISPER_TRUSTED_PROXIES",
         networks,
-        "Networks of reverse proxies of one's own (as 10.0.0.0/8, comma-separated), behind which everyone has the proxy's address: it has no limit of connections.",
+        "Networks of reverse proxies of one's own (as 10.0.0.0/8, comma-separated), behind which everyone has the proxy's address: it has no limit of connections, and its X-Forwarded-Prefix and X-Forwarded-Proto count.",
     )
     cors_origins: tuple[str, ...] = setting(
         (),

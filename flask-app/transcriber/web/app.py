@@ -25,6 +25,7 @@ from .openapi.operations import FILE_ANSWERS, FILE_ERRORS, Operation
 from .ranges import OneRange
 from .refusals import answer_bytes
 from .transcripts import comparison, editing
+from .trusted_proxy import TrustedProxy
 from .uploads import resumable
 from .uploads.body_drain import BodyDrain
 from .uploads.receiver import FORM_ROOM_BYTES, UploadRequest
@@ -96,7 +97,8 @@ def create_app(application: Application) -> Flask:
     app.register_blueprint(keys.bp)
     describe_static_files(app)
     inner = BodyDrain(OneLeadingSlash(MethodOverride(OneRange(app.wsgi_app))))
-    app.wsgi_app = ConnectionGuard(inner, open_paths(app))  # type: ignore[method-assign]
+    guarded = ConnectionGuard(inner, open_paths(app))
+    app.wsgi_app = TrustedProxy(guarded, settings.trusted_proxies)  # type: ignore[method-assign]
     return app
 
 

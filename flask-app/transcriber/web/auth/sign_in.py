@@ -83,6 +83,7 @@ def sign_in() -> Response:
         COOKIE,
         sessions().begin(found),
         max_age=sessions().seconds,
+        path=cookie_path(),
         httponly=True,
         samesite="Lax",
         secure=is_https(),
@@ -106,25 +107,38 @@ def sign_out() -> Response:
     if g.session is not None:
         sessions().end(g.session)
     response = _done(url_for("sign_in.show"))
-    response.delete_cookie(COOKIE, httponly=True, samesite="Lax", secure=is_https())
+    response.delete_cookie(COOKIE, path=cookie_path(), httponly=True, samesite="Lax", secure=is_https())
     return response
 
 
 def to_sign_in() -> Response:
     """For a browser without a session: the sign-in page, and then back to the page it asked for."""
-    wanted = request.full_path.rstrip("?") if request.method == "GET" else ""
-    return _redirect(url_for("sign_in.show", next=next_page(wanted)))
+    return _redirect(url_for("sign_in.show", next=next_page(this_page())))
+
+
+def this_page() -> str:
+    """The address that the browser shows; empty where it can't be asked for again."""
+    return request.script_root + request.full_path.rstrip("?") if request.method == "GET" else ""
 
 
 def next_page(wanted: str) -> str:
-    """An address on this server to go to: what was wanted, or the first page for everything else."""
+    """An address of this service to go to: what was wanted, or the first page for everything else."""
+    first = f"{request.script_root}/"
     try:
         parts = urlsplit(wanted)
     except ValueError:
-        return "/"
-    is_ours = wanted.startswith("/") and not wanted.startswith("//") and not parts.netloc and not parts.scheme
+        return first
+    is_ours = (
+        wanted.startswith(first) and not wanted.startswith("//") and not parts.netloc and not parts.scheme
+    )
     is_plain = wanted.isprintable() and "\\" not in wanted and len(wanted) <= 1000
-    return wanted if is_ours and is_plain and parts.path not in ("/sign-in", "/sign-out") else "/"
+    goes_round = parts.path in (url_for("sign_in.show"), url_for("sign_in.sign_out"))
+    return wanted if is_ours and is_plain and not goes_round else first
+
+
+def cookie_path() -> str:
+    """Where our cookies belong: to nothing else on a host that we share."""
+    return request.script_root or "/"
 
 
 def is_https() -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from flask import Flask, g, request
+from flask import Flask, g
 from markupsafe import Markup
 
 from ... import __version__
 from ...domain.keys import Role
 from ...domain.languages import language_name
 from ..auth.access import principal
+from ..auth.sign_in import this_page
 from ..jobs.answers import shown_url
 from .error_strings import errors_of_page, said
 from .js_strings import script_words
@@ -43,7 +44,7 @@ def init_app(app: Flask) -> None:
             "may_look": g.get("authorised", False),
             "may_diagnose": g.get("authorised", False) and principal().role is not Role.USER,
             "may_manage_keys": g.get("authorised", False) and principal().manages_keys,
-            "here": request.full_path.rstrip("?") if request.method == "GET" else "",
+            "here": this_page(),
         }
     )
 

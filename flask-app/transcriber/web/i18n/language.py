@@ -14,7 +14,7 @@ from typing import Any, cast
 from flask import Blueprint, Flask, Response, g, has_request_context, make_response, redirect, request
 
 from ...domain.errors import BadRequestError, InvalidParameterError
-from ..auth.sign_in import is_https, next_page
+from ..auth.sign_in import cookie_path, is_https, next_page
 from ..openapi.operations import Operation, OperationAnswer
 from ..uploads.receiver import UploadRequest, parse_form
 
@@ -59,7 +59,13 @@ def choose() -> Response:
         raise InvalidParameterError("language", chosen, ", ".join(LANGUAGES))
     response = make_response(redirect(next_page(request.args.get("next", "")), 303))
     response.set_cookie(
-        COOKIE, chosen, max_age=COOKIE_SECONDS, httponly=True, samesite="Lax", secure=is_https()
+        COOKIE,
+        chosen,
+        max_age=COOKIE_SECONDS,
+        path=cookie_path(),
+        httponly=True,
+        samesite="Lax",
+        secure=is_https(),
     )
     return response
 

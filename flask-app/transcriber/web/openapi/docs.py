@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, g, jsonify, render_template
+from flask import Blueprint, Response, current_app, g, jsonify, render_template, request
 
 from ..extensions import application
 from .answers import OpenApiDocument
@@ -20,7 +20,8 @@ bp = Blueprint("docs", __name__)
 )
 def openapi() -> Response:
     """Written from the routes and the models that validate their input."""
-    return jsonify(make_document(current_app, needs_key=application().keys.is_needed))
+    document = make_document(current_app, needs_key=application().keys.is_needed)
+    return jsonify(document | {"servers": [{"url": request.script_root or "/"}]})
 
 
 @bp.get("/docs")

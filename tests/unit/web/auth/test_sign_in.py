@@ -227,8 +227,12 @@ def test_wrong_keys_of_programs_are_slowed_and_the_right_one_too(guarded: FlaskC
         ("/" + "a" * 2000, "/"),
     ],
 )
-def test_sign_in_leads_to_no_other_site(wanted: str, page: str) -> None:
-    assert next_page(wanted) == page
+def test_sign_in_leads_to_no_other_site(client: FlaskClient, wanted: str, page: str) -> None:
+    with client.application.test_request_context("/sign-in"):
+        assert next_page(wanted) == page
+    with client.application.test_request_context("/sign-in", base_url="http://localhost/whisper"):
+        assert next_page("/whisper/jobs?q=a") == "/whisper/jobs?q=a"
+        assert next_page(wanted) == "/whisper/"
 
 
 def test_without_a_key_nobody_has_to_sign_in(client: FlaskClient) -> None:
