@@ -13,7 +13,7 @@ from transcriber.models.packaged import place
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "a-key-of-at-least-thirty-two-characters"
-STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'standin_engine.py'}"
+STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'support' / 'standin_engine.py'}"
 
 
 @pytest.fixture(scope="session")

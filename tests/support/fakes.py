@@ -572,12 +572,20 @@ class FakeApplication:
 
     def __post_init__(self) -> None:
         self.key_store = MemoryKeys()
-        self.keys = KeyRing(
-            self.key_store,
-            first=self.settings.api_key,
-            is_loopback=loader.is_loopback(self.settings.host),
-            clock=SystemClock(),
-        )
+        self._ring: tuple[loader.Settings, KeyRing] | None = None
+
+    @property
+    def keys(self) -> KeyRing:
+        """A real one, over the settings of now: tests change them."""
+        if self._ring is None or self._ring[0] is not self.settings:
+            ring = KeyRing(
+                self.key_store,
+                first=self.settings.api_key,
+                is_loopback=loader.is_loopback(self.settings.host),
+                clock=SystemClock(),
+            )
+            self._ring = (self.settings, ring)
+        return self._ring[1]
 
     def device_for(self, asked: str | None) -> str:
         return asked or "cpu"

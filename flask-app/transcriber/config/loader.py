@@ -161,7 +161,8 @@ def check_listening(settings: Settings, *, has_key: bool) -> None:
         f"WHISPER_HOST={settings.host} can be reached from the network, and there is no key.",
         code="key_required",
         param="WHISPER_HOST",
-        fix="Make a key (python -m transcriber keys add NAME --role admin), or set WHISPER_ALLOW_ANONYMOUS=true "
+        fix="Set WHISPER_API_KEY to a long random text (openssl rand -hex 32), or make a key (python -m transcriber "
+        "keys add NAME --role admin), or set WHISPER_ALLOW_ANONYMOUS=true "
         "if everyone who reaches the port may use the service.",
     )
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from ...domain.errors import InvalidParameterError
 from ...domain.languages import normalise_language
@@ -74,9 +74,10 @@ class SpeechForm(OptionsForm):
         (), max_length=10, description="word, segment, or both"
     )
     stream: Flag = Field(False, description="true or false (also 1/0, yes/no, on/off)")
-    chunking_strategy: Annotated[ServerVad, BeforeValidator(parse_chunking)] | None = Field(
-        None, description="auto, or an object with type=server_vad"
-    )
+    # A form has no objects: there it is `chunking_strategy[type]` and so on, or JSON as text.
+    chunking_strategy: (
+        Annotated[ServerVad, BeforeValidator(parse_chunking), WithJsonSchema({"type": "string"})] | None
+    ) = Field(None, description="auto, or an object with type=server_vad")
     known_speaker_names: tuple[str, ...] = Field((), max_length=4, description="up to 4 names")
     known_speaker_references: tuple[str, ...] = Field((), max_length=4, description="up to 4 data URLs")
 
