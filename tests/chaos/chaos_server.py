@@ -12,7 +12,7 @@ from pathlib import Path
 from chaos_tree import Role, find, is_gone, members
 from server import ROOT, Server, free_port
 
-STANDIN_COMMAND = f"{sys.executable} {ROOT / 'tests' / 'standin_engine.py'}"
+STANDIN_COMMAND = f"{sys.executable} {ROOT / 'tests' / 'support' / 'standin_engine.py'}"
 
 #: How long processes that lost their parent may take to end.
 ORPHAN_SECONDS = 10.0

@@ -74,7 +74,7 @@ class Host:
             "WHISPER_DATA_DIR": str(self._folder / "data"),
             "WHISPER_MODEL_PATH": str(self.models),
             "WHISPER_MODEL": self.next_model(),
-            "WHISPER_ENGINE_COMMAND": f"{sys.executable} {ROOT / 'tests' / 'standin_engine.py'}",
+            "WHISPER_ENGINE_COMMAND": f"{sys.executable} {ROOT / 'tests' / 'support' / 'standin_engine.py'}",
             "WHISPER_ENGINE_START": "lazy",
             "WHISPER_ENGINE_START_TIMEOUT_SECONDS": str(self._patience[0]),
             "WHISPER_ENGINE_STALL_SECONDS": str(self._patience[1]),

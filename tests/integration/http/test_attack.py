@@ -6,6 +6,7 @@ The quick form of cases/attack; beside each one everybody else is served, and th
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -20,12 +21,11 @@ from media_files import make_tone, make_wave
 from server import ROOT, Answer, Server, multipart
 from silent_bodies import Probe
 
-STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'standin_engine.py'}"
+STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'support' / 'standin_engine.py'}"
 SPEECH = make_wave(make_tone(2.0))
 
-#: As promised; a machine that runs other tests beside these takes longer, and a service that stands still much longer.
+#: As promised, for a machine that does nothing else.
 REQUEST_SECONDS, HEALTH_SECONDS = 2.0, 0.5
-PATIENCE = 3.0
 MEMORY_BYTES = 50e6
 
 
@@ -40,6 +40,11 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     with Server(tmp_path_factory.mktemp("attack"), env=env) as server:
         server.wait_for("/health/ready")
         yield server
+
+
+def patience() -> float:
+    """How much longer things take here now: by how many others want each processor. What stands still takes minutes."""
+    return max(3.0, 3.0 * os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def submit(server: Server) -> str:
@@ -82,8 +87,8 @@ def harmless(server: Server, name: str, *, growth: float = MEMORY_BYTES) -> Iter
     slowest = max(probe.seconds, default=0.0)
     print(f"{name}: {took:.2f} s, health {slowest:.3f} s at most, memory +{grown / 1e6:.0f} MB")
     assert probe.failures == []
-    assert took <= PATIENCE * REQUEST_SECONDS, name
-    assert slowest <= PATIENCE * HEALTH_SECONDS, name
+    assert took <= patience() * REQUEST_SECONDS, name
+    assert slowest <= patience() * HEALTH_SECONDS, name
     assert grown <= growth, name
 
 
@@ -141,7 +146,7 @@ def test_four_heavy_edits_hold_up_no_upload(server: Server) -> None:
         took = time.monotonic() - begun
     print(f"POST /jobs beside four edits: {took:.2f} s")
     assert answer.status == 202
-    assert took <= PATIENCE * 0.5
+    assert took <= patience() * 0.5
     assert {edit.result().status for edit in edits} <= {200, 422}
 
 

@@ -15,7 +15,7 @@ from fake_gpu import build_nvml, healthy_environment
 from media_files import make_tone, make_wave
 from server import ROOT, Server
 
-STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'standin_engine.py'}"
+STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'support' / 'standin_engine.py'}"
 SPEECH = make_wave(make_tone(65.0))
 """Long enough for three windows of the stand-in."""
 

@@ -14,7 +14,7 @@ from fake_gpu import healthy_environment
 from media_files import make_tone, make_wave
 from server import ROOT, Server, multipart
 
-STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'standin_engine.py'}"
+STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'support' / 'standin_engine.py'}"
 SPEECH = make_wave(make_tone(5.0))
 KEY = {"Authorization": "Bearer a-key-of-some-length"}
 

@@ -20,7 +20,7 @@ from breakable_python import BreakablePython
 from disk_faults import DATA, FOR_EVER, Fault, PreloadedDisk
 from server import ROOT, Answer, Server
 
-STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'standin_engine.py'}"
+STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'support' / 'standin_engine.py'}"
 
 #: What a stage that fails must show within, by the settings as shipped, and what these tests use to be quick.
 LIMIT_SECONDS, INTERVAL = 60.0, "1"

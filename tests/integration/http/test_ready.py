@@ -20,7 +20,7 @@ from transcriber.domain.errors import EngineStartError
 from transcriber.gpu.probe.facts import GpuStatus
 from transcriber.server.bootstrap import Composition
 
-STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'standin_engine.py'}"
+STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'support' / 'standin_engine.py'}"
 SPEECH = make_wave(make_tone(2.0))
 
 

@@ -21,7 +21,7 @@ from server import ROOT, Server
 from standin_selftest import PASS_SECONDS
 from uploading import BROWSER
 
-STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'standin_engine.py'}"
+STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'support' / 'standin_engine.py'}"
 SPEECH = make_wave(make_tone(2.0))
 
 #: A look at the GPU every second, so that the tests need not wait for a minute.
