@@ -12,6 +12,8 @@ from typing import Any
 
 import structlog
 
+from ..system.durable_files import make_private
+
 _log = structlog.get_logger()
 
 _CHUNK_BYTES = 1 << 20
@@ -69,7 +71,7 @@ class Verifier:
         """Replace the memory. It only saves time, so a folder that can't be written is no error."""
         present = {path: entry for path, entry in known.items() if Path(path).exists()}
         try:
-            memory.parent.mkdir(parents=True, exist_ok=True)
+            make_private(memory.parent)
             handle, name = tempfile.mkstemp(dir=memory.parent, prefix=f"{memory.name}.")
             os.fchmod(handle, 0o644)
             with os.fdopen(handle, "w") as file:

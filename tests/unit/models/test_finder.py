@@ -11,7 +11,8 @@ import pytest
 from transcriber.domain.errors import ConfigError, EngineStartError, ModelNotFoundError
 from transcriber.models.catalogue import CatalogueModel
 from transcriber.models.finder import LocalModel, ModelFinder
-from transcriber.models.packaged import KnownModels, PackagedModel, place
+from transcriber.models.packaged import MEMORY_NAME, KnownModels, PackagedModel, place
+from transcriber.models.verification import Verifier
 
 REVISION = "a" * 40
 MULTILINGUAL = b"token\n" * 51_865
@@ -460,3 +461,18 @@ def test_packaged_weights_are_the_official_ones(tmp_path: Path, name: str) -> No
 
     assert model.verified
     assert model.is_english_only == (name == "tiny.en")
+
+
+def test_models_folder_is_made_for_our_user_alone(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"x")
+    before = os.umask(0o022)
+    try:
+        Verifier(tmp_path / "data" / "models" / MEMORY_NAME).mismatches(tmp_path, {"weights": "0" * 64})
+        Verifier(tmp_path / "data" / "models" / MEMORY_NAME).mismatches(
+            tmp_path, {"weights": hashlib.sha256(b"x").hexdigest()}
+        )
+    finally:
+        os.umask(before)
+
+    for folder in (tmp_path / "data", tmp_path / "data" / "models"):
+        assert folder.stat().st_mode & 0o777 == 0o700
