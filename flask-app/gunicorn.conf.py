@@ -131,7 +131,8 @@ def post_worker_init(worker):
     # While a thread computes, the event loop gets its turn after a millisecond and not after five.
     sys.setswitchinterval(0.001)
     application.stop_when(lambda: not worker.alive)
-    application.note_vitals(vitals, worker.sockets[0].getsockname())
+    if watchdog is not None:
+        application.note_vitals(vitals, worker.sockets[0].getsockname())
     sys.stdout.write(f"Transcriber listens on {application.address}. {application.verdict()}\n")
     sys.stdout.flush()
 
