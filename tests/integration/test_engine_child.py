@@ -159,6 +159,8 @@ def test_a_tone_has_no_speech_but_a_window(engine: EngineDriver, tmp_path: Path)
         "first_index": 0,
         "windows": [[0, 16_000]],
         "speech": [[]],
+        "faint": [False],
+        "channels": [None],
         "is_complete": True,
         "duration_after_vad": 0.0,
         "vad_seconds": answer.last["vad_seconds"],
@@ -209,7 +211,9 @@ def test_every_option_is_honoured(engine: EngineDriver, jfk: Path, options: dict
 def test_without_vad_the_whole_file_is_transcribed(engine: EngineDriver, long: Path) -> None:
     answer = engine.transcribe("no-vad", long, vad_filter=False)
 
-    assert answer.of("plan")[-1]["duration_after_vad"] == pytest.approx(long.stat().st_size / 32_000)
+    # Digital silence between the clips is left out.
+    seconds = long.stat().st_size / 32_000
+    assert 0.7 * seconds < answer.of("plan")[-1]["duration_after_vad"] <= seconds
     assert words_of(answer).count("brown fox") >= 4
 
 

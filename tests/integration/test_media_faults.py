@@ -242,7 +242,14 @@ def test_terminals_interrupt_does_not_end_the_server(decoder: SandboxedDecoder, 
 def test_full_disk_is_reported_by_the_child(tmp_path: Path) -> None:
     server = start_server(sys.executable)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    request = {"type": "decode", "job_id": "a", "max_samples": 10**6, "timeout_seconds": 10}
+    request = {
+        "type": "decode",
+        "job_id": "a",
+        "max_samples": 10**6,
+        "max_bytes": 2 * 10**6,
+        "timeout_seconds": 10,
+        "selection": {"channels": "mix", "audio_track": None},
+    }
     with JFK.open("rb") as upload, open("/dev/full", "wb") as full, ours:
         server.send(request, (upload.fileno(), full.fileno(), theirs.fileno()))
         theirs.close()

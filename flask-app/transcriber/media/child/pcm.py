@@ -24,8 +24,9 @@ class PcmSink:
 
     def restart(self, channels: int) -> None:
         """Forget what was written. Samples are counted per channel, and channels take turns in the file."""
-        self._file.seek(0)
-        self._file.truncate(0)
+        if self.samples:
+            self._file.seek(0)
+            self._file.truncate(0)
         self._begin(channels)
 
     def _begin(self, channels: int) -> None:
