@@ -210,9 +210,9 @@ def test_async_client(served: Server, speech: Path) -> None:
 
 
 def test_request_that_times_out_and_comes_twice_again_is_one_job(stand_in: Callable[..., Server]) -> None:
-    server = stand_in(pace=5)
+    server = stand_in(pace=12)
     audio = ("speech.wav", silence())
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY, timeout=2, max_retries=2) as client:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY, timeout=5, max_retries=2) as client:
         answer = client.audio.transcriptions.create(model="base", file=audio)
 
     assert answer.text == "window 0"
