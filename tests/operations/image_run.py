@@ -442,13 +442,19 @@ def storage() -> Iterator[dict[str, str]]:
     try:
         yield {"CONTAINERS_STORAGE_CONF": str(config)}
     finally:
-        call("podman", "--storage-opt", "", "image", "unmount", "--all")
-        subprocess.run(
-            f"awk '$2 ~ \"^{folder}\" {{ print $2 }}' /proc/mounts | sort -r | xargs -r umount",
-            shell=True,
-            check=False,
-        )
-        shutil.rmtree(folder, ignore_errors=True)
+        call("podman", "image", "unmount", "--all")
+        for place in sorted(_mounts_below(folder), reverse=True):
+            call("umount", place)
+        # A mount that stays shows a folder of the machine's, such as /dev: then nothing is removed.
+        if left := _mounts_below(folder):
+            print(f"NOT REMOVED {folder}: still mounted: {left}", flush=True)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _mounts_below(folder: Path) -> list[str]:
+    places = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    return [place for place in places if place.startswith(f"{folder}/")]
 
 
 def call(*command: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:

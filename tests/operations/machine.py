@@ -82,7 +82,7 @@ class Machine:
                     os.kill(self._init or nspawn.pid, signal.SIGKILL)
                 nspawn.kill()
                 nspawn.wait(STOP_SECONDS)
-        subprocess.run(["rm", "-rf", "--", str(self._folder)], check=False)
+        subprocess.run(["rm", "-rf", "--one-file-system", "--", str(self._folder)], check=False)
 
     def _boot(self) -> None:
         command = ["systemd-nspawn", "--quiet", "-b", "-D", str(self.root), "--keep-unit", "--register=no"]
