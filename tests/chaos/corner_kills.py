@@ -221,6 +221,7 @@ def live_and_die(data: Path, library: Path, life: float, said: Said) -> float:
         killed_at = time.time()
         lines += process.stdout.read().splitlines(keepends=True)
         process.wait()
+        process.stdout.close()
     if not any(line.startswith(b"ready") for line in lines):
         raise AssertionError((data.parent / "log").read_text()[-2000:])
     for line in lines:
