@@ -196,7 +196,7 @@ class Composition:
         self.decoder = SandboxedDecoder(
             max_audio_seconds=settings.max_audio_seconds,
             timeout_seconds=settings.decode_timeout_seconds,
-            room=lambda: free_bytes(settings.data_dir, settings.disk_reserve_bytes),
+            room=lambda: free_bytes(_on_disk(settings.data_dir), settings.disk_reserve_bytes),
         )
 
     def application(self) -> Application:
@@ -420,6 +420,11 @@ def limits_of(settings: Settings, max_jobs: Callable[[str | None], int] = lambda
         short_seconds=settings.short_seconds,
         job_timeout_seconds=settings.job_timeout_seconds,
     )
+
+
+def _on_disk(folder: Path) -> Path:
+    """The folder, or that of its parents which is there: doctor looks before the first start makes it."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
 
 
 def check_webhook(guard: Guard, webhook: Webhook) -> None:
