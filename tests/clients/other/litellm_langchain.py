@@ -12,6 +12,7 @@ from pathlib import Path
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 import litellm
+import openai
 from langchain_openai import ChatOpenAI
 
 base_url, key, file = sys.argv[1:]
@@ -41,7 +42,7 @@ found: dict[str, object] = {"litellm": ask(), "verbose": ask(response_format="ve
 found["async"] = asyncio.run(ask_async())
 try:
     ask(temperature=7)
-except litellm.BadRequestError as error:
+except (litellm.BadRequestError, openai.BadRequestError) as error:  # the client's own comes through
     found["error"] = str(error)
 chat = ChatOpenAI(base_url=base_url, api_key=key, model="none")
 found["langchain"] = chat.root_client.audio.transcriptions.create(model="whisper-1", file=opened()).text
