@@ -116,6 +116,9 @@ class EmbeddedBackend:
                 word_timestamps=order.word_timestamps,
                 channels=order.channels,
                 audio_track=order.audio_track,
+                diarize=order.diarize,
+                min_speakers=order.num_speakers or order.min_speakers,
+                max_speakers=order.num_speakers or order.max_speakers,
             ),
         )
 

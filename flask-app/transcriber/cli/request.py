@@ -19,6 +19,10 @@ class TranscribeRequest:
     word_timestamps: bool = False
     channels: str = "mix"
     audio_track: int | None = None
+    diarize: bool = False
+    num_speakers: int | None = None
+    min_speakers: int | None = None
+    max_speakers: int | None = None
     priority: int = 0
 
     def to_fields(self) -> dict[str, str]:

@@ -54,6 +54,9 @@ def add_parser(commands: Any) -> None:
     add("--word-timestamps", action="store_true")
     add("--channels", choices=CHANNELS, default="mix", help="split: each channel on its own")
     add("--audio-track", type=int, metavar="N", help="of a video with several, from 0")
+    add("--diarize", action="store_true")
+    for name in ("--num-speakers", "--min-speakers", "--max-speakers"):
+        add(name, type=int, metavar="N")
     add("--priority", type=_priority, default=0, metavar="N", help="-100 to 100; higher runs earlier")
     parser.set_defaults(command=run, parser=parser)
 
@@ -194,6 +197,10 @@ def _order_of(parsed: argparse.Namespace) -> TranscribeRequest:
         word_timestamps=parsed.word_timestamps,
         channels=parsed.channels,
         audio_track=parsed.audio_track,
+        diarize=parsed.diarize,
+        num_speakers=parsed.num_speakers,
+        min_speakers=parsed.min_speakers,
+        max_speakers=parsed.max_speakers,
         priority=parsed.priority,
     )
 

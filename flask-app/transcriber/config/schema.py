@@ -349,6 +349,24 @@ class Settings:
         integer(0, 64),
         "Batches that a CPU engine computes side by side, which share its threads; 0: two, from 8 threads on four.",
     )
+    speakers_device: str = setting(
+        "cpu",
+        "WHISPER_SPEAKERS_DEVICE",
+        choice("cpu", "cuda"),
+        "Where speakers are told apart. cuda needs onnxruntime-gpu; without a GPU it is an error, never the CPU.",
+    )
+    speakers_threads: int = setting(
+        1,
+        "WHISPER_SPEAKERS_THREADS",
+        integer(1, 64),
+        "Threads of the child that tells speakers apart; one is 30 to 50 times as fast as the recording.",
+    )
+    speakers_idle_seconds: int = setting(
+        120,
+        "WHISPER_SPEAKERS_IDLE_SECONDS",
+        integer(1, 86_400),
+        "After how many seconds without work that child is ended; the next job starts it in about a second.",
+    )
     model_download: bool = setting(
         False,
         "WHISPER_MODEL_DOWNLOAD",

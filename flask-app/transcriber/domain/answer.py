@@ -13,6 +13,7 @@ from typing import Any
 
 from .transcript import (
     Corroboration,
+    DiarizationReceipt,
     EngineShare,
     FallbackReason,
     MemoryStep,
@@ -20,6 +21,8 @@ from .transcript import (
     Receipt,
     Requested,
     Segment,
+    Speaker,
+    SpeakerTurn,
     Timings,
     TokenLogprob,
     Transcription,
@@ -29,7 +32,7 @@ from .transcript import (
 Json = dict[str, Any]
 
 #: Fields of a segment that are left out where they say nothing.
-_WHERE_KNOWN = ("language", "channel")
+_WHERE_KNOWN = ("language", "channel", "speaker")
 
 
 def transcription_to_dict(transcription: Transcription) -> Json:
@@ -54,6 +57,11 @@ def transcription_to_dict(transcription: Transcription) -> Json:
         "rtfx": rounded(t.rtfx, 3),
         "warnings": notices_to_list(t.warnings),
         "media": _json_safe(t.media),
+        "speakers": speakers_to_list(t.speakers),
+        "speaker_turns": [
+            asdict(turn) | {"start": rounded(turn.start, 3), "end": rounded(turn.end, 3)}
+            for turn in t.speaker_turns
+        ],
     }
 
 
@@ -92,6 +100,11 @@ def notices_to_list(notices: Sequence[Notice]) -> list[Json]:
     return [asdict(notice) for notice in notices]
 
 
+def speakers_to_list(speakers: Sequence[Speaker]) -> list[Json]:
+    """Speakers as the answer shows them."""
+    return [asdict(speaker) | {"seconds": rounded(speaker.seconds, 3)} for speaker in speakers]
+
+
 def word_to_dict(word: Word) -> Json:
     """One word with its times."""
     return {
@@ -99,6 +112,7 @@ def word_to_dict(word: Word) -> Json:
         "end": rounded(word.end, 3),
         "word": word.word,
         "probability": rounded(word.probability, 4),
+        "speaker": word.speaker,
     }
 
 
@@ -168,6 +182,8 @@ def _transcription(data: Mapping[str, Any]) -> Transcription:
         rtfx=_number(data["rtfx"]),
         warnings=tuple(Notice(**notice) for notice in data["warnings"]),
         media=dict(data["media"]),
+        speakers=tuple(Speaker(**speaker) for speaker in data.get("speakers", ())),
+        speaker_turns=tuple(SpeakerTurn(**turn) for turn in data.get("speaker_turns", ())),
         peaks=_text(data.get("peaks", "")),
     )
 
@@ -178,7 +194,9 @@ def _receipt(data: Mapping[str, Any]) -> Receipt:
     steps = tuple(MemoryStep(**step) for step in data.get("steps", ()))
     engines = tuple(EngineShare(**share) for share in data.get("engines", ()))
     word = None if nvml is None else Corroboration(**nvml)
-    return Receipt(**{**data, "nvml": word, "steps": steps, "engines": engines})
+    told = data.get("diarization")
+    diarization = None if told is None else DiarizationReceipt(**told)
+    return Receipt(**{**data, "nvml": word, "steps": steps, "engines": engines, "diarization": diarization})
 
 
 def _segment(data: Mapping[str, Any]) -> Segment:
@@ -196,6 +214,7 @@ def _segment(data: Mapping[str, Any]) -> Segment:
         words=tuple(_word(word) for word in data["words"]) or None,
         language=data.get("language"),
         channel=data.get("channel"),
+        speaker=_text_or_none(data.get("speaker")),
         logprobs=logprobs_from_list(data.get("logprobs")),
     )
 
@@ -216,6 +235,7 @@ def _word(data: Mapping[str, Any]) -> Word:
         end=_number(data["end"]),
         word=_text(data["word"]),
         probability=_number(data["probability"]),
+        speaker=_text_or_none(data.get("speaker")),
     )
 
 
@@ -231,6 +251,10 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text")
     return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
 
 
 def _truth(value: object) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from .text_matching import matching_blocks
-from .transcript import Segment, Transcription, Word
+from .transcript import Segment, Speaker, Transcription, Word
 from .work_budget import WorkBudget
 
 #: A segment that was changed in more characters than this has its word times spread evenly.
@@ -39,6 +39,8 @@ class EditedSegment:
     end: float
     text: str
     sources: tuple[int, ...] = ()
+    #: The id of who says it; None: as in the first source.
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +53,8 @@ class Edit:
     revision: int = 0
     edited_at: datetime | None = None
     segments: tuple[Segment, ...] | None = None
+    #: Who speaks in these segments, with the names that people gave.
+    speakers: tuple[Speaker, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +75,27 @@ def with_edit(original: Transcription, edit: Edit) -> Transcript:
     if edit.segments is None:
         return Transcript(transcription=original, edit=edit)
     text = "".join(segment.text for segment in edit.segments).strip()
-    return Transcript(transcription=replace(original, segments=edit.segments, text=text), edit=edit)
+    ids = {speaker.id for speaker in edit.speakers}
+    edited = replace(
+        original,
+        segments=edit.segments,
+        text=text,
+        speakers=edit.speakers,
+        speaker_turns=tuple(turn for turn in original.speaker_turns if turn.speaker in ids),
+    )
+    return Transcript(transcription=edited, edit=edit)
+
+
+def speakers_of(
+    segments: Sequence[Segment], before: Sequence[Speaker], names: Mapping[str, str]
+) -> tuple[Speaker, ...]:
+    """Who speaks in these segments, by first word: with new names, else those from before. One who is merged is gone."""
+    known = {speaker.id: speaker.name for speaker in before} | dict(names)
+    seconds: dict[str, float] = {}
+    for segment in segments:
+        if segment.speaker is not None:
+            seconds[segment.speaker] = seconds.get(segment.speaker, 0.0) + segment.end - segment.start
+    return tuple(Speaker(id=one, name=known.get(one, ""), seconds=time) for one, time in seconds.items())
 
 
 def apply_edit(
@@ -116,11 +140,12 @@ def _segment(number: int, edited: EditedSegment, before: Sequence[Segment], budg
     sources = [before[at] for at in dict.fromkeys(edited.sources) if 0 <= at < len(before)]
     text = " ".join(edited.text.split())
     first = sources[0] if sources else None
+    speaker = edited.speaker or (first.speaker if first is not None else None)
     if first is not None and len(sources) == 1 and first.text.strip() == text:
-        return _moved(number, edited, first, budget)
+        return _said_by(_moved(number, edited, first, budget), speaker)
     lead = first.text[: len(first.text) - len(first.text.lstrip())] if first is not None else " "
     text = lead + text
-    return Segment(
+    made = Segment(
         id=number,
         seek=first.seek if first is not None else 0,
         start=edited.start,
@@ -134,6 +159,15 @@ def _segment(number: int, edited: EditedSegment, before: Sequence[Segment], budg
         words=_words(text, edited, sources, budget),
         temperature=math.nan,
     )
+    return _said_by(made, speaker)
+
+
+def _said_by(segment: Segment, speaker: str | None) -> Segment:
+    """A segment has one speaker, and so have its words."""
+    words = segment.words
+    if words is not None:
+        words = tuple(replace(word, speaker=speaker) for word in words)
+    return replace(segment, words=words, speaker=speaker)
 
 
 def _moved(number: int, edited: EditedSegment, source: Segment, budget: WorkBudget) -> Segment:

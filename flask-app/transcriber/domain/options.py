@@ -71,6 +71,16 @@ class TranscriptionOptions:
         """What the decoder has to know."""
         return AudioSelection(channels=self.channels, audio_track=self.audio_track)
 
+    #: Tell speakers apart; how many there are at least and at most, None: as many as there seem to be.
+    diarize: bool = False
+    min_speakers: int | None = None
+    max_speakers: int | None = None
+
+    @property
+    def for_engine(self) -> TranscriptionOptions:
+        """What the engine is asked: speakers are given to words, so that it has to time them."""
+        return replace(self, word_timestamps=self.word_timestamps or self.diarize)
+
     @property
     def temperatures(self) -> tuple[float, ...]:
         """The temperatures to try, in order."""

@@ -16,6 +16,7 @@ from .jobs import Delivery, Job, JobError, JobStatus
 from .keys import ApiKey
 from .options import MIX, AudioSelection, TranscriptionOptions
 from .selftest import SelfTestReport
+from .speakers import Diarization
 from .transcript import Notice, Transcription
 
 #: The rate of all decoded audio, in samples a second; samples are int16, one channel.
@@ -85,6 +86,28 @@ class MediaDecoder(Protocol):
         """Decode what is selected of `upload` into the new file `pcm`.
 
         Raises MediaError, LimitError, JobCancelledError.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class Diarizer(Protocol):
+    """Tells the speakers of a recording apart, in a child of its own."""
+
+    def diarize(
+        self,
+        pcm: Path,
+        samples: int,
+        *,
+        minimum: int | None = None,
+        maximum: int | None = None,
+        cancelled: Callable[[], bool] = ...,
+        progress: Callable[[float], None] = ...,
+    ) -> Diarization:
+        """Who speaks when; minimum, maximum: how many speakers there are, where that is known.
+
+        Raises DiarizationError, JobCancelledError, ShuttingDownError.
         """
         ...
 

@@ -18,6 +18,8 @@ class Word:
     end: float
     word: str
     probability: float
+    #: The id of who says it; None where nobody asked.
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +53,37 @@ class Segment:
     logprobs: tuple[TokenLogprob, ...] | None = None
     language: str | None = None
     channel: int | None = None
+    #: The id of who says it; a segment has one speaker. None where nobody asked.
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Speaker:
+    """Somebody who speaks in a recording. name: empty until a person gives one; seconds: how long they speak."""
+
+    id: str
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpeakerTurn:
+    """A speaker speaks from `start` to `end` (seconds); overlap: somebody else does, too."""
+
+    speaker: str
+    start: float
+    end: float
+    overlap: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiarizationReceipt:
+    """Where the speakers of one job were told apart. provider: ONNX Runtime's word for what computed."""
+
+    device: str
+    provider: str
+    pid: int
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,6 +188,8 @@ class Receipt:
     steps: tuple[MemoryStep, ...] = ()
     #: The engines that did windows of the answer, in order, each with its part.
     engines: tuple[EngineShare, ...] = ()
+    #: Where the speakers were told apart; None: nobody asked, or it failed.
+    diarization: DiarizationReceipt | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,6 +205,7 @@ class Timings:
     vad: float = 0.0
     language_detection: float = 0.0
     transcription: float = 0.0
+    diarization: float = 0.0
     total: float = 0.0
 
 
@@ -205,5 +241,8 @@ class Transcription:
     warnings: tuple[Notice, ...] = field(default_factory=tuple)
     #: Facts about the file: container, codec, channels, sample rate, which audio stream was taken.
     media: Mapping[str, Any] = field(default_factory=dict)
+    #: Who speaks, by first word, and when; empty where nobody asked.
+    speakers: tuple[Speaker, ...] = ()
+    speaker_turns: tuple[SpeakerTurn, ...] = ()
     #: DecodedAudio's, for the page; no part of the answer. Empty for results of earlier versions.
     peaks: str = ""

@@ -34,8 +34,13 @@ def render_ass(transcription: Transcription, line_length: int = 0) -> str:
 
 
 def _event(cue: Cue, line_length: int) -> str:
-    text = r"\N".join(_escaped(line) for line in break_lines(cue.text, line_length))
-    return f"Dialogue: 0,{_clock(cue.start_ms)},{_clock(cue.end_ms)},Default,,0,0,0,,{text}\n"
+    text = r"\N".join(_escaped(line) for line in break_lines(cue.spoken, line_length))
+    return f"Dialogue: 0,{_clock(cue.start_ms)},{_clock(cue.end_ms)},Default,{_name(cue.speaker)},0,0,0,,{text}\n"
+
+
+def _name(speaker: str) -> str:
+    """A field ends at its comma."""
+    return speaker.replace(",", " ")
 
 
 def _escaped(text: str) -> str:

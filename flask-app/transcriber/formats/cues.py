@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from unicodedata import category
 
+from ..domain.speakers import speaker_label
 from ..domain.transcript import Transcription
 
 #: Embeddings, overrides and isolates of the direction. The marks LRM and RLM stay: they turn nothing around.
@@ -20,17 +21,32 @@ class Cue:
     start_ms: int
     end_ms: int
     text: str
+    #: What to call who says it; empty where speakers were not told apart.
+    speaker: str = ""
+
+    @property
+    def spoken(self) -> str:
+        """The text with its speaker in front, where there is one."""
+        return f"{self.speaker}: {self.text}" if self.speaker else self.text
 
 
 def iter_cues(transcription: Transcription) -> Iterator[Cue]:
     """The segments that have text, starts never going back, each at least a millisecond long."""
     earliest = 0
+    labels = {
+        one.id: one_line(speaker_label(one.id, transcription.speakers)) for one in transcription.speakers
+    }
     for segment in transcription.segments:
         text = one_line(segment.text)
         if not text:
             continue
         start = max(earliest, to_milliseconds(segment.start))
-        yield Cue(start_ms=start, end_ms=max(start + 1, to_milliseconds(segment.end)), text=text)
+        yield Cue(
+            start_ms=start,
+            end_ms=max(start + 1, to_milliseconds(segment.end)),
+            text=text,
+            speaker=labels.get(segment.speaker or "", ""),
+        )
         earliest = start
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
 from xml.sax.saxutils import escape
 
 from ..domain.transcript import Transcription
@@ -43,7 +46,7 @@ def render_docx(transcription: Transcription) -> bytes:
     """The document."""
     is_translated = transcription.task == "translate"
     rtl = not is_translated and transcription.language in _RIGHT_TO_LEFT
-    body = "".join(_paragraph(cue, rtl) for cue in iter_cues(transcription)) or "<w:p/>"
+    body = "".join(_turns(transcription, rtl)) or "<w:p/>"
     document = (
         f'{_XML}<w:document xmlns:w="{_WORDS}"><w:body>{body}'
         '<w:sectPr><w:pgSz w:w="11906" w:h="16838"/>'
@@ -63,14 +66,32 @@ def render_docx(transcription: Transcription) -> bytes:
     return written.getvalue()
 
 
+def _turns(transcription: Transcription, rtl: bool) -> Iterator[str]:
+    """A paragraph for each segment; with speakers, for all that one says in a row."""
+    cues = list(iter_cues(transcription))
+    if not transcription.speakers:
+        yield from (_paragraph(cue, rtl) for cue in cues)
+        return
+    for _, spoken in groupby(cues, key=lambda cue: cue.speaker):
+        first, *others = spoken
+        yield _paragraph(replace(first, text=" ".join(cue.text for cue in (first, *others))), rtl)
+
+
 def _paragraph(cue: Cue, rtl: bool) -> str:
     direction = "<w:bidi/>" if rtl else ""
     run = "<w:rPr><w:rtl/></w:rPr>" if rtl else ""
     return (
         f'<w:p><w:pPr>{direction}<w:spacing w:after="120"/></w:pPr>'
         f"<w:r><w:rPr>{_GREY}</w:rPr><w:t>{clock_time(cue.start_ms, '.')[:8]}</w:t></w:r>"
+        f"{_speaker(cue)}"
         f'<w:r>{run}<w:tab/><w:t xml:space="preserve">{_text(cue.text)}</w:t></w:r></w:p>'
     )
+
+
+def _speaker(cue: Cue) -> str:
+    if not cue.speaker:
+        return ""
+    return f"<w:r><w:rPr><w:b/></w:rPr><w:tab/><w:t>{_text(cue.speaker)}</w:t></w:r>"
 
 
 def _text(text: str) -> str:

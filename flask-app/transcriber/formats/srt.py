@@ -27,7 +27,7 @@ def render_srt(transcription: Transcription, line_length: int = 0) -> str:
 
 def _block(number: int, cue: Cue, line_length: int) -> str:
     start, end = clock_time(cue.start_ms, ","), clock_time(cue.end_ms, ",")
-    text = "\n".join(break_lines(_as_text(cue.text), line_length))
+    text = "\n".join(break_lines(_as_text(cue.spoken), line_length))
     return f"{number}\n{start} --> {end}\n{text}\n"
 
 

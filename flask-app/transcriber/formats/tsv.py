@@ -14,8 +14,14 @@ _JOINER = "\u2060"
 
 
 def render_tsv(transcription: Transcription) -> str:
-    """A header and one row for each segment that has text."""
-    rows = [f"{cue.start_ms}\t{cue.end_ms}\t{_as_text(cue.text)}\n" for cue in iter_cues(transcription)]
+    """A header and one row for each segment that has text; a column for the speakers where there are some."""
+    cues = iter_cues(transcription)
+    if transcription.speakers:
+        rows = [
+            f"{cue.start_ms}\t{cue.end_ms}\t{_as_text(cue.speaker)}\t{_as_text(cue.text)}\n" for cue in cues
+        ]
+        return "start\tend\tspeaker\ttext\n" + "".join(rows)
+    rows = [f"{cue.start_ms}\t{cue.end_ms}\t{_as_text(cue.text)}\n" for cue in cues]
     return "start\tend\ttext\n" + "".join(rows)
 
 

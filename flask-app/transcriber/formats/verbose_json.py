@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from ..domain.answer import fallback_to_dict, notices_to_list, rounded
+from ..domain.answer import fallback_to_dict, notices_to_list, rounded, speakers_to_list
 from ..domain.languages import language_name
 from ..domain.transcript import Segment, Transcription, Word
 
@@ -29,6 +29,8 @@ def verbose_answer(transcription: Transcription) -> dict[str, Any]:
     }
     if any(segment.words is not None for segment in t.segments):
         answer["words"] = [verbose_word(word) for segment in t.segments for word in segment.words or ()]
+    if t.speakers:
+        answer["speakers"] = speakers_to_list(t.speakers)
     return answer | {
         "usage": {"type": "duration", "seconds": math.ceil(_number(t.duration, 3))},
         "gpu_used": t.gpu_used,
@@ -51,12 +53,23 @@ def _segment(segment: Segment) -> dict[str, Any]:
         "avg_logprob": _number(segment.avg_logprob, 4),
         "compression_ratio": _number(segment.compression_ratio, 4),
         "no_speech_prob": _number(segment.no_speech_prob, 6),
+        **_speaker(segment.speaker),
     }
 
 
 def verbose_word(word: Word) -> dict[str, Any]:
     """A word with its times."""
-    return {"word": word.word.strip(), "start": _number(word.start, 3), "end": _number(word.end, 3)}
+    return {
+        "word": word.word.strip(),
+        "start": _number(word.start, 3),
+        "end": _number(word.end, 3),
+        **_speaker(word.speaker),
+    }
+
+
+def _speaker(speaker: str | None) -> dict[str, str]:
+    """Beside OpenAI's fields where speakers were told apart; their own shape is as it is elsewhere."""
+    return {} if speaker is None else {"speaker": speaker}
 
 
 def _number(value: float, digits: int) -> float:

@@ -46,6 +46,7 @@ from ..service.facade import Checks, JobLimits, Service, Storage, Webhooks
 from ..service.keys import KeyRing
 from ..service.readiness import find_fault, reason_of
 from ..service.transcription import DevicePlan, Transcriber
+from ..speakers.diarizer import ChildDiarizer, DiarizerConfig
 from ..system.clock import SystemClock, boot_id
 from ..system.durable_files import find_folder_fault, kept_secret, read_small, write_small
 from ..system.threads import NativeExecutor
@@ -193,6 +194,13 @@ class Composition:
             self.parts.models.remember_nothing()
         self._snapshots = SnapshotStore(settings.data_dir / "snapshots")
         self._last_start: Snapshot | None = None
+        self.diarizer = ChildDiarizer(
+            DiarizerConfig(
+                device=settings.speakers_device,
+                threads=settings.speakers_threads,
+                idle_seconds=settings.speakers_idle_seconds,
+            )
+        )
         self.decoder = SandboxedDecoder(
             max_audio_seconds=settings.max_audio_seconds,
             timeout_seconds=settings.decode_timeout_seconds,
@@ -232,6 +240,7 @@ class Composition:
             probe=self.parts.probe,
             engines=self.parts.engines,
             decoder=self.decoder,
+            diarizer=self.diarizer,
             retention=storage.retention,
             dispatcher=dispatcher,
             save_measured=lambda: self._in_thread(lambda: self._save_measured(speeds_path, speeds)),
@@ -386,6 +395,7 @@ class Composition:
     def _transcriber(self) -> Transcriber:
         return Transcriber(
             decoder=self.decoder,
+            diarizer=self.diarizer,
             engines=self.parts.engines,
             gpu_status=lambda: self.parts.probe.last or self.parts.probe.status(),
             devices=DevicePlan(

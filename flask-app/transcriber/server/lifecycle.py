@@ -22,7 +22,7 @@ from ..domain.errors import (
     TranscriberError,
 )
 from ..domain.jobs import Job
-from ..domain.ports import Clock, EngineInfo
+from ..domain.ports import Clock, Diarizer, EngineInfo
 from ..domain.transcript import FallbackReason, Transcription
 from ..engine.pool import ChildEnginePool
 from ..engine.selftest.health_check import HealthCheck, HealthFinding
@@ -90,6 +90,7 @@ class Parts:
     probe: GpuProbe
     engines: ChildEnginePool
     decoder: SandboxedDecoder
+    diarizer: Diarizer
     retention: Retention
     dispatcher: Dispatcher
     #: Keeps what was measured for the next start.
@@ -220,6 +221,7 @@ class Application:
         self._parts.engines.close()
         self._parts.monitor.close()
         self._parts.decoder.close()
+        self._parts.diarizer.close()
         self._parts.save_measured()
         for part in self._parts.stores:
             part.close()

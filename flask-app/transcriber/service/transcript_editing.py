@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 import structlog
 
 from ..domain.comparison import Comparison, compare
-from ..domain.edits import Edit, EditedSegment, Transcript, apply_edit, with_edit
+from ..domain.edits import Edit, EditedSegment, Transcript, apply_edit, speakers_of, with_edit
 from ..domain.errors import TranscriberError, TranscriptChangedError
 from ..domain.ports import Clock
-from ..domain.transcript import Segment, Transcription
+from ..domain.transcript import Segment, Speaker, Transcription
 from ..domain.work_budget import WorkBudget
 from .completion import STORAGE_ERRORS, Storage
 
@@ -43,11 +44,15 @@ class TranscriptEditing:
         revision: int,
         segments: Sequence[EditedSegment],
         budget: WorkBudget | None = None,
+        names: Mapping[str, str] = MappingProxyType({}),
     ) -> Transcript:
-        """Replace the segments of this revision. Raises TranscriptChangedError, WorkLimitError, and as `find` does."""
+        """Replace the segments of this revision; names: of speakers, by id; the others keep theirs.
+
+        Raises TranscriptChangedError, WorkLimitError, and as `find` does.
+        """
         before = self._of_revision(job_id, revision)
         made = self._storage.compute(apply_edit, before.transcription.segments, segments, budget)
-        return self._keep(job_id, revision, made)
+        return self._keep(job_id, revision, made, speakers_of(made, before.transcription.speakers, names))
 
     def restore(self, job_id: str, revision: int) -> Transcript:
         """Take the engine's own transcript back. Raises TranscriptChangedError, and as `find` does."""
@@ -78,8 +83,15 @@ class TranscriptEditing:
             )
         return present
 
-    def _keep(self, job_id: str, revision: int, segments: tuple[Segment, ...] | None) -> Transcript:
-        edit = Edit(revision=revision + 1, edited_at=self._clock.now(), segments=segments)
+    def _keep(
+        self,
+        job_id: str,
+        revision: int,
+        segments: tuple[Segment, ...] | None,
+        speakers: tuple[Speaker, ...] = (),
+    ) -> Transcript:
+        now = self._clock.now()
+        edit = Edit(revision=revision + 1, edited_at=now, segments=segments, speakers=speakers)
         transcript = with_edit(self._find(job_id), edit)
         if not self._storage.transcripts.save_edit(job_id, edit, transcript.transcription.text):
             raise TranscriptChangedError()

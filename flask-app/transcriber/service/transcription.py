@@ -23,7 +23,7 @@ from ..domain.errors import (
 from ..domain.events import EngineEvent
 from ..domain.jobs import Job
 from ..domain.options import TranscriptionOptions, TranscriptionRequest
-from ..domain.ports import SAMPLE_RATE, Clock, DecodedAudio, EngineInfo, EnginePool, MediaDecoder
+from ..domain.ports import SAMPLE_RATE, Clock, DecodedAudio, Diarizer, EngineInfo, EnginePool, MediaDecoder
 from ..domain.transcript import Notice, Requested, Segment, Timings, Transcription
 from ..gpu.memory_fallback import DegradationPolicy
 from ..gpu.policy import DeviceDecision, after_engine_failure, decide, find_proven
@@ -35,6 +35,7 @@ from ..gpu.receipt.evidence import ReceiptVerdict
 from ..jobs.cancellation import CancellationToken
 from ..jobs.files.journal import Journal, JournalState
 from ..system.durable_files import storage_errors
+from .diarization import SpeakerFindings, find_speakers
 from .event_recorder import EventRecorder
 from .memory_fallback import MemoryFallback
 from .retry_policy import RetryPolicy
@@ -105,9 +106,11 @@ class Transcriber:
         gpu_status: Callable[[], GpuStatus],
         devices: DevicePlan,
         clock: Clock,
+        diarizer: Diarizer | None = None,
         boot_id: str = "",
     ) -> None:
         self._decoder = decoder
+        self._diarizer = diarizer
         self._engines = engines
         self._gpu_status = gpu_status
         self._devices = devices
@@ -149,8 +152,12 @@ class Transcriber:
         recorder = self._hear(work, audio, decision, lane)
         judged = recorder.judged
         self._insist(work.job.request, judged)
+        found = find_speakers(
+            self._diarizer, work.job, audio, work.journal.state.segments, lambda: work.cancellation.is_pulled
+        )
         worked = earlier + self._clock.monotonic() - begun
-        return self._answer(work, audio, recorder, judged, self._timings(work, recorder, worked))
+        timings = replace(self._timings(work, recorder, worked), diarization=found.seconds)
+        return self._with_speakers(self._answer(work, audio, recorder, judged, timings), found)
 
     def decode(self, work: TranscriptionWork, *, until: Callable[[], bool] | None = None) -> DecodedAudio:
         """The job's samples, from the spool if an earlier attempt left them there.
@@ -229,7 +236,7 @@ class Transcriber:
                     job.id,
                     audio.path,
                     _clipped(audio, job.request.options),
-                    job.request.options,
+                    job.request.options.for_engine,
                     pcm_channels=audio.pcm_channels,
                     lane=lane,
                     resumption=journal.state.resumption,
@@ -331,6 +338,16 @@ class Transcriber:
                 "tracks": [asdict(track) for track in audio.tracks],
             },
             peaks=audio.peaks,
+        )
+
+    def _with_speakers(self, answer: Transcription, found: SpeakerFindings) -> Transcription:
+        return replace(
+            answer,
+            segments=found.segments,
+            speakers=found.speakers,
+            speaker_turns=found.turns,
+            receipt=replace(answer.receipt, diarization=found.receipt),
+            warnings=(*answer.warnings, *found.notices),
         )
 
     def _requested(self, request: TranscriptionRequest) -> Requested:

@@ -66,6 +66,9 @@ Names = Annotated[tuple[Annotated[str, Field(max_length=40)], ...], BeforeValida
 
 _FLAG = "true or false (also 1/0, yes/no, on/off)"
 
+MAX_SPEAKERS = 50
+_SPEAKERS = f"a whole number from 1 to {MAX_SPEAKERS}"
+
 
 class OptionsForm(BaseModel):
     """What every submission may say about the work, besides the file. None: the installation's default.
@@ -97,6 +100,10 @@ class OptionsForm(BaseModel):
     audio_track: Whole | None = Field(
         None, ge=0, le=999, description="the number of an audio track, a whole number from 0"
     )
+    diarize: Flag = Field(False, description=_FLAG)
+    num_speakers: Whole | None = Field(None, ge=1, le=MAX_SPEAKERS, description=_SPEAKERS)
+    min_speakers: Whole | None = Field(None, ge=1, le=MAX_SPEAKERS, description=_SPEAKERS)
+    max_speakers: Whole | None = Field(None, ge=1, le=MAX_SPEAKERS, description=_SPEAKERS)
 
     @property
     def ignored(self) -> tuple[str, ...]:
@@ -105,6 +112,7 @@ class OptionsForm(BaseModel):
 
     def to_request(self, *, model: str, use_gpu: bool, vad_filter: bool) -> TranscriptionRequest:
         """The request, with the installation's defaults where nothing was said."""
+        least, most = self._speaker_limits()
         return TranscriptionRequest(
             model=self.model or model,
             use_gpu=self._wants_gpu(use_gpu),
@@ -123,13 +131,34 @@ class OptionsForm(BaseModel):
                 condition_on_previous_text=self.condition_on_previous_text,
                 channels=self.channels,
                 audio_track=self.audio_track,
+                diarize=self.diarize,
+                min_speakers=least,
+                max_speakers=most,
             ),
-            ignored=self.ignored,
+            ignored=self._ignored(),
         )
 
     def candidates(self) -> tuple[str, ...]:
         """The codes of `languages`. Raises InvalidParameterError."""
         return normalise_languages(self.languages)
+
+    def _speaker_limits(self) -> tuple[int | None, int | None]:
+        """How many speakers at least and at most; None where nothing is known, or nobody asks for speakers."""
+        least, most = self.min_speakers, self.max_speakers
+        if self.num_speakers is not None:
+            if (least or 1) > self.num_speakers or (most or MAX_SPEAKERS) < self.num_speakers:
+                raise InvalidParameterError(
+                    "num_speakers", self.num_speakers, "a number from min_speakers to max_speakers"
+                )
+            least = most = self.num_speakers
+        if least is not None and most is not None and least > most:
+            raise InvalidParameterError("min_speakers", least, f"at most max_speakers, {most}")
+        return (least, most) if self.diarize else (None, None)
+
+    def _ignored(self) -> tuple[str, ...]:
+        """What has no effect: unknown fields, and a number of speakers where they are not told apart."""
+        numbers = () if self.diarize else ("num_speakers", "min_speakers", "max_speakers")
+        return (*(name for name in numbers if getattr(self, name) is not None), *self.ignored)
 
     def _wants_gpu(self, default: bool) -> bool:
         """Who requires the GPU wants it; who refuses and requires it at once contradicts himself."""

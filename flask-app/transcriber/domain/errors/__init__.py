@@ -65,6 +65,7 @@ TranscriberError
 │   ├── EngineStartError         it did not become ready
 │   ├── EngineCrashedError       it died in mid-work
 │   └── EngineFailedError        it reported an error for this job
+├── DiarizationError             the speakers could not be told apart; a warning of the answer
 └── JobCancelledError            somebody cancelled the job
 
 `code` is what programs match on; `param` names the request field at fault; `fix` says what to do.
@@ -351,6 +352,14 @@ class EngineFailedError(EngineError):
     """The engine reported an error for this job."""
 
     code = "engine_failed"
+
+
+class DiarizationError(TranscriberError):
+    """The speakers could not be told apart. The transcript is given without them, and this in its warnings."""
+
+    code = "diarization_failed"
+    fix = "Retry the job; if it happens again, see the log for the child's last words."
+    retryable = True
 
 
 class JobCancelledError(TranscriberError):

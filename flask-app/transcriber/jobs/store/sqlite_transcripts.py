@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ...domain.answer import segment_from_dict, segment_to_dict
+from ...domain.answer import segment_from_dict, segment_to_dict, speakers_to_list
 from ...domain.edits import Edit
 from ...domain.errors import StorageFailedError
-from ...domain.transcript import Segment
+from ...domain.transcript import Segment, Speaker
 from . import queries
 from .sqlite_database import SqliteDatabase
 
@@ -35,7 +35,7 @@ class SqliteTranscripts:
             "job_id": job_id,
             "revision": edit.revision,
             "edited_at": edit.edited_at,
-            "segments": None if edit.segments is None else _to_json(edit.segments),
+            "segments": None if edit.segments is None else _to_json(edit.segments, edit.speakers),
         }
         return self._database.transaction(lambda connection: _save(connection, values, text))
 
@@ -73,19 +73,25 @@ def _save(connection: Connection, values: Mapping[str, Any], text: str) -> bool:
     return True
 
 
-def _to_json(segments: Sequence[Segment]) -> str:
+def _to_json(segments: Sequence[Segment], speakers: Sequence[Speaker]) -> str:
+    """Segments as a list; with speakers, an object of both."""
     shown = [segment_to_dict(segment) | {"has_words": segment.words is not None} for segment in segments]
-    return json.dumps(shown, ensure_ascii=False, allow_nan=False)
+    kept = {"segments": shown, "speakers": speakers_to_list(speakers)} if speakers else shown
+    return json.dumps(kept, ensure_ascii=False, allow_nan=False)
 
 
 def _edit(row: Mapping[str, Any]) -> Edit:
-    segments = row["segments"]
+    if row["segments"] is None:
+        return Edit(revision=row["revision"], edited_at=row["edited_at"])
     try:
-        found = None if segments is None else tuple(segment_from_dict(one) for one in json.loads(segments))
-    except ValueError as error:
+        kept = json.loads(row["segments"])
+        shown, told = (kept["segments"], kept["speakers"]) if isinstance(kept, dict) else (kept, ())
+        segments = tuple(segment_from_dict(one) for one in shown)
+        speakers = tuple(Speaker(**one) for one in told)
+    except (ValueError, KeyError, TypeError) as error:
         raise StorageFailedError(
             f"The edited transcript of job {row['job_id']} is damaged.",
             code="result_damaged",
             fix="Restore the original, or the job store from a backup.",
         ) from error
-    return Edit(revision=row["revision"], edited_at=row["edited_at"], segments=found)
+    return Edit(revision=row["revision"], edited_at=row["edited_at"], segments=segments, speakers=speakers)

@@ -8,7 +8,17 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from ...domain.jobs import DeliveryStatus, JobStatus
-from ...domain.transcript import FallbackReason, Notice, Receipt, Requested, Timings, TokenLogprob, Word
+from ...domain.transcript import (
+    FallbackReason,
+    Notice,
+    Receipt,
+    Requested,
+    Speaker,
+    SpeakerTurn,
+    Timings,
+    TokenLogprob,
+    Word,
+)
 
 
 class ErrorDetail(BaseModel):
@@ -40,7 +50,8 @@ class SegmentAnswer(BaseModel):
     compression_ratio: float | None
     no_speech_prob: float | None
     temperature: float | None
-    words: list[Word] = Field(description="empty unless word_timestamps was asked for")
+    words: list[Word] = Field(description="empty unless word_timestamps or diarize was asked for")
+    speaker: str | None = Field(description="the id of who says it; null unless diarize was asked for")
     logprobs: list[TokenLogprob] = Field(
         default=[], description="only where an OpenAI client asked for include[]=logprobs"
     )
@@ -71,6 +82,8 @@ class TranscriptionAnswer(BaseModel):
     media: dict[str, Any] = Field(
         description="container, codec, channels_used, gain_db, tracks[] and so on of the file"
     )
+    speakers: list[Speaker] = Field(description="by first word; empty unless diarize was asked for")
+    speaker_turns: list[SpeakerTurn] = Field(description="who speaks when, also at the same time")
 
 
 class KeptError(BaseModel):
@@ -221,6 +234,7 @@ class TranscriptAnswer(BaseModel):
     duration: float | None = Field(description="seconds of audio")
     text: str
     segments: list[SegmentAnswer]
+    speakers: list[Speaker] = Field(description="who speaks in them, with the names that people gave")
     checks: list[CheckAnswer] = Field(description="segments of which there is something to say")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, make_response, redirect, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
-from ...domain.answer import rounded, segment_to_dict
+from ...domain.answer import rounded, segment_to_dict, speakers_to_list
 from ...domain.edits import EDIT_STEPS, Edit, EditedSegment, Transcript
 from ...domain.errors import (
     BadRequestError,
@@ -44,6 +44,9 @@ MAX_SEGMENTS = 25_000
 #: Times beyond a year of audio are mistakes.
 MAX_SECONDS = 3.2e7
 
+#: A, B, … as the service gives them, or another short word.
+SPEAKER_ID = r"^[A-Za-z0-9_-]{1,32}$"
+
 _TAG = re.compile(r"r([0-9]{1,9})")
 
 
@@ -60,6 +63,18 @@ class SegmentBody(BaseModel):
         max_length=10_000,
         description="ids of the segments that it was made of; word times are carried over from them",
     )
+    speaker: str | None = Field(
+        None, pattern=SPEAKER_ID, description="the id of who says it; null: as in the first source"
+    )
+
+
+class SpeakerBody(BaseModel):
+    """A name for a speaker."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=SPEAKER_ID)
+    name: str = Field(max_length=100, description="empty: none")
 
 
 class TranscriptBody(BaseModel):
@@ -68,6 +83,9 @@ class TranscriptBody(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     segments: list[SegmentBody] = Field(max_length=MAX_SEGMENTS)
+    speakers: list[SpeakerBody] = Field(
+        [], max_length=1000, description="new names of speakers; the others keep theirs"
+    )
 
 
 class TranscriptQuery(BaseModel):
@@ -123,7 +141,8 @@ def save(job_id: str) -> Response:
     edited = computed(lambda: _checked(body))
     service = application().service
     with ended_with_client(WorkBudget(EDIT_STEPS)) as budget:
-        saved = service.transcripts.save(job.id, expected_revision(job.id), edited, budget)
+        names = {one.id: " ".join(one.name.split()) for one in body.speakers}
+        saved = service.transcripts.save(job.id, expected_revision(job.id), edited, budget, names)
     return _shown(saved)
 
 
@@ -188,7 +207,9 @@ def _checked(body: TranscriptBody) -> list[EditedSegment]:
                 f"segments.{number}.end", segment.end, f"a time from its start, {segment.start}, on"
             )
     return [
-        EditedSegment(start=one.start, end=one.end, text=one.text, sources=tuple(one.sources))
+        EditedSegment(
+            start=one.start, end=one.end, text=one.text, sources=tuple(one.sources), speaker=one.speaker
+        )
         for one in body.segments
     ]
 
@@ -206,6 +227,7 @@ def transcript_to_dict(transcript: Transcript) -> dict[str, Any]:
         "duration": rounded(transcription.duration, 3),
         "text": transcription.text,
         "segments": [segment_to_dict(segment) for segment in transcription.segments],
+        "speakers": speakers_to_list(transcription.speakers),
         "checks": [
             {
                 "segment": segment.id,
