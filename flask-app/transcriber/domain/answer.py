@@ -112,7 +112,7 @@ def word_to_dict(word: Word) -> Json:
         "end": rounded(word.end, 3),
         "word": word.word,
         "probability": rounded(word.probability, 4),
-        "speaker": word.speaker,
+        **({} if word.speaker is None else {"speaker": word.speaker}),
     }
 
 

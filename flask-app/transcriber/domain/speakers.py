@@ -51,7 +51,7 @@ def attribute(segments: Sequence[Segment], turns: Sequence[Turn]) -> Attribution
     """Give every segment and word its speaker. Speakers without a word are left out."""
     if not turns or not segments:
         return Attribution(segments=tuple(segments), speakers=(), turns=())
-    timeline = _TurnLookup(turns)
+    timeline = _TurnTimeline(turns)
     cut = [part for segment in _with_speakers(segments, timeline) for part in part_by_speaker(segment)]
     order = list(dict.fromkeys(segment.speaker for segment in cut if segment.speaker is not None))
     ids = {number: speaker_id(place) for place, number in enumerate(order)}
@@ -103,7 +103,7 @@ def part_by_speaker(segment: Segment) -> Iterator[Segment]:
         )
 
 
-class _TurnLookup:
+class _TurnTimeline:
     """Turns, asked for in order of time."""
 
     def __init__(self, turns: Sequence[Turn]) -> None:
@@ -123,11 +123,11 @@ class _TurnLookup:
         found = self._turns[self._first].speaker
         for turn in self._turns[self._first :]:
             shared = min(end, turn.end) - max(start, turn.start)
-            if turn.start > end and best is not None:
-                break
             rank = (round(shared, 3), turn.speaker == before, -turn.start)
             if best is None or rank > best:
                 best, found = rank, turn.speaker
+            if turn.start > end:
+                break  # the later ones are farther
         return found
 
 
@@ -135,7 +135,7 @@ class _TurnLookup:
 _LOOK_BACK = 60.0
 
 
-def _with_speakers(segments: Sequence[Segment], timeline: _TurnLookup) -> Iterator[Segment]:
+def _with_speakers(segments: Sequence[Segment], timeline: _TurnTimeline) -> Iterator[Segment]:
     words = [word for segment in segments for word in segment.words or ()]
     speakers = iter(_smoothed(words, _speakers_of(words, timeline)))
     before: int | None = None
@@ -148,7 +148,7 @@ def _with_speakers(segments: Sequence[Segment], timeline: _TurnLookup) -> Iterat
             yield replace(segment, speaker=str(before))
 
 
-def _speakers_of(words: Sequence[Word], timeline: _TurnLookup) -> list[int]:
+def _speakers_of(words: Sequence[Word], timeline: _TurnTimeline) -> list[int]:
     speakers: list[int] = []
     for word in words:
         speakers.append(timeline.speaker_of(word.start, word.end, speakers[-1] if speakers else None))

@@ -16,7 +16,7 @@ def test_answer_has_the_fields_of_the_design_in_their_order() -> None:
 
     assert list(answer) == (
         "job_id text language language_probability duration segments model task gpu_used device compute_type "
-        "requested fallback_reason receipt timings rtfx warnings media"
+        "requested fallback_reason receipt timings rtfx warnings media speakers speaker_turns"
     ).split(" ")
     assert list(answer["segments"][0]) == (
         "id seek start end text tokens avg_logprob compression_ratio no_speech_prob temperature words"
@@ -33,6 +33,7 @@ def test_answer_has_the_fields_of_the_design_in_their_order() -> None:
         "vad",
         "language_detection",
         "transcription",
+        "diarization",
         "total",
     ]
     assert answer["warnings"] == [

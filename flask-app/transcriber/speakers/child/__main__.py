@@ -22,7 +22,7 @@ _PROGRESS_SECONDS = 0.5
 Message = dict[str, Any]
 
 
-class Channel:
+class DiarizerSocket:
     """The socket, a JSON object a line. A service that is gone ends the process."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> NoReturn:
     """Load the models, prove them, serve. Never returns."""
     _guard_process()
     sock = socket.socket(fileno=int(arguments[0]))
-    channel = Channel(sock)
+    channel = DiarizerSocket(sock)
     threading.Thread(target=_watch, args=(sock,), name="watch", daemon=True).start()
     config = json.loads(arguments[1])
     try:
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> NoReturn:
         serve(channel.receive())
 
 
-def _load(config: Message, channel: Channel) -> Callable[[Message], None]:
+def _load(config: Message, channel: DiarizerSocket) -> Callable[[Message], None]:
     """What serves a request, on loaded and proven models; the service is told that it is ready."""
     # Imported here: after the guards, and so that a broken library is a start_failed.
     from .models import load_models
@@ -83,7 +83,7 @@ def _load(config: Message, channel: Channel) -> Callable[[Message], None]:
     return lambda message: channel.send(_answered(lambda tell: answer(models, message, tell), channel))
 
 
-def _answered(work: Callable[[Callable[[float], None]], Message], channel: Channel) -> Message:
+def _answered(work: Callable[[Callable[[float], None]], Message], channel: DiarizerSocket) -> Message:
     told = 0.0
 
     def tell(part: float) -> None:

@@ -51,7 +51,7 @@ class SegmentAnswer(BaseModel):
     no_speech_prob: float | None
     temperature: float | None
     words: list[Word] = Field(description="empty unless word_timestamps or diarize was asked for")
-    speaker: str | None = Field(description="the id of who says it; null unless diarize was asked for")
+    speaker: str | None = Field(None, description="the id of who says it; only where diarize was asked for")
     logprobs: list[TokenLogprob] = Field(
         default=[], description="only where an OpenAI client asked for include[]=logprobs"
     )
