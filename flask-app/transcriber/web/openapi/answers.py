@@ -190,6 +190,8 @@ class JobAnswer(JobFields):
     rtfx: float | None
     warnings: list[Notice]
     media: dict[str, Any] | None
+    speakers: list[Speaker] = Field([], description="as in the answer of POST /transcribe")
+    speaker_turns: list[SpeakerTurn] = Field([], description="as in the answer of POST /transcribe")
 
 
 class JobPageAnswer(BaseModel):

@@ -100,11 +100,20 @@ def test_json_is_the_engines(client: FlaskClient) -> None:
 
 
 def test_what_has_no_effect_is_named(client: FlaskClient) -> None:
-    answer = send(client, "?diarize=true&max_speakers=2&vad_filter=on")
+    answer = send(client, "?return_speaker_embeddings=true&max_speakers=2&vad_filter=on")
 
     assert answer.headers["X-Warnings"] == (
-        'ignored_parameter;param="diarize", ignored_parameter;param="max_speakers"'
+        'ignored_parameter;param="max_speakers", ignored_parameter;param="return_speaker_embeddings"'
     )
+
+
+def test_speakers_are_told_apart_where_a_client_asks(client: FlaskClient, service: FakeService) -> None:
+    send(client, "?diarize=true&min_speakers=2&max_speakers=3")
+
+    [job] = service.jobs.values()
+    options = job.request.options
+    assert (options.diarize, options.min_speakers, options.max_speakers) == (True, 2, 3)
+    assert options.for_engine.word_timestamps
 
 
 def test_language_is_detected_from_the_first_window_alone(client: FlaskClient, service: FakeService) -> None:
