@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -255,6 +255,8 @@ class PipelineCheck:
     def _remove_files(self) -> None:
         for name in ("upload", "audio.pcm"):
             (self._parts.folder / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self._parts.folder.rmdir()
 
     def _decode(self) -> DecodedAudio:
         folder = self._parts.folder

@@ -163,7 +163,7 @@ def test_a_clip_that_comes_out_as_its_words_passes_every_stage_and_leaves_no_fil
 
     assert bench.outcomes == dict.fromkeys(STAGES, "passed")
     assert bench.check.failure is None
-    assert list((bench.folder / "check").iterdir()) == []
+    assert not (bench.folder / "check").exists()
     assert bench.engines[0].lanes == ["short"]
     assert bench.replaced == []
 

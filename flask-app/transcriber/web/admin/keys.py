@@ -87,7 +87,8 @@ def show_all() -> Response:
         201: OperationAnswer("The key; it is shown this once.", {JSON: NewKeyAnswer}),
         200: OperationAnswer("For browsers: the page, with the key.", {HTML: str}),
     },
-    raises=(e.RoleNotAllowedError, e.InvalidParameterError, e.KeyExistsError),
+    # The first key switches authentication on, and the next request needs one.
+    raises=(e.UnauthorizedError, e.RoleNotAllowedError, e.InvalidParameterError, e.KeyExistsError),
 )
 def add() -> Response:
     """Any key switches authentication on, from this moment."""
@@ -116,7 +117,7 @@ def add() -> Response:
         200: OperationAnswer("It opens nothing any more.", {JSON: KeyAnswer}),
         303: OperationAnswer("For browsers: the list.", headers=("Location",)),
     },
-    raises=(e.RoleNotAllowedError, e.KeyNotFoundError),
+    raises=(e.UnauthorizedError, e.RoleNotAllowedError, e.KeyNotFoundError),
 )
 def revoke(key_name: str) -> Response:
     """Its browser sessions end with it; its jobs stay, and the admins have them."""

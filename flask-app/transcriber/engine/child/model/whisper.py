@@ -49,6 +49,9 @@ _CPU_CANDIDATES = (2, 2, 1)
 #: On a CPU, the least number of workers that encode or sample at once: one fewer than there are, as the last one
 #: is kept for clips and would only share the cores with them.
 _LEAST_HEAVY = 2
+
+#: The least weights for which a window may be encoded in fewer frames: those of tiny have 76 MB, those of base 145 MB.
+_LEAST_SHORT_CONTEXT_BYTES = 100_000_000
 _PATIENCE = 1.0
 _LENGTH_PENALTY = 1.0
 _REPETITION_PENALTY = 1.0
@@ -98,6 +101,7 @@ class WhisperModel:
         _check_files(spec.path)
         ctranslate2.set_random_seed(_SEED)
         self._spec = spec
+        self._weights_bytes = (spec.path / "model.bin").stat().st_size
         self._model = _load(spec)
         self._vocabulary = tokenizers.Tokenizer.from_file(str(spec.path / "tokenizer.json"))
         self._log_mel = choose_log_mel(int(self._model.n_mels))
@@ -117,9 +121,10 @@ class WhisperModel:
     @property
     def takes_short_context(self) -> bool:
         """Whether a window may be encoded in fewer frames: on a CPU, where each is encoded alone and that is most of the
-        work of a clip. A GPU takes windows of one length only in a pass, and is done with 30 s as soon.
+        work of a clip. A GPU takes windows of one length only in a pass, and is done with 30 s as soon. The smallest
+        models write other words then (tiny.en: 5 errors instead of 2 in nine clips; base: 91 in both ways in thirty).
         """
-        return self._is_on_cpu
+        return self._is_on_cpu and self._weights_bytes >= _LEAST_SHORT_CONTEXT_BYTES
 
     @property
     def alone_is_alike(self) -> bool:
