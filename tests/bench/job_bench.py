@@ -14,9 +14,9 @@ from transcriber.domain.transcript import Transcription
 from transcriber.gpu.memory_fallback import DegradationPolicy
 from transcriber.gpu.probe.facts import GpuStatus
 from transcriber.gpu.receipt.engine_facts import EngineFacts
-from transcriber.jobs.cancellation import CancellationToken
+from transcriber.jobs.active_job import CancellationToken
 from transcriber.jobs.files.journal import Journal, JournalState
-from transcriber.service.retry_policy import RetryPolicy
+from transcriber.service.failure_policy import RetryPolicy
 from transcriber.service.transcription import DevicePlan, Transcriber, TranscriptionWork
 
 

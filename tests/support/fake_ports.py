@@ -110,6 +110,8 @@ class FakeEngine:
     errors: list[TranscriberError] = field(default_factory=list)
     #: Windows that it tells nothing of but their text.
     untold: tuple[int, ...] = ()
+    #: The channel of each window, where channels are transcribed one after the other.
+    channels: tuple[int, ...] = ()
     #: Before which window an error is raised.
     error_at: int = 0
     #: Before which window a run stops until `go` is set or the job is cancelled; it says so in `held`.
@@ -171,7 +173,9 @@ class FakeEngine:
             if index not in self.untold:
                 yield WindowDone(index=index, device=self.window_devices[index])
             self.done.append((job_id, index))
-            yield SegmentReady(segment=make_segment(id=index, start=index * 3.0, end=index * 3.0 + 2))
+            channel = self.channels[index] if self.channels else None
+            start = 3.0 * (self.channels[:index].count(channel) if channel is not None else index)
+            yield SegmentReady(segment=make_segment(id=index, start=start, end=start + 2, channel=channel))
         if self.errors and self.error_at >= count:
             raise self.errors.pop(0)
         yield Finished(

@@ -41,10 +41,10 @@ from transcriber.domain.ports import JobPage
 from transcriber.domain.selftest import SelfTestReport, Step
 from transcriber.domain.transcript import DeviceFacts, Notice, Segment, Transcription
 from transcriber.engine.selftest.health_check import HealthFinding
+from transcriber.jobs.active_job import progress_data
 from transcriber.jobs.files.resumable import ResumableUploads
 from transcriber.jobs.files.spool import Spool
 from transcriber.jobs.ids import new_job_id
-from transcriber.jobs.progress import progress_data
 from transcriber.jobs.store.full_text import find_in, parse_query
 from transcriber.jobs.store.memory_keys import MemoryKeys
 from transcriber.jobs.store.memory_transcripts import MemoryTranscripts

@@ -12,10 +12,10 @@ from ..domain.errors import GpuRequiredError, QueueFullError
 from ..domain.jobs import Job, QueuePlace
 from ..domain.options import TranscriptionRequest
 from ..domain.ports import EngineInfo
+from .active_job import Progress
 from .lengths import HEAD_BYTES, guess_seconds
 from .limits import JobLimits
 from .outlook import Load, foresee
-from .progress import Progress
 from .queue import JobQueue, WaitingJob
 from .speeds import Speeds, work_of
 

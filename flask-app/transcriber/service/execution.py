@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -24,16 +23,15 @@ from ..domain.errors import (
 from ..domain.jobs import Job, JobStatus
 from ..domain.ports import Clock, DecodedAudio
 from ..domain.transcript import Transcription
-from ..jobs.cancellation import CancellationToken, StopReason
+from ..jobs.active_job import ActiveJob, CancellationToken, Progress, StopReason
 from ..jobs.events import EventFeeds
 from ..jobs.files.journal import Journal
 from ..jobs.limits import LONGEST_BACKOFF_SECONDS, JobLimits
-from ..jobs.progress import Progress
 from ..jobs.queue import JobQueue, WaitingJob
 from ..jobs.speeds import Speeds
 from ..system.durable_files import storage_errors
 from .completion import STORAGE_ERRORS, JobCompletion, Storage
-from .retry_policy import RetryPolicy
+from .failure_policy import RetryPolicy
 from .transcription import Transcriber, TranscriptionWork
 
 logger = structlog.get_logger(__name__)
@@ -48,15 +46,6 @@ MAX_ROOM_TRIES = 4
 LOOK_SECONDS = 5.0
 
 _SAMPLES_BYTES_A_SECOND = 32_000
-
-
-@dataclass(slots=True)
-class ActiveJob:
-    """A job that somebody looks at or works on: its cancellation token, and its progress and deadline once it is claimed."""
-
-    cancellation: CancellationToken
-    progress: Progress | None = None
-    deadline: float | None = None
 
 
 class JobExecution:

@@ -20,7 +20,7 @@ from ..domain.jobs import Delivery, Job, JobStatus, SubmissionTerms
 from ..domain.options import TranscriptionRequest
 from ..domain.ports import Clock, JobPage
 from ..domain.transcript import DeviceFacts, Receipt, Transcription
-from ..jobs.cancellation import StopReason
+from ..jobs.active_job import StopReason
 from ..jobs.estimates import Estimates
 from ..jobs.events import EventFeeds
 from ..jobs.files.resumable import ResumableUploads
@@ -28,10 +28,9 @@ from ..jobs.limits import JobLimits
 from ..jobs.retention import purge_job
 from ..jobs.speeds import Speeds
 from ..models.finder import LocalModel
-from .completion import JobCompletion, JobEnded, Storage, Webhooks
+from .completion import JobCompletion, JobEnded, JobWaiters, Outcome, Storage, Webhooks
 from .execution import JobExecution
 from .job_queries import JobQueries, JobView
-from .job_waiters import JobWaiters, Outcome
 from .submission import Checks, Submission, Upload, refuse_unfit
 from .transcript_editing import TranscriptEditing
 from .transcription import Transcriber

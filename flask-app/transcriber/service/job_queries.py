@@ -10,10 +10,10 @@ from ..domain.errors.stored import restored
 from ..domain.feed import FeedEvent
 from ..domain.jobs import Delivery, Job, JobProgress, JobStatus, QueuePlace
 from ..domain.transcript import DeviceFacts, Segment, Transcription
+from ..jobs.active_job import progress_data
 from ..jobs.estimates import Estimates
 from ..jobs.events import EventFeeds, JobEvents, replayed
 from ..jobs.files import journal
-from ..jobs.progress import progress_data
 from .completion import Storage, done_data, failure_data
 from .execution import JobExecution
 

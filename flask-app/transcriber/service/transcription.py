@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +14,6 @@ import structlog
 from ..domain.errors import (
     DecoderCrashedError,
     DecoderUnavailableError,
-    EngineCrashedError,
     EngineError,
     EngineStartError,
     GpuRequiredError,
@@ -24,29 +23,25 @@ from ..domain.events import EngineEvent
 from ..domain.jobs import Job
 from ..domain.options import TranscriptionOptions, TranscriptionRequest
 from ..domain.ports import SAMPLE_RATE, Clock, DecodedAudio, Diarizer, EngineInfo, EnginePool, MediaDecoder
-from ..domain.transcript import Notice, Requested, Segment, Timings, Transcription
+from ..domain.transcript import Requested, Transcription
 from ..gpu.memory_fallback import DegradationPolicy
-from ..gpu.policy import DeviceDecision, after_engine_failure, decide, find_proven
+from ..gpu.policy import DeviceDecision, decide, find_proven
 from ..gpu.probe import fault_codes
 from ..gpu.probe.facts import GpuStatus
 from ..gpu.receipt.engine_facts import ObserveEngine, see_nothing
 from ..gpu.receipt.engine_shares import share_of
 from ..gpu.receipt.evidence import ReceiptVerdict
-from ..jobs.cancellation import CancellationToken
+from ..jobs.active_job import CancellationToken
 from ..jobs.files.journal import Journal, JournalState
 from ..system.durable_files import storage_errors
-from .diarization import SpeakerFindings, find_speakers
-from .event_recorder import EventRecorder
-from .memory_fallback import MemoryFallback
-from .retry_policy import RetryPolicy
+from .answer_builder import AnswerBuilder, EventRecorder, in_order
+from .diarization import find_speakers
+from .failure_policy import MemoryFallback, RetryPolicy
 
 logger = structlog.get_logger(__name__)
 
 #: How often a suspect looks whether it may go on, in seconds.
 SUSPECT_POLL_SECONDS = 0.5
-
-#: A language that was detected with less than this is a guess.
-LEAST_PROBABILITY = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,11 +148,17 @@ class Transcriber:
         judged = recorder.judged
         self._insist(work.job.request, judged)
         found = find_speakers(
-            self._diarizer, work.job, audio, work.journal.state.segments, lambda: work.cancellation.is_pulled
+            self._diarizer,
+            work.job,
+            audio,
+            in_order(work.journal.state.segments),
+            lambda: work.cancellation.is_pulled,
         )
         worked = earlier + self._clock.monotonic() - begun
-        timings = replace(self._timings(work, recorder, worked), diarization=found.seconds)
-        return self._with_speakers(self._answer(work, audio, recorder, judged, timings), found)
+        total = max(worked, self._clock.age(work.job.created_at))
+        return AnswerBuilder(work.job, work.journal.state, audio, recorder, judged).build(
+            found, worked=worked, total=total, requested=self._requested(work.job.request)
+        )
 
     def decode(self, work: TranscriptionWork, *, until: Callable[[], bool] | None = None) -> DecodedAudio:
         """The job's samples, from the spool if an earlier attempt left them there.
@@ -213,7 +214,7 @@ class Transcriber:
                 )
                 self._memory_fallback.note_steps(work.job, work.journal, decision)
                 if not self._memory_fallback.goes_on(work.job, work.journal, decision, error):
-                    decision = _after(work, decision, error)
+                    decision = work.retry_policy.next_device(decision, error)
 
     def _hear_once(
         self, work: TranscriptionWork, audio: DecodedAudio, decision: DeviceDecision, lane: str
@@ -276,102 +277,10 @@ class Transcriber:
             param="require_gpu",
         )
 
-    def _timings(self, work: TranscriptionWork, recorder: EventRecorder, worked: float) -> Timings:
-        """Where the time went, over all attempts; what was no work, also between them, is the queue's."""
-        state, done = work.journal.state, recorder.finished
-        total = max(worked, self._clock.age(work.job.created_at))
-        vad = state.plan.vad_seconds if state.plan is not None else 0.0
-        return Timings(
-            queue=total - worked,
-            audio_decode=state.decode_seconds,
-            model_load=recorder.load_seconds,
-            vad=max(vad, done.vad_seconds) if done else vad,
-            language_detection=done.language_detection_seconds if done else 0.0,
-            transcription=state.engine_seconds + (done.transcription_seconds if done else 0.0),
-            total=total,
-        )
-
-    def _answer(
-        self,
-        work: TranscriptionWork,
-        audio: DecodedAudio,
-        recorder: EventRecorder,
-        judged: ReceiptVerdict,
-        timings: Timings,
-    ) -> Transcription:
-        request, state = work.job.request, work.journal.state
-        receipt, segments = recorder.receipt, _in_order(state.segments)
-        worked = timings.total - timings.queue
-        return Transcription(
-            job_id=work.job.id,
-            text="".join(segment.text for segment in segments).strip(),
-            language=state.language.language if state.language else "",
-            language_probability=state.language.language_probability if state.language else 0.0,
-            duration=audio.duration,
-            segments=segments,
-            model=request.model,
-            task=request.options.task,
-            gpu_used=judged.gpu_used,
-            device=judged.device,
-            compute_type=receipt.compute_type,
-            requested=self._requested(request),
-            fallback_reason=judged.fallback_reason,
-            receipt=receipt,
-            timings=timings,
-            rtfx=audio.duration / worked if worked > 0 else 0.0,
-            warnings=(
-                *_ignored(request),
-                *audio.notices,
-                *(recorder.finished.notices if recorder.finished else ()),
-                *_doubts(request, state),
-                *judged.notices,
-            ),
-            media={
-                "container": audio.container,
-                "codec": audio.codec,
-                "channels": audio.channels,
-                "sample_rate": audio.sample_rate,
-                "audio_streams": audio.audio_streams,
-                "stream_index": audio.stream_index,
-                "channels_used": audio.channels_used,
-                "gain_db": audio.gain_db,
-                "tracks": [asdict(track) for track in audio.tracks],
-            },
-            peaks=audio.peaks,
-        )
-
-    def _with_speakers(self, answer: Transcription, found: SpeakerFindings) -> Transcription:
-        return replace(
-            answer,
-            segments=found.segments,
-            speakers=found.speakers,
-            speaker_turns=found.turns,
-            receipt=replace(answer.receipt, diarization=found.receipt),
-            warnings=(*answer.warnings, *found.notices),
-        )
-
     def _requested(self, request: TranscriptionRequest) -> Requested:
         if request.use_gpu:
             return Requested(use_gpu=True, device="cuda", compute_type=self._devices.gpu_compute_type)
         return Requested(use_gpu=False, device="cpu", compute_type=self._devices.cpu_compute_type)
-
-
-def _after(work: TranscriptionWork, decision: DeviceDecision, error: EngineError) -> DeviceDecision:
-    """Where to go on after an engine failed. Raises the error when there is nowhere, GpuRequiredError."""
-    is_on_gpu = decision.device == "cuda"
-    if isinstance(error, EngineCrashedError):
-        work.retry_policy.engine_died(error)
-        has_enough = error.is_fault or work.retry_policy.is_tired_of_gpu
-        if not is_on_gpu or decision.require_gpu or not has_enough:
-            return decision
-    elif isinstance(error, EngineStartError):
-        needs_gpu = is_on_gpu and decision.require_gpu
-        is_last = needs_gpu or not is_on_gpu
-        if work.retry_policy.may_wait_for_engine(error, needs_gpu=needs_gpu, is_last_resort=is_last):
-            return decision
-    if not is_on_gpu:
-        raise error
-    return after_engine_failure(decision, error)
 
 
 def _lie(engine: EngineInfo) -> EngineStartError:
@@ -386,40 +295,3 @@ def _clipped(audio: DecodedAudio, options: TranscriptionOptions) -> int:
     if options.clip_seconds is None:
         return audio.samples
     return min(audio.samples, round(options.clip_seconds * SAMPLE_RATE))
-
-
-def _doubts(request: TranscriptionRequest, state: JournalState) -> list[Notice]:
-    """What the answer is not sure of: its language, and what the model made up."""
-    notices = []
-    found = state.language
-    if (
-        found is not None
-        and request.options.language is None
-        and found.language_probability < LEAST_PROBABILITY
-    ):
-        others = ", ".join(f"{name} ({share:.2f})" for name, share in found.alternatives)
-        message = (
-            f"The language is a guess: {found.language} ({found.language_probability:.2f}), "
-            f"then {others}. Send language, or languages to choose from."
-        )
-        notices.append(Notice(code="language_uncertain", message=message, param="language"))
-    dropped = sum(window.dropped for window in state.windows)
-    if dropped:
-        message = f"The model repeated itself: {dropped} words without a time in the audio were left out."
-        notices.append(Notice(code="repetition_dropped", message=message))
-    return notices
-
-
-def _in_order(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
-    """By time, where several channels were transcribed each on its own."""
-    if all(segment.channel is None for segment in segments):
-        return segments
-    ordered = sorted(segments, key=lambda segment: (segment.start, segment.channel or 0))
-    return tuple(replace(segment, id=number) for number, segment in enumerate(ordered))
-
-
-def _ignored(request: TranscriptionRequest) -> tuple[Notice, ...]:
-    return tuple(
-        Notice(code="ignored_parameter", message=f"{name} has no effect here.", param=name)
-        for name in request.ignored
-    )

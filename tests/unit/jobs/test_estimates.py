@@ -14,11 +14,11 @@ from transcriber.domain.errors import QueueFullError
 from transcriber.domain.events import Finished, Planned, WindowDone
 from transcriber.domain.jobs import Job, JobStatus
 from transcriber.domain.ports import SAMPLE_RATE, DecodedAudio
+from transcriber.jobs.active_job import Progress
 from transcriber.jobs.estimates import Estimates
 from transcriber.jobs.events import JobEvents
 from transcriber.jobs.files.journal import JournalState
 from transcriber.jobs.limits import JobLimits
-from transcriber.jobs.progress import Progress
 from transcriber.jobs.queue import JobQueue, Slots, WaitingJob
 from transcriber.jobs.speeds import OVERHEAD_SECONDS, Speeds
 

@@ -20,8 +20,8 @@ from transcriber.domain.errors import (
     UploadGoneError,
 )
 from transcriber.domain.transcript import FallbackReason
-from transcriber.jobs.cancellation import StopReason
-from transcriber.service.retry_policy import KILLS_ON_GPU
+from transcriber.jobs.active_job import StopReason
+from transcriber.service.failure_policy import KILLS_ON_GPU
 
 NO_DRIVER = FallbackReason(code="no_driver", message="There is no driver.", fix="Install it.")
 
@@ -60,6 +60,20 @@ def test_cpu_asked_for_is_no_fallback(bench: Bench) -> None:
 
     assert (answer.gpu_used, answer.device, answer.fallback_reason) == (False, "cpu", None)
     assert answer.requested.compute_type == "int8"
+
+
+def test_channels_that_were_transcribed_one_after_the_other_are_answered_by_time(bench: Bench) -> None:
+    engine = FakeEngine("cpu", ("cpu",) * 4, channels=(0, 0, 1, 1))
+
+    answer = bench.run(both(cpu=engine), make_job(use_gpu=False))
+
+    assert [(segment.start, segment.channel) for segment in answer.segments] == [
+        (0, 0),
+        (0, 1),
+        (3, 0),
+        (3, 1),
+    ]
+    assert [segment.id for segment in answer.segments] == [0, 1, 2, 3]
 
 
 def test_require_gpu_without_one_is_an_error(bench: Bench) -> None:

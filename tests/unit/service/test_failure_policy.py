@@ -8,8 +8,8 @@ import pytest
 
 from job_bench import make_job
 from transcriber.domain.errors import EngineStartError
-from transcriber.jobs.cancellation import CancellationToken
-from transcriber.service.retry_policy import RetryPolicy
+from transcriber.jobs.active_job import CancellationToken
+from transcriber.service.failure_policy import RetryPolicy
 
 
 class NotedLeash(CancellationToken):

@@ -1,16 +1,77 @@
-"""How far one running job is: told by its work, read by pages, followers and estimates."""
+"""A job at work: how anyone stops it, and why; how far it is, for pages, followers and estimates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import enum
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+from ..domain.errors import JobCancelledError
 from ..domain.events import EngineEvent, Finished, LanguageDetected, SegmentReady, WindowDone
 from ..domain.jobs import Job, JobProgress, JobStatus, QueuePlace
 from ..domain.ports import SAMPLE_RATE, Clock, DecodedAudio
 from .events import JobEvents
 from .files.journal import JournalState
 from .speeds import Mark, Speeds, work_of
+
+
+class StopReason(enum.StrEnum):
+    """Why a job at work is to stop."""
+
+    CANCELLED = "cancelled"  #: somebody gave it up
+    TIMED_OUT = "timed_out"  #: it took longer than is allowed
+    HANDED_BACK = "handed_back"  #: the service stops; the job goes on later
+
+
+class CancellationToken:
+    """Pulled at most once: the first reason counts. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pulled = threading.Event()
+        self._stops: list[Callable[[], None]] = []
+        self.reason: StopReason | None = None
+
+    @property
+    def is_pulled(self) -> bool:
+        return self._pulled.is_set()
+
+    def pull(self, reason: StopReason) -> None:
+        """Have the job stop: whoever works on it now is told by the caller's thread."""
+        with self._lock:
+            if self.reason is not None:
+                return
+            self.reason = reason
+            stops = list(self._stops)
+        self._pulled.set()
+        for stop in stops:
+            stop()
+
+    def wait(self, seconds: float) -> None:
+        """Let this much time pass. Raises JobCancelledError as soon as the job is cancelled."""
+        if self._pulled.wait(seconds):
+            raise JobCancelledError()
+
+    def check(self) -> None:
+        """Raises JobCancelledError when the job is cancelled."""
+        if self.is_pulled:
+            raise JobCancelledError()
+
+    @contextmanager
+    def tied(self, stop: Callable[[], None]) -> Iterator[None]:
+        """While inside, cancelling calls `stop`. Raises JobCancelledError if the job is cancelled already."""
+        with self._lock:
+            self._stops.append(stop)
+        try:
+            self.check()
+            yield
+        finally:
+            with self._lock:
+                self._stops.remove(stop)
+
 
 #: From this share of a job on, its own speed says more than that of others.
 _TELLING_SHARE = 0.1
@@ -147,3 +208,12 @@ def progress_data(
         "position": place.position if place else None,
         "wait_seconds": place.seconds if place else None,
     }
+
+
+@dataclass(slots=True)
+class ActiveJob:
+    """A job that somebody looks at or works on: its cancellation token, and its progress and deadline once it is claimed."""
+
+    cancellation: CancellationToken
+    progress: Progress | None = None
+    deadline: float | None = None
