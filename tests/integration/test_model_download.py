@@ -130,7 +130,7 @@ def test_download_that_failed_keeps_what_arrived_and_the_next_one_goes_on_there(
     hub.refusal = 500
     with pytest.raises(EngineStartError, match="small could not be downloaded") as caught:
         downloads.fetch(ROW, tmp_path / "hub")
-    failed = downloads.find("small")
+    failed = downloads.all()["small"]
     assert failed is not None
     assert (caught.value.code, failed.state, failed.error is not None) == (
         "model_download_failed",
@@ -143,7 +143,7 @@ def test_download_that_failed_keeps_what_arrived_and_the_next_one_goes_on_there(
     hub.refusal = 0
     path = downloads.fetch(ROW, tmp_path / "hub")
 
-    done = downloads.find("small")
+    done = downloads.all()["small"]
     assert done is not None
     assert (done.state, done.percent, hub.begun_at) == ("done", 100.0, [100_000])
     assert (path / "model.bin").read_bytes() == FILES["model.bin"]
@@ -188,9 +188,9 @@ def test_model_that_may_be_fetched_is_described_and_not_fetched(hub: Hub, tmp_pa
     described = finder.describe("small")
 
     assert (described.name, described.source, described.size_bytes) == ("small", "hub", ROW.model_bytes)
-    assert [model.name for model in finder.fetchable()] == ["small"]
+    assert [model.name for model in finder.all()] == ["small"]
     assert hub.served == []
     offline = ModelFinder(None, tmp_path / "models", False, tmp_path / "hub", known=known)
-    assert offline.fetchable() == ()
+    assert offline.all() == ()
     with pytest.raises(ModelNotFoundError):
         offline.describe("small")

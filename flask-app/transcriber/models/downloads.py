@@ -83,10 +83,10 @@ class Downloads:
         self._paths: dict[str, Path] = {}
         self._logged: dict[str, float] = {}
 
-    def find(self, model: str) -> Download | None:
-        """The newest download of this model."""
+    def all(self) -> dict[str, Download]:
+        """The newest download of each model, by name."""
         with self._changed:
-            return self._downloads.get(model)
+            return dict(self._downloads)
 
     def begin(self, row: CatalogueModel, hub_cache: Path) -> Download:
         """Start it in the background, unless it runs already."""

@@ -130,16 +130,13 @@ class ModelFinder:
         So nobody waits for gigabytes before the job is accepted. Raises what find raises.
         """
         row, candidate = self._look(name)
-        if candidate is None and row is not None and self.is_fetchable(row.name):
+        if candidate is None and row is not None and self._comes_from_hub(row):
             return self._of_hub(row)
         return self.find(name)
 
-    def is_fetchable(self, name: str) -> bool:
-        """Whether it would come from the hub: it is known, not here, in no package, and downloads are permitted."""
-        row, candidate = self._look(name)
-        return (
-            self._download and row is not None and candidate is None and row.name not in self._known.carried()
-        )
+    def _comes_from_hub(self, row: CatalogueModel) -> bool:
+        """Whether a known model that isn't here would be downloaded: it is in no package, and downloads are permitted."""
+        return self._download and row.name not in self._known.carried()
 
     def size_of(self, name: str) -> int | None:
         """Bytes of the model's weights; None for one that is neither known nor here."""
@@ -171,9 +168,15 @@ class ModelFinder:
             size_bytes=row.model_bytes,
         )
 
-    def fetchable(self) -> tuple[LocalModel, ...]:
-        """Known models that are not here and may be downloaded."""
-        return tuple(self._of_hub(row) for row in self._known.catalogue if self.is_fetchable(row.name))
+    def all(self) -> tuple[LocalModel, ...]:
+        """The models on this machine, then known ones that may be downloaded (source hub).
+
+        From one look: a model whose download ends meanwhile is in one of the two.
+        """
+        present = self.present()
+        names = {model.name for model in present}
+        absent = (row for row in self._known.catalogue if row.name not in names)
+        return (*present, *(self._of_hub(row) for row in absent if self._comes_from_hub(row)))
 
     def present(self) -> tuple[LocalModel, ...]:
         """The models on this machine, by name; `verified` as far as remembered, nothing is hashed."""

@@ -58,8 +58,9 @@ class ModelManager:
     def all(self) -> list[dict[str, Any]]:
         """Models that are here, and known ones that may be fetched; plain, for JSON and pages."""
         views = self._engines.views()
-        found = [*self._finder.present(), *self._finder.fetchable()]
-        return [self._facts(model, views) for model in found]
+        # Before the models: one whose download ends meanwhile is told as downloading, and not as absent.
+        downloads = self._hub.downloads.all()
+        return [self._facts(model, views, downloads.get(model.name)) for model in self._finder.all()]
 
     def get(self, name: str) -> dict[str, Any]:
         """One of them. Raises ModelNotFoundError."""
@@ -149,9 +150,10 @@ class ModelManager:
                 "model_not_loaded", model=name, device=device, code=error.code, error=error.message
             )
 
-    def _facts(self, model: LocalModel, views: tuple[SlotView, ...]) -> dict[str, Any]:
+    def _facts(
+        self, model: LocalModel, views: tuple[SlotView, ...], download: Download | None
+    ) -> dict[str, Any]:
         own = [view for view in views if view.model == model.name]
-        download = self._hub.downloads.find(model.name)
         used = [view.used_at for view in own if view.used_at is not None]
         return {
             "id": model.name,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -385,6 +385,29 @@ def test_present_model_counts_as_verified_once_it_was(make_finder: Find, models_
     finder.find("base")
 
     assert [model.verified for model in finder.present()] == [True]
+
+
+class ArrivingCatalogue(tuple[CatalogueModel, ...]):
+    """A catalogue whose model arrives after what is here was listed: when it is read for the second time."""
+
+    snapshot: Path
+    reads = 0
+
+    def __iter__(self) -> Iterator[CatalogueModel]:
+        self.reads += 1
+        if self.reads == 2:
+            write(self.snapshot, files_of("small"))
+        return super().__iter__()
+
+
+def test_model_that_arrives_while_models_are_listed_is_listed_once(models_dir: Path, hub_cache: Path) -> None:
+    catalogue = ArrivingCatalogue((row("small"),))
+    catalogue.snapshot = hub_cache / "models--Pinned--whisper-small" / "snapshots" / REVISION
+    known = KnownModels(catalogue=catalogue, packaged=())
+    finder = ModelFinder(None, models_dir, True, hub_cache, known=known)
+
+    assert [model.name for model in finder.all()] == ["small"]
+    assert [model.source for model in finder.all()] == ["hub_cache"]
 
 
 def test_nothing_here_is_an_empty_list(make_finder: Find) -> None:
