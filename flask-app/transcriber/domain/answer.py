@@ -117,7 +117,7 @@ def word_to_dict(word: Word) -> Json:
 
 
 def segment_to_dict(segment: Segment) -> Json:
-    """One segment with its words; `logprobs` only where they were asked for."""
+    """One segment with its words; `logprobs` only where they were asked for, `suspect` only where it is."""
     found: Json = {
         "id": segment.id,
         "seek": segment.seek,
@@ -132,6 +132,8 @@ def segment_to_dict(segment: Segment) -> Json:
         "words": [word_to_dict(word) for word in segment.words or ()],
         **{name: value for name in _WHERE_KNOWN if (value := getattr(segment, name)) is not None},
     }
+    if segment.suspect:
+        found["suspect"] = list(segment.suspect)
     if segment.logprobs is not None:
         found["logprobs"] = [logprob_to_dict(token) for token in segment.logprobs]
     return found
@@ -214,6 +216,7 @@ def _segment(data: Mapping[str, Any]) -> Segment:
         words=tuple(_word(word) for word in data["words"]) or None,
         language=data.get("language"),
         channel=data.get("channel"),
+        suspect=tuple(map(_text, data.get("suspect", ()))),
         speaker=_text_or_none(data.get("speaker")),
         logprobs=logprobs_from_list(data.get("logprobs")),
     )

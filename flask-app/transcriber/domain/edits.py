@@ -158,6 +158,8 @@ def _segment(number: int, edited: EditedSegment, before: Sequence[Segment], budg
         no_speech_prob=math.nan,
         words=_words(text, edited, sources, budget),
         temperature=math.nan,
+        language=first.language if first is not None else None,
+        channel=first.channel if first is not None else None,
     )
     return _said_by(made, speaker)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .transcript import Segment, Word
 
@@ -27,9 +27,13 @@ MIN_SAME_SEGMENTS = 3
 MIN_WORD_PROBABILITY = 0.5
 
 
+#: The detector of voices is not sure that anybody speaks there; the model is.
+FAINT = "faint"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suspicion:
-    """One reason: repetition, compression, silence, guess or hurry, and the number behind it."""
+    """One reason: repetition, compression, silence, guess, hurry or faint, and the number behind it."""
 
     code: str
     value: float
@@ -42,6 +46,15 @@ def find_suspicions(segments: Sequence[Segment]) -> tuple[tuple[Suspicion, ...],
     return tuple(
         tuple(_suspicions(segment, text, run))
         for segment, text, run in zip(segments, texts, runs, strict=True)
+    )
+
+
+def marked(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    """The segments with their `suspect` marks."""
+    found = find_suspicions(segments)
+    return tuple(
+        replace(segment, suspect=tuple(one.code for one in reasons))
+        for segment, reasons in zip(segments, found, strict=True)
     )
 
 
@@ -64,6 +77,8 @@ def _suspicions(segment: Segment, text: str, run: int) -> list[Suspicion]:
     length = segment.end - segment.start
     if text and length >= 0 and len(text) > MAX_LETTERS_A_SECOND * max(length, 0.2):
         found.append(Suspicion(code="hurry", value=len(text) / max(length, 0.2)))
+    if FAINT in segment.suspect:
+        found.append(Suspicion(code=FAINT, value=segment.no_speech_prob))
     return found
 
 

@@ -36,6 +36,7 @@ class Segment:
     """A decoded unit of text with its times (seconds from the start of the file).
 
     language: where it may differ from the file's (multilingual). channel: where each was transcribed on its own (split).
+    suspect: reasons to doubt that it was said, by their codes (domain/suspicions.py).
     """
 
     id: int
@@ -53,6 +54,7 @@ class Segment:
     logprobs: tuple[TokenLogprob, ...] | None = None
     language: str | None = None
     channel: int | None = None
+    suspect: tuple[str, ...] = ()
     #: The id of who says it; a segment has one speaker. None where nobody asked.
     speaker: str | None = None
 

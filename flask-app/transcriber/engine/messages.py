@@ -229,6 +229,7 @@ def _segment(fields: dict[str, Any]) -> Segment:
         logprobs=logprobs_from_list(fields.get("logprobs")),
         language=_text_or_none(fields.get("language")),
         channel=None if fields.get("channel") is None else int(fields["channel"]),
+        suspect=tuple(map(str, fields.get("suspect", ()))),
     )
 
 

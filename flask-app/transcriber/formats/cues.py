@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from unicodedata import category
 
 from ..domain.speakers import speaker_label
-from ..domain.transcript import Transcription
+from ..domain.transcript import Segment, Transcription
 
 #: Embeddings, overrides and isolates of the direction. The marks LRM and RLM stay: they turn nothing around.
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -21,13 +21,21 @@ class Cue:
     start_ms: int
     end_ms: int
     text: str
-    #: What to call who says it; empty where speakers were not told apart.
+    #: What to call who says it, or its channel; empty where neither was told apart.
     speaker: str = ""
+    #: Where each segment has its own: the code; and whether it is another than before.
+    language: str = ""
+    is_language_new: bool = False
+
+    @property
+    def marked(self) -> str:
+        """The text with its language in front, where that changes."""
+        return f"[{self.language}] {self.text}" if self.is_language_new else self.text
 
     @property
     def spoken(self) -> str:
-        """The text with its speaker in front, where there is one."""
-        return f"{self.speaker}: {self.text}" if self.speaker else self.text
+        """The text with its speaker and a new language in front, where there are such."""
+        return f"{self.speaker}: {self.marked}" if self.speaker else self.marked
 
 
 def iter_cues(transcription: Transcription) -> Iterator[Cue]:
@@ -36,18 +44,36 @@ def iter_cues(transcription: Transcription) -> Iterator[Cue]:
     labels = {
         one.id: one_line(speaker_label(one.id, transcription.speakers)) for one in transcription.speakers
     }
+    # A translation is in English, whatever is spoken.
+    has_languages = transcription.task != "translate"
+    before = transcription.language
     for segment in transcription.segments:
         text = one_line(segment.text)
         if not text:
             continue
         start = max(earliest, to_milliseconds(segment.start))
+        language = (segment.language or "") if has_languages else ""
         yield Cue(
             start_ms=start,
             end_ms=max(start + 1, to_milliseconds(segment.end)),
             text=text,
-            speaker=labels.get(segment.speaker or "", ""),
+            speaker=_voice(segment, labels.get(segment.speaker or "", "")),
+            language=language,
+            is_language_new=bool(language) and language != before,
         )
-        earliest = start
+        earliest, before = start, language or before
+
+
+def tells_voices(transcription: Transcription) -> bool:
+    """Whether its cues have speakers: people, channels, or both."""
+    return bool(transcription.speakers) or any(s.channel is not None for s in transcription.segments)
+
+
+def _voice(segment: Segment, label: str) -> str:
+    """Who says it. People count channels from 1."""
+    if segment.channel is None:
+        return label
+    return f"{label} (channel {segment.channel + 1})" if label else f"Channel {segment.channel + 1}"
 
 
 def to_milliseconds(seconds: float) -> int:

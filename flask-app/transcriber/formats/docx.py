@@ -14,7 +14,7 @@ from itertools import groupby
 from xml.sax.saxutils import escape
 
 from ..domain.transcript import Transcription
-from .cues import Cue, clock_time, iter_cues
+from .cues import Cue, clock_time, iter_cues, tells_voices
 
 _WORDS = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
@@ -44,9 +44,7 @@ _RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ps", "sd", "ur", "yi"})
 
 def render_docx(transcription: Transcription) -> bytes:
     """The document."""
-    is_translated = transcription.task == "translate"
-    rtl = not is_translated and transcription.language in _RIGHT_TO_LEFT
-    body = "".join(_turns(transcription, rtl)) or "<w:p/>"
+    body = "".join(_turns(transcription)) or "<w:p/>"
     document = (
         f'{_XML}<w:document xmlns:w="{_WORDS}"><w:body>{body}'
         '<w:sectPr><w:pgSz w:w="11906" w:h="16838"/>'
@@ -66,24 +64,30 @@ def render_docx(transcription: Transcription) -> bytes:
     return written.getvalue()
 
 
-def _turns(transcription: Transcription, rtl: bool) -> Iterator[str]:
-    """A paragraph for each segment; with speakers, for all that one says in a row."""
+def _turns(transcription: Transcription) -> Iterator[str]:
+    """A paragraph for each segment; with speakers, for all that one says in a row in one language."""
     cues = list(iter_cues(transcription))
-    if not transcription.speakers:
-        yield from (_paragraph(cue, rtl) for cue in cues)
+    written = "en" if transcription.task == "translate" else transcription.language
+    if not tells_voices(transcription):
+        yield from (_paragraph(cue, written) for cue in cues)
         return
-    for _, spoken in groupby(cues, key=lambda cue: cue.speaker):
+    for _, spoken in groupby(cues, key=lambda cue: (cue.speaker, cue.language)):
         first, *others = spoken
-        yield _paragraph(replace(first, text=" ".join(cue.text for cue in (first, *others))), rtl)
+        yield _paragraph(replace(first, text=" ".join(cue.text for cue in (first, *others))), written)
 
 
-def _paragraph(cue: Cue, rtl: bool) -> str:
+def _paragraph(cue: Cue, written: str) -> str:
+    """written: the language of the file, where the cue has none of its own."""
+    rtl = (cue.language or written) in _RIGHT_TO_LEFT
     direction = "<w:bidi/>" if rtl else ""
-    run = "<w:rPr><w:rtl/></w:rPr>" if rtl else ""
+    language = f'<w:lang {"w:bidi" if rtl else "w:val"}="{_text(cue.language)}"/>' if cue.language else ""
+    properties = f"{'<w:rtl/>' if rtl else ''}{language}"
+    run = f"<w:rPr>{properties}</w:rPr>" if properties else ""
     return (
         f'<w:p><w:pPr>{direction}<w:spacing w:after="120"/></w:pPr>'
         f"<w:r><w:rPr>{_GREY}</w:rPr><w:t>{clock_time(cue.start_ms, '.')[:8]}</w:t></w:r>"
         f"{_speaker(cue)}"
+        f"{_language(cue)}"
         f'<w:r>{run}<w:tab/><w:t xml:space="preserve">{_text(cue.text)}</w:t></w:r></w:p>'
     )
 
@@ -92,6 +96,12 @@ def _speaker(cue: Cue) -> str:
     if not cue.speaker:
         return ""
     return f"<w:r><w:rPr><w:b/></w:rPr><w:tab/><w:t>{_text(cue.speaker)}</w:t></w:r>"
+
+
+def _language(cue: Cue) -> str:
+    if not cue.is_language_new:
+        return ""
+    return f"<w:r><w:rPr>{_GREY}</w:rPr><w:tab/><w:t>[{_text(cue.language)}]</w:t></w:r>"
 
 
 def _text(text: str) -> str:

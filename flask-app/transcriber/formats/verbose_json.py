@@ -54,6 +54,8 @@ def _segment(segment: Segment) -> dict[str, Any]:
         "compression_ratio": _number(segment.compression_ratio, 4),
         "no_speech_prob": _number(segment.no_speech_prob, 6),
         **_speaker(segment.speaker),
+        **({} if segment.language is None else {"language": segment.language}),
+        **({} if segment.channel is None else {"channel": segment.channel}),
     }
 
 

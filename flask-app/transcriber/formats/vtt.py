@@ -14,6 +14,8 @@ def render_vtt(transcription: Transcription, line_length: int = 0) -> str:
 
 def _block(cue: Cue, line_length: int) -> str:
     text = "\n".join(_escaped(line) for line in break_lines(cue.text, line_length))
+    if cue.language:
+        text = f"<lang {_escaped(cue.language)}>{text}</lang>"
     if cue.speaker:
         # The annotation of a voice ends at '>'; an entity is text there, too.
         text = f"<v {_escaped(cue.speaker)}>{text}</v>"

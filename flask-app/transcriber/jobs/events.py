@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from ..domain.answer import segment_to_dict
@@ -157,7 +158,10 @@ class EventFeeds:
 
 def segment_event(segment: Segment) -> FeedEvent:
     """The event of a finished segment, as the answer shows it."""
-    return FeedEvent(kind="segment", data=segment_to_dict(segment), number=segment.id + 1)
+    # Whether it is suspect shows when its neighbours are known.
+    return FeedEvent(
+        kind="segment", data=segment_to_dict(replace(segment, suspect=())), number=segment.id + 1
+    )
 
 
 def replayed(segments: Iterable[Segment], after: int, last: FeedEvent) -> Iterator[FeedEvent]:

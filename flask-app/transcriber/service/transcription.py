@@ -23,6 +23,7 @@ from ..domain.events import EngineEvent
 from ..domain.jobs import Job
 from ..domain.options import TranscriptionOptions, TranscriptionRequest
 from ..domain.ports import SAMPLE_RATE, Clock, DecodedAudio, Diarizer, EngineInfo, EnginePool, MediaDecoder
+from ..domain.suspicions import marked
 from ..domain.transcript import Requested, Transcription
 from ..gpu.memory_fallback import DegradationPolicy
 from ..gpu.policy import DeviceDecision, decide, find_proven
@@ -151,7 +152,7 @@ class Transcriber:
             self._diarizer,
             work.job,
             audio,
-            in_order(work.journal.state.segments),
+            marked(in_order(work.journal.state.segments)),
             lambda: work.cancellation.is_pulled,
         )
         worked = earlier + self._clock.monotonic() - begun

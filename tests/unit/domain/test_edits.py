@@ -139,3 +139,11 @@ def test_a_long_rewrite_does_not_take_long() -> None:
     made = align_words(" x1 y2" * 5_000, 0, 6_000, heard)
 
     assert len(made) == 10_000 and time.monotonic() - began < 10
+
+
+def test_a_corrected_segment_keeps_its_channel_and_language_and_is_suspect_no_more() -> None:
+    heard = make_segment(channel=1, language="es", suspect=("guess",))
+
+    [made] = apply_edit([heard], [EditedSegment(start=0.0, end=2.5, text="Hola.", sources=(0,))])
+
+    assert (made.channel, made.language, made.suspect) == (1, "es", ())

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from transcriber.domain.suspicions import find_suspicions
+from transcriber.domain.suspicions import find_suspicions, marked
 from transcriptions import make_segment
 
 
@@ -28,6 +28,8 @@ def codes(*segments: object) -> list[list[str]]:
         ({"compression_ratio": math.nan, "avg_logprob": math.nan, "no_speech_prob": math.nan}, []),
         ({"end": math.nan}, []),
         ({"text": ""}, []),
+        ({"suspect": ("faint",)}, ["faint"]),
+        ({"suspect": ("guess",)}, []),
     ],
 )
 def test_segment_is_suspected_for_a_reason(changes: dict[str, object], expected: list[str]) -> None:
@@ -48,3 +50,12 @@ def test_a_repetition_says_so_once() -> None:
 
 def test_nothing_is_suspected_of_nothing() -> None:
     assert find_suspicions([]) == ()
+
+
+def test_marks_say_why() -> None:
+    said, guessed = marked(
+        [make_segment(suspect=("guess",)), make_segment(avg_logprob=-1.2, suspect=("faint",))]
+    )
+
+    assert said.suspect == ()
+    assert guessed.suspect == ("guess", "faint")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -17,6 +18,8 @@ from transcriber.formats.docx import render_docx
 from transcriber.formats.lines import break_lines, find_faults, width
 from transcriber.formats.srt import render_srt
 from transcriber.formats.table import DOWNLOADS
+from transcriber.formats.text import render_text
+from transcriber.formats.tsv import render_tsv
 from transcriber.formats.vtt import render_vtt
 from transcriptions import make_segment, make_transcription, transcriptions, untimed
 
@@ -138,3 +141,61 @@ def test_markup_that_was_spoken_is_text_in_every_download(ending: str) -> None:
         said = written.split("-->" if ending != "ass" else ",,0,0,0,,", 1)[1]
         assert not re.search(r"<[/A-Za-z]" if ending != "ass" else r"(?<!\\)\{|\\[A-Za-z]", said)
         assert ending == "ass" or "-->" not in said
+
+
+CALL = make_transcription(
+    make_segment(text=" Hello?", start=0.0, end=1.0, channel=0),
+    make_segment(text=" Hi.", start=1.0, end=2.0, channel=1),
+    make_segment(text=" It's me.", start=2.0, end=3.0, channel=1),
+)
+MIXED = make_transcription(
+    make_segment(text=" Good morning.", start=0.0, end=1.0, language="en"),
+    make_segment(text=" Buenos d\u00edas.", start=1.0, end=2.0, language="es"),
+    make_segment(text=" Hasta luego.", start=2.0, end=3.0, language="es"),
+)
+
+
+def test_channels_are_named_in_every_format() -> None:
+    assert [block.split("\n")[2] for block in render_srt(CALL).split("\n\n")] == [
+        "Channel 1: Hello?",
+        "Channel 2: Hi.",
+        "Channel 2: It's me.",
+    ]
+    assert "<v Channel 2>Hi.</v>" in render_vtt(CALL)
+    assert ",Channel 2,0,0,0,,Channel 2: Hi." in render_ass(CALL)
+    assert render_text(CALL) == "Channel 1: Hello?\n\nChannel 2: Hi. It's me.\n"
+    assert render_tsv(CALL).splitlines()[:2] == ["start\tend\tspeaker\ttext", "0\t1000\tChannel 1\tHello?"]
+    assert paragraphs(render_docx(CALL)) == ["00:00:00Channel 1Hello?", "00:00:01Channel 2Hi. It's me."]
+
+
+def test_a_change_of_language_is_shown_in_every_format() -> None:
+    assert [block.split("\n")[2] for block in render_srt(MIXED).split("\n\n")] == [
+        "Good morning.",
+        "[es] Buenos d\u00edas.",
+        "Hasta luego.",
+    ]
+    assert "<lang es>Hasta luego.</lang>" in render_vtt(MIXED)
+    assert render_text(MIXED) == "Good morning.\n\n[es] Buenos d\u00edas. Hasta luego.\n"
+    assert render_tsv(MIXED).splitlines()[2] == "1000\t2000\tes\tBuenos d\u00edas."
+    assert paragraphs(render_docx(MIXED)) == [
+        "00:00:00Good morning.",
+        "00:00:01[es]Buenos d\u00edas.",
+        "00:00:02Hasta luego.",
+    ]
+
+
+def test_a_translation_is_in_english_whatever_is_spoken() -> None:
+    translated = replace(MIXED, task="translate")
+
+    assert "[es]" not in render_srt(translated) + render_text(translated)
+    assert "<lang" not in render_vtt(translated)
+
+
+def test_a_language_written_from_right_to_left_stands_so_in_a_mixed_file() -> None:
+    mixed = make_transcription(
+        make_segment(text=" Hi.", language="en"), make_segment(text=" \u05d4\u05d9.", language="he")
+    )
+
+    document = zipfile.ZipFile(io.BytesIO(render_docx(mixed))).read("word/document.xml")
+
+    assert document.count(b"<w:bidi/>") == 1

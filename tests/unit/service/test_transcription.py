@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from transcriber.domain.errors import (
     JobCancelledError,
     UploadGoneError,
 )
+from transcriber.domain.events import EngineEvent, SegmentReady
 from transcriber.domain.transcript import FallbackReason
 from transcriber.jobs.active_job import StopReason
 from transcriber.service.failure_policy import KILLS_ON_GPU
@@ -382,3 +384,31 @@ def test_answer_adds_up(bench: Bench) -> None:
         0.2,
         0.3,
     )
+
+
+class SplitEngine(FakeEngine):
+    """Tells of the second window, which is of another channel, what was said before the end of the first."""
+
+    def transcribe(self, *arguments: Any, **options: Any) -> Iterator[EngineEvent]:
+        for event in super().transcribe(*arguments, **options):
+            if isinstance(event, SegmentReady):
+                at = event.segment.id
+                event = SegmentReady(segment=replace(event.segment, start=5.0 - at, end=6.0 - at, channel=at))
+            yield event
+
+
+def test_segments_of_channels_stand_in_their_order_of_time(bench: Bench) -> None:
+    engine = SplitEngine("cpu", ("cpu", "cpu"))
+
+    answer = bench.run(FakeEnginePool(engines={"cpu": engine}), make_job(use_gpu=False))
+
+    assert [(one.id, one.start, one.channel) for one in answer.segments] == [(0, 4.0, 1), (1, 5.0, 0)]
+
+
+def test_what_is_in_doubt_is_marked(bench: Bench) -> None:
+    """The stand-in says the same three times in a row."""
+    engine = FakeEngine("cpu", ("cpu",) * 3)
+
+    answer = bench.run(FakeEnginePool(engines={"cpu": engine}), make_job(use_gpu=False))
+
+    assert [one.suspect for one in answer.segments] == [("repetition",)] * 3

@@ -339,5 +339,6 @@ def _segment(data: Record) -> Segment:
             "tokens": tuple(data["tokens"]),
             "words": None if words is None else tuple(Word(**word) for word in words),
             "logprobs": logprobs_from_list(data.get("logprobs")),
+            "suspect": tuple(data.get("suspect", ())),
         }
     )

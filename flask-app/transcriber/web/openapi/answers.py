@@ -57,6 +57,10 @@ class SegmentAnswer(BaseModel):
     )
     language: str | None = Field(None, description="with multilingual: the language of this segment")
     channel: int | None = Field(None, description="with channels=split: the number of its channel, from 0")
+    suspect: list[str] = Field(
+        default=[],
+        description="reasons to doubt it: repetition, compression, silence, guess, hurry, faint; docs/api.md has them",
+    )
 
 
 class TranscriptionAnswer(BaseModel):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ....domain.ports import SAMPLE_RATE
+from ....domain.suspicions import FAINT
 from ....domain.transcript import Segment, TokenLogprob, Word
 from ..windows import Window
 from .segments import cut, is_too_long
@@ -82,6 +83,7 @@ def build_segments(
                 _segment(piece, window, offset, keep_words=keep_words),
                 language=language,
                 channel=window.channel,
+                suspect=(FAINT,) if window.is_faint else (),
                 logprobs=_logprobs(piece) if keep_logprobs else None,
             )
             for piece in kept
