@@ -12,7 +12,7 @@ from standin_selftest import report_of
 from transcriber.domain.errors import TranscriberError
 from transcriber.domain.ports import EngineInfo
 from transcriber.domain.selftest import SelfTestReport
-from transcriber.engine.messages import selftest_report
+from transcriber.engine.protocol import selftest_report
 
 
 def report(word: str = "pass", device: str = "cuda", compute_type: str = "float16") -> SelfTestReport:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,22 @@ from ..domain.events import EngineEvent, Finished, Resumption
 from ..domain.options import TranscriptionOptions
 from ..domain.ports import Clock, EngineInfo
 from ..domain.selftest import PATIENCE, SelfTestReport
-from .config import EngineConfig
-from .messages import JobOrder, batch_sizes, event_or_error, transcribe_message
+from .child_jobs import ChildJobs, Inbox
 from .process import EngineProcess
-from .protocol import Message, ProtocolError, receive_message, send_message
+from .protocol import (
+    JOB_ENDS,
+    EngineConfig,
+    JobOrder,
+    Message,
+    ProtocolError,
+    batch_sizes,
+    event_or_error,
+    receive_message,
+    send_message,
+    transcribe_message,
+)
 from .selftest.client import SelfTestClient
 from .startup import died_early, greeting_of, never_ready, not_started
-from .unwanted_work import UnwantedWork
 
 __all__ = ["OWN_COMMAND", "ChildEngine", "EngineConfig", "OnBatch"]
 
@@ -37,22 +45,11 @@ OWN_COMMAND = (sys.executable, "-m", "transcriber.engine.child.main")
 _DYING_SECONDS = 2.0
 _CANCEL_SECONDS = 0.2
 
-#: After these a job is over in the child.
-_LAST = frozenset({"done", "error", "cancelled"})
-
 #: Is told the sizes of the batches that an engine put through its model.
 OnBatch = Callable[[EngineInfo, tuple[int, ...]], None]
 
 #: Put into an inbox by cancel(): from here on, only the job's end matters, and not for long.
 _CANCEL_SENT: Message = {"type": "cancel_sent"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Inbox:
-    """A job's messages. It is never full, so the reader never waits; None says that the child died."""
-
-    job_id: str
-    messages: queue.SimpleQueue[Message | None] = field(default_factory=queue.SimpleQueue)
 
 
 class ChildEngine:
@@ -73,20 +70,14 @@ class ChildEngine:
         self._info: EngineInfo | None = None
         self._startup: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._send_lock = threading.Lock()
-        self._lock = threading.RLock()
-        # Both by the id on the wire; guarded by _lock, like those below.
-        self._jobs: dict[str, _Inbox] = {}
-        self._draining: set[str] = set()
-        self._batches: set[int] = set()
-        self._tests = SelfTestClient(self._tell, lambda: bool(self._batches))
+        self._jobs = ChildJobs(clock)
+        self._tests = SelfTestClient(self._tell, lambda: self._jobs.is_computing)
         #: What a CPU made of the self-test's clip, if the child had to find out: worth keeping for its model.
         self.reference: dict[str, Any] | None = None
-        self._unwanted = UnwantedWork(clock)
         self._obituary: str | None = None
         self._ending_by_us = False
         self._fault: str | None = None  # the code, where we ended it for a fault of its own
         self._is_blamed = True  # whether that is held against the jobs in it
-        self._counter = itertools.count(2)
         self._last_heard = clock.monotonic()
         self.last_used = clock.monotonic()
         self._reader = threading.Thread(target=self._read, name=f"engine-{process.pid}-reader", daemon=True)
@@ -147,7 +138,7 @@ class ChildEngine:
     @property
     def wasted_seconds(self) -> float:
         """For how long it has computed for jobs that were all given up; 0: it does not."""
-        return self._unwanted.seconds
+        return self._jobs.wasted_seconds
 
     def transcribe(
         self,
@@ -172,18 +163,22 @@ class ChildEngine:
             lane=lane,
             resumption=resumption,
         )
-        wire_id, inbox = self._open(job_id)
+        opened = self._jobs.open(job_id)
+        if opened is None:
+            raise self._crash()
+        wire_id, inbox = opened
         try:
             self._ask(transcribe_message(wire_id, order))
             yield from self._events(inbox)
         finally:
-            self._close(wire_id)
+            is_unfinished = self._jobs.close(wire_id)
+            self.last_used = self._clock.monotonic()
+            if is_unfinished:
+                self._tell({"type": "cancel", "job_id": wire_id})
 
     def cancel(self, job_id: str) -> None:
         """Ask the child to drop this job. Safe for jobs it does not know."""
-        with self._lock:
-            asked = [(wire_id, inbox) for wire_id, inbox in self._jobs.items() if inbox.job_id == job_id]
-        for wire_id, inbox in asked:
+        for wire_id, inbox in self._jobs.find(job_id):
             self._tell({"type": "cancel", "job_id": wire_id})
             inbox.messages.put(_CANCEL_SENT)
 
@@ -227,18 +222,6 @@ class ChildEngine:
 
     # One job, in the caller's thread
 
-    def _open(self, job_id: str) -> tuple[str, _Inbox]:
-        """Register the job, under an id that the child has no old news about."""
-        inbox = _Inbox(job_id)
-        with self._lock:
-            if self._obituary is not None:
-                raise self._crash()
-            taken = job_id in self._jobs or job_id in self._draining
-            wire_id = f"{job_id}#{next(self._counter)}" if taken else job_id
-            self._jobs[wire_id] = inbox
-            self._note_waste()
-        return wire_id, inbox
-
     def _ask(self, message: Message) -> None:
         self._last_heard = self._clock.monotonic()
         try:
@@ -250,7 +233,7 @@ class ChildEngine:
                 fix="Shorten initial_prompt or hotwords.",
             ) from error
 
-    def _events(self, inbox: _Inbox) -> Iterator[EngineEvent]:
+    def _events(self, inbox: Inbox) -> Iterator[EngineEvent]:
         while True:
             event = event_or_error(self._next(inbox))
             if event is not None:
@@ -258,7 +241,7 @@ class ChildEngine:
             if isinstance(event, Finished):
                 return
 
-    def _next(self, inbox: _Inbox) -> Message:
+    def _next(self, inbox: Inbox) -> Message:
         """The job's next message. Waits for it, but not for ever where a limit is set."""
         limit = self._stall_timeout
         while True:
@@ -273,7 +256,7 @@ class ChildEngine:
                 return message
             return self._answer_to_cancel(inbox)
 
-    def _answer_to_cancel(self, inbox: _Inbox) -> Message:
+    def _answer_to_cancel(self, inbox: Inbox) -> Message:
         """The child's last word on a cancelled job, or ours if it gives none in time."""
         deadline = self._clock.monotonic() + _CANCEL_SECONDS
         while (left := deadline - self._clock.monotonic()) > 0:
@@ -281,12 +264,12 @@ class ChildEngine:
                 message = inbox.messages.get(timeout=left)
             except queue.Empty:
                 break
-            if message is None or message["type"] in _LAST:
+            if message is None or message["type"] in JOB_ENDS:
                 break
         # Even if the job was done before the child heard of it: the caller has given it up.
         return {"type": "cancelled"}
 
-    def _end_if_stalled(self, inbox: _Inbox) -> None:
+    def _end_if_stalled(self, inbox: Inbox) -> None:
         """Kill a child that has been silent for too long; the reader then tells its jobs."""
         silent = self._clock.monotonic() - self._last_heard
         if self._stall_timeout is None or silent < self._stall_timeout or not self._process.is_running:
@@ -303,17 +286,6 @@ class ChildEngine:
         self._process.last_words.add(words)
         self._process.kill()
 
-    def _close(self, wire_id: str) -> None:
-        """Forget the job; if it is not over in the child, cancel it there and let its news drain away."""
-        with self._lock:
-            unfinished = self._jobs.pop(wire_id, None) is not None and self._obituary is None
-            if unfinished:
-                self._draining.add(wire_id)
-            self._note_waste()
-        self.last_used = self._clock.monotonic()
-        if unfinished:
-            self._tell({"type": "cancel", "job_id": wire_id})
-
     def _crash(self) -> EngineCrashedError:
         if self._ending_by_us and self._fault is None:
             message = "The engine child was ended by the service while the job was in it."
@@ -323,11 +295,6 @@ class ChildEngine:
             is_fault=self._is_blamed if self._fault is not None else self._process.died_by_fault,
             code=self._fault,
         )
-
-    def _note_waste(self) -> None:
-        """Under the lock, after every change of what is in the child."""
-        is_computing = bool(self._batches or self._draining) and self._obituary is None
-        self._unwanted.note(is_wanted=bool(self._jobs), is_computing=is_computing)
 
     def _tell(self, message: Message) -> None:
         """Send; a child that is gone is the reader's news, not ours."""
@@ -357,31 +324,13 @@ class ChildEngine:
             self._startup.put(message)
             return
         if message["type"] in ("batch_started", "batch_ended"):
-            self._note_batch(message)
+            self._jobs.note_batch(message)
+            if self._on_batch is not None and self._info is not None:
+                self._on_batch(self._info, batch_sizes(message))
             return
         if self._tests.deliver(message):
             return
-        wire_id = message.get("job_id")
-        if not isinstance(wire_id, str):
-            return
-        with self._lock:
-            over = message["type"] in _LAST
-            inbox = self._jobs.pop(wire_id, None) if over else self._jobs.get(wire_id)
-            if over:
-                self._draining.discard(wire_id)
-                self._note_waste()
-        if inbox is not None:
-            inbox.messages.put(message)
-
-    def _note_batch(self, message: Message) -> None:
-        with self._lock:
-            if message["type"] == "batch_started":
-                self._batches.add(message.get("batch", 0))
-            else:
-                self._batches.discard(message.get("batch", 0))
-            self._note_waste()
-        if self._on_batch is not None and self._info is not None:
-            self._on_batch(self._info, batch_sizes(message))
+        self._jobs.deliver(message)
 
     def _bury(self) -> None:
         """See the process out, then say so to everyone who waits."""
@@ -389,10 +338,8 @@ class ChildEngine:
             self._process.kill()
             self._process.wait(_DYING_SECONDS)
         obituary = self._process.obituary()
-        with self._lock:
-            self._obituary = obituary
-            self._note_waste()
-            waiting = list(self._jobs.values())
+        self._obituary = obituary
+        waiting = self._jobs.end()
         with self._send_lock:
             self._process.sock.close()
         level = _log.info if self._ending_by_us else _log.error

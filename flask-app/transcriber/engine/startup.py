@@ -7,8 +7,7 @@ from datetime import datetime
 from ..domain.errors import EngineStartError
 from ..domain.ports import EngineInfo
 from ..domain.selftest import SelfTestReport
-from .messages import MALFORMED, engine_info, selftest_report
-from .protocol import Message
+from .protocol import MALFORMED, Message, engine_info, selftest_report
 
 
 def greeting_of(message: Message, started_at: datetime, ready_at: datetime, wanted: str) -> EngineInfo:

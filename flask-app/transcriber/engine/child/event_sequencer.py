@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
+from ...domain.events import EngineEvent, LanguageDetected, Planned, SegmentReady, WindowDone
 from ...domain.ports import SAMPLE_RATE
 from ...domain.transcript import Segment
-from ..protocol import Message
 from .decoding.rows import DecodedWindow
 from .windows import Window
 
@@ -37,24 +37,22 @@ class Sequenced:
 
 
 class EventSequencer:
-    """Takes what becomes known of a job in any order, and gives it back as messages in the right one."""
+    """Takes what becomes known of a job in any order, and gives it back as events in the right one."""
 
     def __init__(
         self,
-        job_id: str,
         samples: int,
         told: Sequenced,
         totals: PlanTotals | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """told: by an earlier run. totals: those of a plan that is known already."""
-        self._job_id = job_id
         self._duration = round(samples / SAMPLE_RATE, 3)
         self._clock = clock
         self._next_index = told.windows
         self._last_ends = dict(told.last_ends)
         self._segments = told.segments
-        self._language: Message | None = None
+        self._language: LanguageDetected | None = None
         self._language_is_told = False
         self._found: list[Window] = []
         self._planned = len(told.plan or ())
@@ -81,13 +79,9 @@ class EventSequencer:
         self, language: str, probability: float, alternatives: Sequence[tuple[str, float]] = ()
     ) -> None:
         """The language is known now; alternatives: the next likeliest, if it was detected."""
-        self._language = {
-            "type": "language",
-            "job_id": self._job_id,
-            "language": language,
-            "language_probability": probability,
-            "alternatives": [list(each) for each in alternatives],
-        }
+        self._language = LanguageDetected(
+            language=language, language_probability=probability, alternatives=tuple(alternatives)
+        )
 
     def skip_language(self) -> None:
         """The language was told by an earlier run."""
@@ -103,20 +97,20 @@ class EventSequencer:
         if window.index >= self._next_index:
             self._results[window.index] = decoded
 
-    def pull(self) -> list[Message]:
+    def pull(self) -> list[EngineEvent]:
         """What can be told now."""
-        messages: list[Message] = []
+        events: list[EngineEvent] = []
         if self._language is not None and not self._language_is_told:
             self._language_is_told = True
-            messages.append(self._language)
+            events.append(self._language)
         if not self._language_is_told:
-            return messages
+            return events
         if self._is_plan_due():
-            messages.append(self._plan_message())
+            events.append(self._plan())
         while self._next_index in self._results and self._next_index < self._planned:
-            messages.extend(self._result_messages(self._results.pop(self._next_index)))
+            events.extend(self._result(self._results.pop(self._next_index)))
             self._next_index += 1
-        return messages
+        return events
 
     def _is_plan_due(self) -> bool:
         if self._plan_is_told or not self._found:
@@ -128,38 +122,27 @@ class EventSequencer:
             or self._planned in self._results
         )
 
-    def _plan_message(self) -> Message:
+    def _plan(self) -> Planned:
         found, self._found = self._found, []
         first, self._planned = self._planned, self._planned + len(found)
         self._plan_is_told = self._totals.is_complete
         self._plan_told_at = self._clock()
-        return {
-            "type": "plan",
-            "job_id": self._job_id,
-            "first_index": first,
-            "windows": [[window.start, window.end] for window in found],
-            "speech": [[[chunk.start, chunk.end] for chunk in window.speech] for window in found],
-            "faint": [window.is_faint for window in found],
-            "channels": [window.channel for window in found],
-            **asdict(self._totals),
-        }
+        return Planned(
+            first_index=first,
+            windows=tuple((window.start, window.end) for window in found),
+            speech=tuple(tuple((chunk.start, chunk.end) for chunk in window.speech) for window in found),
+            faint=tuple(window.is_faint for window in found),
+            channels=tuple(window.channel for window in found),
+            is_complete=self._totals.is_complete,
+            duration_after_vad=self._totals.duration_after_vad,
+            vad_seconds=self._totals.vad_seconds,
+        )
 
-    def _result_messages(self, decoded: DecodedWindow) -> list[Message]:
-        messages: list[Message] = [
-            {
-                "type": "window",
-                "job_id": self._job_id,
-                "index": self._next_index,
-                "device": decoded.device,
-                "history": decoded.history,
-                "dropped": decoded.dropped,
-            }
-        ]
-        for segment in decoded.segments:
-            messages.append(
-                {"type": "segment", "job_id": self._job_id, "segment": asdict(self._numbered(segment))}
-            )
-        return messages
+    def _result(self, decoded: DecodedWindow) -> list[EngineEvent]:
+        done = WindowDone(
+            index=self._next_index, device=decoded.device, history=decoded.history, dropped=decoded.dropped
+        )
+        return [done, *(SegmentReady(segment=self._numbered(segment)) for segment in decoded.segments)]
 
     def _numbered(self, segment: Segment) -> Segment:
         """The segment with its id, beginning where the one before in its channel ended or later, inside the file."""

@@ -9,12 +9,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+from ...domain.events import Finished
 from ...domain.options import TranscriptionOptions
 from ...domain.transcript import Notice
-from ..protocol import Message
 from .arrays import Features
 from .batching import BatchKey, Candidate, group_of
 from .decoding.prompts import PromptParts, previous_tokens
@@ -84,7 +84,6 @@ class EngineJob:
         self.windows_served = 0
         resumed = spec.resumed
         self.sequencer = EventSequencer(
-            spec.job_id,
             spec.samples,
             resumed.told if resumed else Sequenced(),
             resumed.totals if resumed else None,
@@ -196,23 +195,21 @@ class EngineJob:
             self._history = decoded.history
         self.sequencer.add_result(window, decoded)
 
-    def done_message(self, pool_peak_bytes: int | None) -> Message:
-        """The last message of a job that went well."""
+    def finished(self, pool_peak_bytes: int | None) -> Finished:
+        """The last event of a job that went well."""
         notices = list(self._prompt.notices)
         if not self.sequencer.has_segments:
             notices.append(
                 Notice(code="no_speech", message="No speech was found in the audio.", param="audio")
             )
         elapsed = time.monotonic() - self._started if self._started is not None else 0.0
-        return {
-            "type": "done",
-            "job_id": self.spec.job_id,
-            "vad_seconds": self.sequencer.totals.vad_seconds,
-            "language_detection_seconds": self._detection_seconds,
-            "transcription_seconds": max(0.0, elapsed - self._detection_seconds),
-            "pool_peak_bytes": pool_peak_bytes,
-            "notices": [asdict(notice) for notice in notices],
-        }
+        return Finished(
+            vad_seconds=self.sequencer.totals.vad_seconds,
+            language_detection_seconds=self._detection_seconds,
+            transcription_seconds=max(0.0, elapsed - self._detection_seconds),
+            pool_peak_bytes=pool_peak_bytes,
+            notices=tuple(notices),
+        )
 
     def stop(self) -> None:
         """No more of this job: its front end is woken, and gives up."""

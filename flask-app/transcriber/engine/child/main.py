@@ -7,7 +7,6 @@ closes, even inside the model, so that no engine outlives its service.
 from __future__ import annotations
 
 import ctypes
-import json
 import logging
 import os
 import signal
@@ -15,11 +14,10 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..protocol import Message, ProtocolError, receive_message, send_message
+from ..protocol import EngineConfig, Message, ProtocolError, receive_message, send_message
 from .faults import FaultError, load_fault_of
 
 if TYPE_CHECKING:
@@ -36,43 +34,6 @@ _CPU_BATCH = 4
 EXIT_START_FAILED = 1
 EXIT_DEVICE_LOST = 70
 EXIT_PROTOCOL = 76
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ChildConfig:
-    """CONFIG_JSON. cpu_threads, cpu_lanes 0: as fits the cores that this process may use.
-
-    libraries: files that are loaded first, by these absolute paths. reference_path: what a CPU made of the self-test's
-    clip with this model; knows_clip: the model is one that writes down the clip's words.
-    """
-
-    model: str
-    model_path: Path
-    device: str
-    compute_type: str
-    device_index: int = 0
-    device_name: str | None = None
-    device_uuid: str | None = None
-    cpu_threads: int = 0
-    cpu_lanes: int = 0
-    batch_size: int = 8
-    libraries: tuple[str, ...] = ()
-    reference_path: Path | None = None
-    knows_clip: bool = True
-
-    @classmethod
-    def from_json(cls, text: str) -> ChildConfig:
-        """Raises ValueError or TypeError when it is not such a configuration."""
-        given = json.loads(text)
-        if given.get("device") not in ("cpu", "cuda"):
-            raise ValueError(f"device must be cpu or cuda, never {given.get('device')!r}")
-        reference = given.get("reference_path")
-        paths = {
-            "model_path": Path(given["model_path"]),
-            "libraries": tuple(map(str, given.get("libraries", ()))),
-            "reference_path": None if reference is None else Path(reference),
-        }
-        return cls(**{**given, **paths})
 
 
 class MessageSender:
@@ -94,7 +55,7 @@ def main(arguments: list[str]) -> NoReturn:
     """Load the model, prove it, serve. Never returns."""
     started = time.monotonic()
     sock = socket.socket(fileno=int(arguments[0]))
-    config = ChildConfig.from_json(arguments[1])
+    config = EngineConfig.from_json(arguments[1])
     _guard_process()
     outbox = MessageSender(sock)
     reader = MessageReader(sock)
@@ -178,7 +139,7 @@ def _set_parent_death_signal(number: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
-def _load(config: ChildConfig, outbox: MessageSender, started: float) -> tuple[Scheduler, Message]:
+def _load(config: EngineConfig, outbox: MessageSender, started: float) -> tuple[Scheduler, Message]:
     """The scheduler on a loaded and proven model, and the message that says so."""
     # Imported here: after the guards and the environment, and so that a broken library is a start_failed.
     from .decoding.decoder import Decoder

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
+from ...domain.events import BatchShrunk
 from ...domain.options import TranscriptionOptions
 from ...domain.transcript import Notice
-from ..protocol import Message
+from ..protocol import Message, error_message, event_message
 from .arrays import Features, Samples
 from .batching import SHORT, Candidate, LanePlan, select_batch
 from .decoding.prompts import MAX_PREVIOUS_TOKENS, PromptParts
@@ -193,14 +194,7 @@ class Scheduler:
         before, after = ended.shrunk
         for job in {outcome.taken.job.spec.job_id: outcome.taken.job for outcome in ended.outcomes}.values():
             if not job.stopped.is_set():
-                self._send(
-                    {
-                        "type": "batch_shrunk",
-                        "job_id": job.spec.job_id,
-                        "before": before,
-                        "after": after,
-                    }
-                )
+                self._send(event_message(job.spec.job_id, BatchShrunk(before=before, after=after)))
 
     def _note(self, outcome: BatchOutcome) -> None:
         job = outcome.taken.job
@@ -214,25 +208,17 @@ class Scheduler:
     def _tell(self, job: EngineJob) -> None:
         if job.stopped.is_set():
             return
-        for message in job.sequencer.pull():
-            self._send(message)
+        for event in job.sequencer.pull():
+            self._send(event_message(job.spec.job_id, event))
         if job.sequencer.is_done:
             peak = self._driver.pool_peak_bytes() if self._driver else None
-            self._end(job, job.done_message(peak))
+            self._end(job, event_message(job.spec.job_id, job.finished(peak)))
 
     def _fail(self, job: EngineJob, fault: Fault) -> None:
         if job.stopped.is_set():
             return
-        self._end(
-            job,
-            {
-                "type": "error",
-                "job_id": job.spec.job_id,
-                "code": fault.code,
-                "message": fault.message,
-                "fix": fault.fix,
-            },
-        )
+        told = error_message(job.spec.job_id, code=fault.code, message=fault.message, fix=fault.fix)
+        self._end(job, told)
 
     def _end(self, job: EngineJob, message: Message) -> None:
         """The job's last message."""

@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 from ...domain.errors import EngineCrashedError, EngineFailedError
 from ...domain.selftest import FIXES, SelfTestReport
-from ..messages import MALFORMED, selftest_report
-from ..protocol import Message
+from ..protocol import MALFORMED, Message, selftest_report
 
 
 class SelfTestClient:

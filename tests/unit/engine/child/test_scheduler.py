@@ -197,7 +197,7 @@ def test_messages_come_in_the_order_of_the_protocol(long: Path) -> None:
     told = [m["type"] for m in messages if m["type"] != "plan"]
     plans = [m for m in messages if m["type"] == "plan"]
     assert told == ["language", *["window", "segment"] * 5, "done"]
-    assert (len(sum((m["windows"] for m in plans), [])), [m["is_complete"] for m in plans][-1]) == (5, True)
+    assert (len(sum((m["windows"] for m in plans), ())), [m["is_complete"] for m in plans][-1]) == (5, True)
     assert [m["index"] for m in messages if m["type"] == "window"] == list(range(5))
     assert [m["segment"]["id"] for m in messages if m["type"] == "segment"] == list(range(5))
     assert messages[0] == {
@@ -205,7 +205,7 @@ def test_messages_come_in_the_order_of_the_protocol(long: Path) -> None:
         "job_id": "a",
         "language": "de",
         "language_probability": 0.75,
-        "alternatives": [],
+        "alternatives": (),
     }
 
 

@@ -15,7 +15,7 @@ from .procedure import Expectation, SelfTest, SelfTestFailedError, complete
 from .reference import Clip, Reference, load_clip, load_reference
 
 if TYPE_CHECKING:
-    from ..main import ChildConfig
+    from ...protocol import EngineConfig
     from ..shape import Shape
 
 _LOGGER = logging.getLogger("transcriber.engine")
@@ -35,7 +35,7 @@ class Proven:
     reference: Reference | None
 
 
-def prove(config: ChildConfig, shape: Shape) -> Proven:
+def prove(config: EngineConfig, shape: Shape) -> Proven:
     """Load the model and test it. Raises SelfTestFailedError, FaultError, or what CTranslate2 raises."""
     checks = DeviceChecks(
         device=config.device,
@@ -71,7 +71,7 @@ def _check_device(checks: DeviceChecks, compute_type: str) -> None:
         )
 
 
-def _make_reference(config: ChildConfig, shape: Shape, clip: Clip) -> Reference | None:
+def _make_reference(config: EngineConfig, shape: Shape, clip: Clip) -> Reference | None:
     """What the CPU makes of the clip with these weights; None where it can't, which is no fault of the GPU's."""
     try:
         return _ask_cpu(config, shape, clip)
@@ -80,7 +80,7 @@ def _make_reference(config: ChildConfig, shape: Shape, clip: Clip) -> Reference 
         return None
 
 
-def _ask_cpu(config: ChildConfig, shape: Shape, clip: Clip) -> Reference | None:
+def _ask_cpu(config: EngineConfig, shape: Shape, clip: Clip) -> Reference | None:
     on_cpu = replace(config, device="cpu", compute_type=_REFERENCE_TYPE)
     model = WhisperModel(_spec(on_cpu, threads=shape.threads, workers=1))
     checks = DeviceChecks(device="cpu", compute_types=tuple, open_driver=lambda: None, libraries=())
@@ -90,7 +90,7 @@ def _ask_cpu(config: ChildConfig, shape: Shape, clip: Clip) -> Reference | None:
     return test.reference
 
 
-def _spec(config: ChildConfig, *, threads: int, workers: int) -> ModelSpec:
+def _spec(config: EngineConfig, *, threads: int, workers: int) -> ModelSpec:
     return ModelSpec(
         path=Path(config.model_path),
         device=config.device,

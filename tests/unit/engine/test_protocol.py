@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,27 @@ import pytest
 import standin_start
 from standin_selftest import report_of
 from transcriber.domain.errors import EngineFailedError
-from transcriber.domain.events import Finished, FinishedWindow, Planned, Resumption, SegmentReady, WindowDone
+from transcriber.domain.events import (
+    BatchShrunk,
+    EngineEvent,
+    Finished,
+    FinishedWindow,
+    LanguageDetected,
+    Planned,
+    Resumption,
+    SegmentReady,
+    WindowDone,
+)
 from transcriber.domain.options import TranscriptionOptions
-from transcriber.domain.transcript import Segment
+from transcriber.domain.transcript import Notice, Segment, TokenLogprob, Word
 from transcriber.engine.client import ChildEngine
-from transcriber.engine.messages import (
+from transcriber.engine.protocol import (
     MALFORMED,
+    EngineConfig,
     JobOrder,
     batch_sizes,
     engine_event,
+    event_message,
     selftest_report,
     transcribe_message,
 )
@@ -135,6 +147,48 @@ def test_plan_that_does_not_suffice_is_not_sent(changes: dict[str, Any]) -> None
     )
 
     assert message["resumption"]["plan"] is None
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        LanguageDetected(language="de", language_probability=0.9, alternatives=(("nl", 0.1),)),
+        plan_of(2),
+        WindowDone(index=3, device="cuda", history=(1, 2), dropped=4),
+        WindowDone(index=3, device="cpu"),
+        BatchShrunk(before=8, after=4),
+        SegmentReady(segment=segment(0, 2.0)),
+        SegmentReady(
+            segment=replace(
+                segment(1, 4.0),
+                words=(Word(start=3.0, end=3.5, word=" told", probability=0.5),),
+                logprobs=(TokenLogprob(token="t", bytes=(116,), logprob=-0.5),),
+                channel=1,
+            )
+        ),
+        Finished(
+            vad_seconds=0.1,
+            language_detection_seconds=0.2,
+            transcription_seconds=0.3,
+            pool_peak_bytes=None,
+            notices=(Notice(code="no_speech", message="None.", param="audio"),),
+        ),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_event_is_the_same_after_the_wire(event: EngineEvent) -> None:
+    message = json.loads(json.dumps(event_message("j", event)))
+
+    assert message["job_id"] == "j"
+    assert engine_event(message) == event
+
+
+def test_configuration_is_the_same_after_the_command_line() -> None:
+    config = EngineConfig(
+        model="base", model_path=Path("/m"), device="cpu", compute_type="int8", libraries=("/a.so",)
+    )
+
+    assert EngineConfig.from_json(config.to_json()) == config
 
 
 def test_history_of_a_conditioned_job_is_told(engine: ChildEngine) -> None:
