@@ -32,6 +32,7 @@ class TestableEngine:
     wasted_seconds: float = 0.0
     tests: int = 0
     closed: int = 0
+    reference: dict[str, Any] | None = None
     #: Called when a test begins.
     on_test: Callable[[], None] = lambda: None
 

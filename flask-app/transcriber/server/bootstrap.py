@@ -328,7 +328,7 @@ class Composition:
 
     def find_fault(self, situation: GpuSituation) -> FallbackReason | None:
         """Why this service takes no work."""
-        starts = find_fault(situation, self.parts.starts.error, self.parts.default_model.name)
+        starts = find_fault(situation, self.parts.launcher.error, self.parts.default_model.name)
         return starts or self.parts.default_model.fault()
 
     def find_faults_at_rest(self) -> tuple[FallbackReason, ...]:

@@ -7,36 +7,35 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from .. import __version__
 from ..config.schema import Settings
-from ..domain.errors import ConfigError
 from ..engine.client import ChildEngine, EngineConfig
+from ..engine.launcher import EngineLauncher, EngineSettings
 from ..engine.pool import ChildEnginePool, PooledEngine
-from ..gpu.degradation_steps import DegradationStep
-from ..gpu.environment import engine_environment
+from ..engine.selftest.admission_policy import AdmissionPolicy
+from ..engine.selftest.baseline import SpeedBaseline
+from ..engine.selftest.health_check import HealthCheck, HealthFinding, HealthListeners
+from ..engine.selftest.references import ReferenceStore
 from ..gpu.memory_fallback import DegradationPolicy
 from ..gpu.monitor import GpuMonitor, ask_nvml
-from ..gpu.policy import choose_compute_type
-from ..gpu.probe.facts import GpuDevice, GpuStatus
+from ..gpu.probe.facts import GpuDevice
 from ..models.catalogue import canonical_name, find_model
 from ..models.downloads import Downloads
-from ..models.finder import LocalModel, ModelFinder
+from ..models.finder import ModelFinder
 from ..models.hub import fetch_snapshot, hub_cache
 from ..models.memory_budget import DeviceBudget, MemoryBudget
 from ..models.packaged import MEMORY_NAME
 from ..models.verification import Verifier
 from ..observability.metrics import Metrics
 from ..service.model_manager import HubAccess, ModelManager
-from ..service.readiness import DefaultModel, EngineStarts
+from ..service.readiness import DefaultModel
 from ..system.clock import SystemClock
-from ..system.durable_files import make_private, write_small
+from ..system.durable_files import write_small
 from ..system.memory import automatic_budget, memory_limit, resident_bytes
 from ..system.threads import InThread
-from .bootstrap_selftest import SelfTestLimits, SelfTests
 from .preflight import make_probe
 
 T = TypeVar("T")
@@ -89,29 +88,35 @@ class EngineParts:
             clock=clock, status=lambda: self.probe.last, read_gpu=self.monitor.read
         )
         self.metrics = Metrics(version=__version__, clock=clock)
-        self.proofs = SelfTests(
-            folder=home / "selftest",
-            write=lambda path, data: in_thread(lambda: write_small(path, data)),
-            clock=clock,
-            limits=SelfTestLimits(
-                interval=settings.selftest_interval_seconds, timeout=settings.selftest_timeout_seconds
+        selftests, speeds = self._make_baselines()
+        self.launcher = EngineLauncher(
+            EngineSettings(
+                default_model=self.default_model.name,
+                gpu_compute_type=settings.gpu_compute_type,
+                cpu_compute_type=settings.cpu_compute_type,
+                batch_size=settings.batch_size,
+                cpu_threads=settings.cpu_threads,
+                cpu_lanes=settings.cpu_lanes,
+                environ=self._environ,
+                cache=home / "cache",
             ),
-            metrics=self.metrics,
+            find_model=self.models.find,
+            probe=self.probe,
+            start_child=self._start_child,
+            references=selftests,
+            admission=AdmissionPolicy(speeds, settings.selftest_timeout_seconds),
+            degradation_policy=self.degradation_policy,
         )
-        self.starts = EngineStarts(self.proofs.admission.watching(self._launch), self.default_model.name)
         self._memory = self._make_memory()
         self.engines = ChildEnginePool(
-            launch=self.starts.launch,
+            launch=self.launcher.launch,
             max_engines=settings.max_engines,
             clock=clock,
             memory=self._memory,
             ttl=settings.model_ttl,
         )
-        self.canary = self.proofs.canary(
-            self.engines,
-            self.starts,
-            lambda engine: self.degradation_policy.degrade_from_test(engine, settings.batch_size),
-        )
+        self.canary = self._make_canary(speeds)
+        self.launcher.observe(self.canary)
         self.model_manager = self._make_model_manager()
 
     def engines_of(self, model: str) -> tuple[PooledEngine, ...]:
@@ -142,7 +147,7 @@ class EngineParts:
                 is_set=bool(given),
                 gpu_bytes=lambda: device.memory_bytes if (device := self._selected()) else None,
             ),
-            compute_type=self._compute_type,
+            compute_type=self.launcher.compute_type,
             batch_size=self._settings.batch_size,
             weights_bytes=self.models.size_of,
         )
@@ -162,70 +167,49 @@ class EngineParts:
             resident=resident_bytes,
         )
 
-    def _compute_type(self, device: str) -> str:
-        """What an engine there is asked to compute in; a setting that does not fit is its start's error, not ours."""
-        settings, selected = self._settings, self._selected() if device == "cuda" else None
-        wanted = settings.gpu_compute_type if device == "cuda" else settings.cpu_compute_type
-        try:
-            return choose_compute_type(wanted, selected.compute_types if selected else (), selected)
-        except ConfigError:
-            return wanted
-
     def _selected(self) -> GpuDevice | None:
         """The GPU in use, as the newest probe knows it."""
         status = self.probe.last
         return status.selected if status else None
 
-    def _launch(self, device: str, model_name: str) -> ChildEngine:
-        """Start an engine child for this device and model. Raises EngineStartError, ModelNotFoundError, ConfigError."""
-        settings = self._settings
-        model = self.models.find(model_name)
-        status = self.probe.status()
-        selected = status.selected if device == "cuda" else None
-        wanted = settings.gpu_compute_type if device == "cuda" else settings.cpu_compute_type
-        supported = selected.compute_types if selected else ()
-        compute_type = choose_compute_type(wanted, supported, selected)
-        first = DegradationStep(compute_type=compute_type, batch_size=settings.batch_size)
-        if device != "cuda":
-            return self._start_engine(device, model, status, first)
-        return self.degradation_policy.start(
-            model.name, first, lambda level: self._start_engine(device, model, status, level)
+    def _make_baselines(self) -> tuple[ReferenceStore, SpeedBaseline]:
+        """The small files that self-tests go by."""
+        folder = self._home / "selftest"
+
+        def write(path: Path, data: bytes) -> None:
+            self._in_thread(lambda: write_small(path, data))
+
+        return ReferenceStore(folder, write), SpeedBaseline(folder / "speeds.json", write)
+
+    def _make_canary(self, speeds: SpeedBaseline) -> HealthCheck:
+        def observe(device: str, finding: HealthFinding, stands: bool) -> None:
+            self.metrics.set_canary(finding.outcome, finding.seconds, device=device, stands=stands)
+
+        return HealthCheck(
+            engines=self.engines,
+            speeds=speeds,
+            clock=self._clock,
+            interval=self._settings.selftest_interval_seconds,
+            timeout=self._settings.selftest_timeout_seconds,
+            tell=HealthListeners(
+                observe=observe,
+                condemned=self.launcher.condemn,
+                has_no_room=lambda engine: self.degradation_policy.degrade_from_test(
+                    engine, self._settings.batch_size
+                ),
+            ),
         )
 
-    def _start_engine(
-        self, device: str, model: LocalModel, status: GpuStatus, level: DegradationStep
-    ) -> ChildEngine:
-        """Start a child as this level of the ladder says, and admit it."""
-        settings = self._settings
-        selected = status.selected if device == "cuda" else None
-        cache = self._home / "cache"
-        with suppress(OSError):  # whoever writes there says what is wrong, or takes another folder
-            make_private(cache)
-        engine = ChildEngine.start(
-            EngineConfig(
-                model=model.name,
-                model_path=model.path,
-                device=device,
-                device_index=0,  # CUDA_VISIBLE_DEVICES leaves the selected card alone
-                device_name=selected.name if selected else None,
-                device_uuid=selected.uuid if selected else None,
-                compute_type=level.compute_type,
-                cpu_threads=settings.cpu_threads,
-                cpu_lanes=settings.cpu_lanes,
-                batch_size=level.batch_size,
-                libraries=status.cublas_paths if device == "cuda" else (),
-                reference_path=self.proofs.references.find(model),
-                knows_clip=find_model(model.name) is not None,
-            ),
-            engine_environment(self._environ, device=device, status=status, cache_dir=cache),
+    def _start_child(self, config: EngineConfig, environment: Mapping[str, str]) -> ChildEngine:
+        return ChildEngine.start(
+            config,
+            environment,
             clock=self._clock,
-            start_timeout=settings.engine_start_timeout_seconds,
-            command=settings.engine_command,
-            stall_timeout=settings.engine_stall_seconds,
+            start_timeout=self._settings.engine_start_timeout_seconds,
+            command=self._settings.engine_command,
+            stall_timeout=self._settings.engine_stall_seconds,
             on_batch=self.metrics.observe_batches,
         )
-        self.proofs.keep_reference(model, engine.reference)
-        return self.proofs.admission.admit(engine)
 
 
 def _free_bytes(folder: Path, reserve: int) -> int | None:

@@ -5,58 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..domain.errors import ConfigError, EngineError, EngineStartError, ModelNotFoundError, TranscriberError
+from ..domain.errors import EngineError, ModelNotFoundError, TranscriberError
 from ..domain.ports import EngineInfo
 from ..domain.transcript import FallbackReason
-from ..engine.pool import Launch, PooledEngine
 from ..gpu.policy import GpuSituation, find_proven, reason_of_engine_failure
 from ..models.catalogue import canonical_name, find_model
 from ..models.finder import ModelFinder
 
 _FIX = "Look at the log for the engine's last words, mend what they say and restart."
-
-
-class EngineStarts:
-    """Starts engines, and remembers how the newest start for the default model ended on each device.
-
-    Other models are not remembered: their names come from requests, and their faults are not the server's.
-    """
-
-    def __init__(self, launch: Launch, model: str) -> None:
-        self._launch = launch
-        self._model = canonical_name(model)
-        self._errors: dict[str, TranscriberError] = {}
-
-    def launch(self, device: str, model: str) -> PooledEngine:
-        """Start an engine. Raises EngineStartError, ModelNotFoundError."""
-        is_default = canonical_name(model) == self._model
-        try:
-            engine = self._launch(device, model)
-        except ConfigError as error:
-            failure = EngineStartError(error.message, code=error.code, fix=error.fix)
-            self._note(device, failure, is_default)
-            raise failure from error
-        except TranscriberError as error:
-            self._note(device, error, is_default)
-            raise
-        self._note(device, None, is_default)
-        return engine
-
-    def error(self, device: str) -> TranscriberError | None:
-        """Why the newest start on this device failed; None if it succeeded or there was none."""
-        return self._errors.get(device)
-
-    def condemn(self, engine: EngineInfo, error: TranscriberError) -> None:
-        """An engine that was up is unfit; until another one starts, this is the error of its device."""
-        self._note(engine.device, error, canonical_name(engine.model) == self._model)
-
-    def _note(self, device: str, error: TranscriberError | None, is_default: bool) -> None:
-        if not is_default:
-            return
-        if error is None:
-            self._errors.pop(device, None)
-        else:
-            self._errors[device] = error
 
 
 class DefaultModel:

@@ -10,15 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from fake_gpu import make_device, make_status
 from media_files import make_tone, make_wave
 from server import ROOT, Server
-from transcriber.config.loader import load
-from transcriber.domain.errors import EngineStartError
-from transcriber.gpu.probe.facts import GpuStatus
-from transcriber.server.bootstrap import Composition
 
 STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'support' / 'standin_engine.py'}"
 SPEECH = make_wave(make_tone(2.0))
@@ -80,36 +73,3 @@ def test_engine_that_starts_nowhere(serve: Callable[..., Server]) -> None:
     server = serve(WHISPER_ENGINE_COMMAND=f"{STAND_IN} --fail-start no_memory", until="")
 
     assert_takes_no_work(server, "no_memory")
-
-
-class HeldProbe:
-    """A look at the GPU that sees what it is told."""
-
-    def __init__(self, status: GpuStatus) -> None:
-        self.last = status
-
-    def status(self, *, max_age: float | None = None) -> GpuStatus:
-        return self.last
-
-
-def test_compute_type_that_the_gpu_lacks_is_a_start_that_failed(tmp_path: Path) -> None:
-    environ = {
-        "WHISPER_DATA_DIR": str(tmp_path),
-        "WHISPER_MODEL": "own",
-        "WHISPER_MODEL_PATH": str(put_model(tmp_path / "models" / "own").parent),
-        "WHISPER_GPU_COMPUTE_TYPE": "bfloat16",
-    }
-    composition = Composition(load(environ), environ)
-    device = make_device(compute_types=("float16", "float32"))
-    composition.parts.probe = HeldProbe(make_status(devices=(device,), selected=device))  # type: ignore[assignment]
-
-    with (
-        pytest.raises(EngineStartError, match="bfloat16") as caught,
-        composition.parts.engines.lend("cuda", "own"),
-    ):
-        pass
-
-    assert caught.value.code == "compute_type_unsupported"
-    assert "WHISPER_GPU_COMPUTE_TYPE" in caught.value.fix
-    error = composition.parts.engines.last_start_error("cuda")
-    assert error is composition.parts.starts.error("cuda") is caught.value

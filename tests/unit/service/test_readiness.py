@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from fake_gpu import make_engine, make_status, make_status_without_driver
-from transcriber.domain.errors import ConfigError, EngineStartError, ModelNotFoundError, TranscriberError
-from transcriber.engine.pool import PooledEngine
+from transcriber.domain.errors import EngineStartError, ModelNotFoundError, TranscriberError
 from transcriber.gpu.policy import GpuSituation
 from transcriber.models.finder import ModelFinder
 from transcriber.models.packaged import KnownModels
-from transcriber.service.readiness import DefaultModel, EngineStarts, find_fault
+from transcriber.service.readiness import DefaultModel, find_fault
 
 GOOD, BAD = make_status(), make_status_without_driver()
 ON_GPU = make_engine()
@@ -58,55 +57,6 @@ def test_fault_is_that_no_engine_serves_the_default_model(
     errors: dict[str, TranscriberError], situation: dict[str, Any], code: str | None
 ) -> None:
     assert fault(errors, **situation) == code
-
-
-def failing(error: TranscriberError) -> EngineStarts:
-    def launch(device: str, model: str) -> PooledEngine:
-        raise error
-
-    return EngineStarts(launch, "Systran/faster-whisper-base")
-
-
-def test_failed_start_of_the_default_model_is_remembered_for_its_device() -> None:
-    starts = failing(CRASH)
-
-    with pytest.raises(EngineStartError):
-        starts.launch("cpu", "base")
-
-    assert (starts.error("cpu"), starts.error("cuda")) == (CRASH, None)
-
-
-def test_engine_that_was_found_unfit_is_the_error_of_its_device() -> None:
-    starts = failing(CRASH)
-
-    starts.condemn(ON_CPU, DAMAGED)
-    starts.condemn(make_engine(model="tiny.en"), CRASH)
-
-    assert (starts.error("cpu"), starts.error("cuda")) == (DAMAGED, None)
-
-
-def test_failed_start_of_another_model_is_not_the_server_s_fault() -> None:
-    starts = failing(CRASH)
-
-    with pytest.raises(EngineStartError):
-        starts.launch("cpu", "tiny.en")
-
-    assert starts.error("cpu") is None
-
-
-def test_setting_that_the_device_can_t_serve_is_a_start_that_failed() -> None:
-    setting = ConfigError("The L4 can't compute that.", code="compute_type_unsupported", fix="Set auto.")
-    starts = failing(setting)
-
-    with pytest.raises(EngineStartError) as caught:
-        starts.launch("cuda", "base")
-
-    assert (caught.value.code, caught.value.message, caught.value.fix) == (
-        "compute_type_unsupported",
-        "The L4 can't compute that.",
-        "Set auto.",
-    )
-    assert starts.error("cuda") is caught.value
 
 
 def make_default(tmp_path: Path, name: str = "own", **changes: Any) -> DefaultModel:

@@ -2,73 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
-
 import structlog
 
 from ...domain.errors import EngineError, EngineStartError, TranscriberError
-from ...domain.ports import EngineInfo
 from ...domain.selftest import SelfTestReport
-from ...models.catalogue import canonical_name
-from ..slots import Launch, PooledEngine
+from ..slots import PooledEngine
 from ..startup import unfit
 from .baseline import SpeedBaseline
 
 _log = structlog.get_logger()
 
 
-AnyEngine = TypeVar("AnyEngine", bound=PooledEngine)
-
-
-class AdmissionListener(Protocol):
-    """Is told how admissions go."""
-
-    def admitted(self, info: EngineInfo, report: SelfTestReport) -> None: ...
-
-    def refused(self, device: str, model: str, error: EngineStartError) -> None: ...
-
-
 class AdmissionPolicy:
-    """Starts engines, and lets none in that is more than three times too slow twice in a row."""
+    """Lets no engine in that is more than three times too slow twice in a row."""
 
-    def __init__(self, speeds: SpeedBaseline, register: AdmissionListener, timeout: float) -> None:
+    def __init__(self, speeds: SpeedBaseline, timeout: float) -> None:
         """timeout: seconds that an engine may be silent while it tests itself."""
-        self._register = register
         self._speeds = speeds
         self._timeout = timeout
 
-    def watching(self, launch: Launch) -> Launch:
-        """The same launch; the register is told of engines that do not start."""
-
-        def watched(device: str, model: str) -> PooledEngine:
-            try:
-                return launch(device, model)
-            except EngineStartError as error:
-                self._register.refused(device, canonical_name(model), error)
-                raise
-
-        return watched
-
-    def admit(self, engine: AnyEngine) -> AnyEngine:
-        """The same engine, if it passes; else it is ended. Raises EngineStartError.
+    def admit(self, engine: PooledEngine) -> SelfTestReport | None:
+        """What it passed; one that does not pass is ended. Raises EngineStartError.
 
         To be called on each level of the ladder, so that one that has no room for its second test is followed by a
         lighter one, as after its first.
         """
         try:
-            self._admit(engine)
+            return self._admit(engine)
         except BaseException as error:
             engine.close(0)
             if isinstance(error, EngineError) and not isinstance(error, EngineStartError):
                 raise EngineStartError(error.message, code=error.code, fix=error.fix) from error
             raise
-        return engine
 
-    def _admit(self, engine: PooledEngine) -> None:
+    def _admit(self, engine: PooledEngine) -> SelfTestReport | None:
         info = engine.info
         report = self._judged(engine, info.selftest)
         if report is None:
-            return
+            return None
         if not report.passed:
             _log.warning("selftest_slow", device=info.device, model=info.model, seconds=report.run_seconds)
             report = self._judged(engine, engine.selftest(self._timeout))
@@ -83,11 +54,11 @@ class AdmissionPolicy:
             run_seconds=report.run_seconds,
             cold_seconds=report.cold_seconds,
         )
-        self._register.admitted(engine.info, report)
         try:
             self._speeds.learn(info, report)
         except TranscriberError as error:
             _log.warning("selftest_speed_not_saved", error=error.message)
+        return report
 
     def _judged(self, engine: PooledEngine, report: SelfTestReport | None) -> SelfTestReport | None:
         return None if report is None else self._speeds.judge(engine.info, report)
