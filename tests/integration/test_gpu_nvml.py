@@ -259,13 +259,13 @@ def test_start_stores_a_snapshot_and_the_next_look_shows_what_changed(tmp_path: 
     old, new = make_status(), make_status(devices=(make_device(uuid="GPU-2222"),))
     settings = loader.load({"WHISPER_DATA_DIR": str(tmp_path)})
 
-    Composition(settings, {}).record_start(old)
-    second = Composition(settings, {})
-    shown = second.diagnose(GpuSituation(policy="preferred", status=new), ())
+    Composition(settings, {}).diagnostics.record_start(old)
+    second = Composition(settings, {}).diagnostics
+    shown = second.look(GpuSituation(policy="preferred", status=new), ())
 
     assert [(c["name"], c["after"]) for c in shown.changes] == [("gpu_uuid", "GPU-2222")]
     second.record_start(new)
-    third = Composition(settings, {}).diagnose(GpuSituation(policy="preferred", status=new), ())
+    third = Composition(settings, {}).diagnostics.look(GpuSituation(policy="preferred", status=new), ())
     assert third.changes == []
     assert len(SnapshotStore(tmp_path / "snapshots")) == 2
 
@@ -273,7 +273,7 @@ def test_start_stores_a_snapshot_and_the_next_look_shows_what_changed(tmp_path: 
 def test_data_folder_that_can_not_be_written_does_not_stop_the_start(tmp_path: Path) -> None:
     (tmp_path / "snapshots").write_text("in the way")
 
-    Composition(loader.load({"WHISPER_DATA_DIR": str(tmp_path)}), {}).record_start(make_status())
+    Composition(loader.load({"WHISPER_DATA_DIR": str(tmp_path)}), {}).diagnostics.record_start(make_status())
 
     assert (tmp_path / "snapshots").read_text() == "in the way"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -18,14 +18,8 @@ from ..config.loader import Settings
 from ..domain.errors import CapacityError, ConfigError
 from ..domain.jobs import Webhook
 from ..domain.ports import Clock, KeyStore
-from ..domain.transcript import FallbackReason
-from ..gpu.drift import diff
-from ..gpu.monitor import refreshed
 from ..gpu.policy import GpuSituation
-from ..gpu.probe.facts import GpuStatus
 from ..gpu.receipt.engine_facts import look_at
-from ..gpu.snapshot import UNVERIFIED, Snapshot, take
-from ..gpu.snapshot_store import SnapshotStore
 from ..jobs.files.output import OutputFolder
 from ..jobs.files.results import FileResultStore
 from ..jobs.files.spool import Spool, find_free_bytes, free_bytes
@@ -36,19 +30,18 @@ from ..jobs.store.sqlite import BUSY_TIMEOUT_MS, SqliteJobStore
 from ..jobs.store.sqlite_keys import shared_keys
 from ..media.decoder import SandboxedDecoder
 from ..models.catalogue import canonical_name, find_model
-from ..models.finder import LocalModel, ModelFinder
+from ..models.finder import ModelFinder
 from ..models.packaged import KNOWN, place
-from ..observability.diagnostics import Diagnostics, Sources, collect, find_versions
-from ..observability.pipeline_check import CHECK_ID, PipelineCheck, check_decoder
+from ..observability.diagnostics import Diagnostics
+from ..observability.diagnostics_collector import DiagnosticsCollector, DiagnosticsParts
+from ..observability.pipeline_check import CHECK_ID, PipelineCheck
 from ..observability.pipeline_check import PipelineParts as PipelineParts
-from ..observability.pipeline_stages import StageState
 from ..service.facade import Checks, JobLimits, Service, Storage, Webhooks
 from ..service.keys import KeyRing
-from ..service.readiness import find_fault, reason_of
 from ..service.transcription import DevicePlan, Transcriber
 from ..speakers.diarizer import ChildDiarizer, DiarizerConfig
 from ..system.clock import SystemClock, boot_id
-from ..system.durable_files import find_folder_fault, kept_secret, read_small, write_small
+from ..system.durable_files import kept_secret, read_small, write_small
 from ..system.threads import NativeExecutor
 from ..webhooks.dispatcher import Dispatcher
 from ..webhooks.guard import Guard
@@ -149,9 +142,7 @@ def examine(environ: Mapping[str, str]) -> Diagnostics:
         status=composition.parts.probe.status(),
         wants_gpu=settings.default_use_gpu,
     )
-    decoding = composition.check_decoder()
-    faults = (*composition.find_faults_at_rest(), *([decoding.error] if decoding.error else []))
-    return replace(composition.diagnose(situation, faults), pipeline=[decoding.to_dict()])
+    return composition.diagnostics.examine(situation)
 
 
 def models_of(environ: Mapping[str, str]) -> ModelFinder:
@@ -192,8 +183,6 @@ class Composition:
         )
         if only_looks:
             self.parts.models.remember_nothing()
-        self._snapshots = SnapshotStore(settings.data_dir / "snapshots")
-        self._last_start: Snapshot | None = None
         self.diarizer = ChildDiarizer(
             DiarizerConfig(
                 device=settings.speakers_device,
@@ -205,6 +194,22 @@ class Composition:
             max_audio_seconds=settings.max_audio_seconds,
             timeout_seconds=settings.decode_timeout_seconds,
             room=lambda: free_bytes(_on_disk(settings.data_dir), settings.disk_reserve_bytes),
+        )
+        self.diagnostics = DiagnosticsCollector(
+            DiagnosticsParts(
+                settings=settings.public(),
+                cpu_compute_type=settings.cpu_compute_type,
+                batch_size=settings.batch_size,
+                data_dir=settings.data_dir,
+                monitor=self.parts.monitor,
+                decoder=self.decoder,
+                models=self.parts.models,
+                default_model=self.parts.default_model,
+                model_manager=self.parts.model_manager,
+                canary=self.parts.canary,
+                clock=self._clock,
+                in_thread=self._in_thread,
+            )
         )
 
     def application(self) -> Application:
@@ -247,7 +252,7 @@ class Composition:
             disk_free_bytes=lambda: find_free_bytes(settings.data_dir),
             check_store=store.check_writable,
             stores=(store,),
-            record_start=self.record_start,
+            record_start=self.diagnostics.record_start,
             clock=self._clock,
             canary=self.parts.canary,
             pipeline=self._pipeline(store, storage),
@@ -269,8 +274,12 @@ class Composition:
             default_model=self.parts.default_model.name,
             service=service,
             parts=parts,
-            find_fault=self.find_fault,
-            diagnose=lambda situation, problems: self.diagnose(situation, problems, service),
+            find_fault=lambda situation: self.parts.default_model.find_service_fault(
+                situation, self.parts.launcher.error
+            ),
+            diagnose=lambda situation, problems: self.diagnostics.look(
+                situation, problems, lambda: service.last_receipt
+            ),
             metrics=self.parts.metrics,
         )
 
@@ -326,72 +335,6 @@ class Composition:
             computing=self._computing,
         )
 
-    def find_fault(self, situation: GpuSituation) -> FallbackReason | None:
-        """Why this service takes no work."""
-        starts = find_fault(situation, self.parts.launcher.error, self.parts.default_model.name)
-        return starts or self.parts.default_model.fault()
-
-    def find_faults_at_rest(self) -> tuple[FallbackReason, ...]:
-        """Why a service of this installation would take no work; changes nothing to find out."""
-        folder = find_folder_fault(self._settings.data_dir, "WHISPER_DATA_DIR")
-        found = (self.parts.default_model.fault(), reason_of(folder) if folder else None)
-        return tuple(fault for fault in found if fault is not None)
-
-    def check_decoder(self) -> StageState:
-        """Whether a file would be decoded here, by a decode server of our own."""
-        try:
-            return check_decoder(self.decoder, self._clock.now())
-        finally:
-            self.decoder.close()
-
-    def diagnose(
-        self, situation: GpuSituation, problems: tuple[FallbackReason, ...], service: Service | None = None
-    ) -> Diagnostics:
-        """Assemble the diagnostics; `service` None: of an installation that is not running here."""
-        self.parts.monitor.nudge()
-        situation = replace(situation, status=refreshed(situation.status, self.parts.monitor.newest))
-        sandbox = self.decoder.sandbox_status()
-        receipt = service.last_receipt if service else None
-        snapshot = self._snapshot(situation.status)
-        before = self._last_start if service else self._snapshots.last()
-        return collect(
-            Sources(
-                gpu=situation,
-                cpu_compute_type=self._settings.cpu_compute_type,
-                now=self._clock.now(),
-                age=self._clock.age,
-                settings=self._settings.public(),
-                models=[asdict(model) | {"path": str(model.path)} for model in self.parts.models.present()],
-                last_receipt=receipt[1] if receipt else None,
-                last_job_id=receipt[0] if receipt else None,
-                versions=find_versions(),
-                media_sandbox=asdict(sandbox) if sandbox else {},
-                problems=problems,
-                snapshot=snapshot,
-                changes=diff(before, snapshot) if before else (),
-                model=canonical_name(self.parts.default_model.name),
-                batch_size=self._settings.batch_size,
-                selftests=self.parts.canary.facts(),
-                unloaded=self.parts.model_manager.unloaded(),
-                model_memory=self.parts.model_manager.memory(),
-            )
-        )
-
-    def record_start(self, status: GpuStatus) -> None:
-        """Store what this start computes with; diagnostics shows what changed since the start before it."""
-        self._last_start = self._in_thread(self._snapshots.last)
-        snapshot, now = self._snapshot(status), self._clock.now()
-        for change in diff(self._last_start, snapshot) if self._last_start else ():
-            _log.warning("capability_changed", **asdict(change))
-        try:
-            self._in_thread(lambda: self._snapshots.save(snapshot, now))
-        except OSError as error:
-            _log.warning("snapshot_not_stored", error=str(error))
-
-    def _snapshot(self, status: GpuStatus) -> Snapshot:
-        hashes = {model.name: _hash_of(model) for model in self.parts.models.present()}
-        return take(status, find_versions(), hashes)
-
     def _transcriber(self) -> Transcriber:
         return Transcriber(
             decoder=self.decoder,
@@ -442,11 +385,3 @@ def check_webhook(guard: Guard, webhook: Webhook) -> None:
     guard.check_url(webhook.url)
     if webhook.secret:
         check_secret(webhook.secret)
-
-
-def _hash_of(model: LocalModel) -> str:
-    """The pinned hash of verified weights; of others what is known without reading gigabytes."""
-    row = find_model(model.name)
-    if row is not None and model.verified:
-        return row.sha256["model.bin"]
-    return f"{UNVERIFIED}, {model.size_bytes} bytes"

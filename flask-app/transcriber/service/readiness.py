@@ -43,6 +43,12 @@ class DefaultModel:
             return reason_of(error)
         return None
 
+    def find_service_fault(
+        self, situation: GpuSituation, error_on: Callable[[str], TranscriberError | None]
+    ) -> FallbackReason | None:
+        """Why the service takes no work: no engine serves this model, or it can't be used."""
+        return find_fault(situation, error_on, self.name) or self.fault()
+
     def _source(self) -> str | None:
         """Where it is; None: nowhere."""
         wanted = canonical_name(self.name)

@@ -304,7 +304,7 @@ def test_finished_job_leaves_nothing_to_waste(start: Start) -> None:
 
     list(engine.transcribe("j", PCM, MINUTE, OPTIONS))
 
-    assert eventually(lambda: not engine._batches)
+    assert eventually(lambda: not engine._jobs.is_computing)
     assert engine.wasted_seconds == 0.0
 
 
@@ -325,7 +325,7 @@ def test_closing_the_iterator_early_cancels_in_the_child_and_the_id_can_come_aga
     again = list(engine.transcribe("j", PCM, 16_000, OPTIONS))
 
     assert isinstance(again[-1], Finished)
-    assert eventually(lambda: not engine._draining)
+    assert eventually(lambda: engine.wasted_seconds == 0.0)
 
 
 def test_slow_consumer_does_not_hold_up_another_job(start: Start) -> None:

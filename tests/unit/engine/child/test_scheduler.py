@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -133,7 +134,7 @@ class SchedulerBench:
 
     def _send(self, message: dict[str, Any]) -> None:
         with self._changed:
-            self.messages.append(message)
+            self.messages.append(json.loads(json.dumps(message)))
             self._changed.notify_all()
 
 
@@ -197,7 +198,7 @@ def test_messages_come_in_the_order_of_the_protocol(long: Path) -> None:
     told = [m["type"] for m in messages if m["type"] != "plan"]
     plans = [m for m in messages if m["type"] == "plan"]
     assert told == ["language", *["window", "segment"] * 5, "done"]
-    assert (len(sum((m["windows"] for m in plans), ())), [m["is_complete"] for m in plans][-1]) == (5, True)
+    assert (len(sum((m["windows"] for m in plans), [])), [m["is_complete"] for m in plans][-1]) == (5, True)
     assert [m["index"] for m in messages if m["type"] == "window"] == list(range(5))
     assert [m["segment"]["id"] for m in messages if m["type"] == "segment"] == list(range(5))
     assert messages[0] == {
@@ -205,7 +206,7 @@ def test_messages_come_in_the_order_of_the_protocol(long: Path) -> None:
         "job_id": "a",
         "language": "de",
         "language_probability": 0.75,
-        "alternatives": (),
+        "alternatives": [],
     }
 
 
