@@ -52,8 +52,10 @@ from transcriber.models.finder import LocalModel
 from transcriber.observability.diagnostics import Diagnostics
 from transcriber.observability.metrics import Metrics
 from transcriber.observability.stages import stages
-from transcriber.service.facade import JobView, Upload
+from transcriber.service.job_queries import JobView
 from transcriber.service.keys import KeyRing
+from transcriber.service.ports import JobService
+from transcriber.service.submission import Upload
 from transcriber.service.transcript_editing import TranscriptEditing
 from transcriber.system.clock import SystemClock
 from transcriptions import make_segment, make_transcription
@@ -61,8 +63,8 @@ from transcriptions import make_segment, make_transcription
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
-class FakeService:
-    """Service's public methods: every upload becomes the same transcription, or the error it is told.
+class FakeService(JobService):
+    """Every upload becomes the same transcription, or the error it is told.
 
     With `release` set, a job ends as soon as it is submitted; else it waits for a test to `finish` it, or to
     release it. A test plays a running job with `start`, `progress` and `say`.
@@ -159,7 +161,7 @@ class FakeService:
             threading.Thread(target=self._finish_when_released, args=(job.id,), daemon=True).start()
         return self.jobs[job.id]
 
-    def find_submitted(self, idempotency_key: str, fingerprint: str) -> Job | None:
+    def find_submitted(self, idempotency_key: str, fingerprint: str | None) -> Job | None:
         found = next((job for job in self.jobs.values() if job.idempotency_key == idempotency_key), None)
         if found is not None and found.fingerprint != fingerprint:
             raise IdempotencyConflictError()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import structlog
@@ -15,11 +14,9 @@ from ..domain.errors import (
     ShuttingDownError,
     TranscriberError,
 )
-from ..domain.feed import FeedEvent
-from ..domain.jobs import Delivery, Job, JobStatus, SubmissionTerms
-from ..domain.options import TranscriptionRequest
-from ..domain.ports import Clock, JobPage
-from ..domain.transcript import DeviceFacts, Receipt, Transcription
+from ..domain.jobs import Job, JobStatus
+from ..domain.ports import Clock
+from ..domain.transcript import Receipt, Transcription
 from ..jobs.active_job import StopReason
 from ..jobs.estimates import Estimates
 from ..jobs.events import EventFeeds
@@ -27,7 +24,6 @@ from ..jobs.files.resumable import ResumableUploads
 from ..jobs.limits import JobLimits
 from ..jobs.retention import purge_job
 from ..jobs.speeds import Speeds
-from ..models.finder import LocalModel
 from .completion import JobCompletion, JobEnded, JobWaiters, Outcome, Storage, Webhooks
 from .execution import JobExecution
 from .job_queries import JobQueries, JobView
@@ -47,7 +43,7 @@ _CANCEL_TRIES = 5
 
 
 class Service:
-    """The use cases over the ports; safe to call from any thread."""
+    """The use cases over the ports, put together. Implements JobService; safe to call from any thread."""
 
     def __init__(
         self,
@@ -91,13 +87,32 @@ class Service:
             spool=storage.spool,
             native=storage.native,
             keep=storage.retention.keep_unfinished,
-            begin=lambda size_bytes, owner: self._submission.begin_upload(size_bytes, owner).job_id,
+            begin=lambda size_bytes, owner: (
+                self._submission.begin_upload(expected_bytes=size_bytes, owner=owner).job_id
+            ),
             is_job=self._submission.is_job,
             clock=clock,
         )
         self._queries = JobQueries(storage, self._feeds, self._execution, estimates)
         #: Finished transcripts, for those who edit, compare and search them.
         self.transcripts = TranscriptEditing(storage, self._queries.transcription, clock)
+        # What the parts do is offered as it is; their contract is JobService's.
+        self.begin_upload = self._submission.begin_upload
+        self.check_queue = self._runner.check_room
+        self.check_room = self._submission.check_room
+        self.abandon_upload = self._submission.abandon_upload
+        self.submit = self._submission.submit
+        self.find_submitted = self._submission.find_submitted
+        self.check = self._submission.check
+        self.retry = self._submission.retry
+        self.retry_with = self._submission.retry_with
+        self.get, self.page = storage.jobs.get, storage.jobs.page
+        self.rename, self.counts = storage.jobs.rename, storage.jobs.counts
+        self.view = self._queries.view
+        self.follow = self._queries.follow
+        self.transcription = self._queries.transcription
+        self.devices = self._queries.devices
+        self.models = checks.models.present
         self._stopped = threading.Event()
 
     def observe_jobs(self, on_job_ended: JobEnded) -> None:
@@ -117,61 +132,6 @@ class Service:
 
     # Taking jobs in
 
-    def begin_upload(self, *, expected_bytes: int = 0, owner: str | None = None) -> Upload:
-        """Reserve a place for one file. Raises QueueFullError, StorageFullError, ShuttingDownError."""
-        return self._submission.begin_upload(expected_bytes, owner)
-
-    def check_queue(self, owner: str | None) -> None:
-        """Raises QueueFullError, ShuttingDownError when no job of this owner is taken now."""
-        self._runner.check_room(owner)
-
-    def check_room(self) -> None:
-        """For an upload on its way: raises StorageFullError when the disk's reserve is reached."""
-        self._submission.check_room()
-
-    def abandon_upload(self, upload: Upload) -> None:
-        """Remove a file whose request failed before it became a job."""
-        self._submission.abandon_upload(upload)
-
-    def submit(
-        self,
-        upload: Upload,
-        request: TranscriptionRequest,
-        *,
-        file_name: str,
-        request_id: str,
-        terms: SubmissionTerms | None = None,
-    ) -> Job:
-        """Make a job of a received file; on return it is on disk.
-
-        With an idempotency key that is known, the job that has it; the upload is removed then.
-        Raises ModelNotFoundError, InvalidParameterError (a task or language the model can't do, a webhook
-        that can't be delivered to), GpuRequiredError, QueueFullError, IdempotencyConflictError,
-        StorageFullError, StorageFailedError, ShuttingDownError.
-        """
-        return self._submission.submit(
-            upload, request, file_name=file_name, request_id=request_id, terms=terms or SubmissionTerms()
-        )
-
-    def find_submitted(self, idempotency_key: str, fingerprint: str | None) -> Job | None:
-        """The job that was submitted with this key. Raises IdempotencyConflictError."""
-        return self._submission.find_submitted(idempotency_key, fingerprint)
-
-    def check(self, request: TranscriptionRequest) -> TranscriptionRequest:
-        """Refuse what can be refused before any work (see submit); the request with the model's own name."""
-        return self._submission.check(request)
-
-    def retry(self, job_id: str) -> Job:
-        """failed → queued. Raises JobNotFoundError, JobNotFailedError, UploadGoneError, QueueFullError."""
-        return self._submission.retry(job_id)
-
-    def retry_with(self, job_id: str, request: TranscriptionRequest, *, request_id: str) -> Job:
-        """A new job over the upload of one that has ended.
-
-        Raises JobNotFoundError, JobNotFinishedError, UploadGoneError, and what submit raises.
-        """
-        return self._submission.retry_with(job_id, request, request_id)
-
     def find_media(self, job_id: str) -> Path | None:
         """The job's upload while it is kept. Raises JobNotFoundError."""
         path = self._storage.spool.upload_path(job_id)
@@ -190,61 +150,12 @@ class Service:
             self._waiters.tell(job_id, self._stored_outcome(job_id))
         return outcome
 
-    def get(self, job_id: str) -> Job:
-        """The job. Raises JobNotFoundError."""
-        return self._storage.jobs.get(job_id)
-
     def find(self, job_id: str) -> Job | None:
         """The job, if there still is one."""
         try:
             return self.get(job_id)
         except JobNotFoundError:
             return None
-
-    def view(self, job_id: str) -> JobView:
-        """The job with its progress or place and its segments so far. Raises JobNotFoundError."""
-        return self._queries.view(job_id)
-
-    def page(
-        self,
-        *,
-        statuses: tuple[JobStatus, ...] = (),
-        before: int | None = None,
-        limit: int = 50,
-        search: str = "",
-        owner: str | None = None,
-    ) -> JobPage:
-        """Jobs numbered below `before`, newest first; with `search` those that have it in their name or text."""
-        return self._storage.jobs.page(
-            statuses=statuses, before=before, limit=limit, search=search, owner=owner
-        )
-
-    def rename(self, job_id: str, title: str) -> Job:
-        """Give the job another name; empty: its file's again. Raises JobNotFoundError."""
-        return self._storage.jobs.rename(job_id, title)
-
-    def counts(self, *, owner: str | None = None) -> dict[JobStatus, int]:
-        """How many jobs have each status; with `owner` of its own alone."""
-        return self._storage.jobs.counts(owner=owner)
-
-    def follow(self, job_id: str, *, after: int = 0) -> Iterator[FeedEvent | None]:
-        """The job's events numbered above `after`, and its progress; None when there is nothing new for 10 s.
-
-        Ends after the last event; without one when the service stops. Raises JobNotFoundError.
-        """
-        return self._queries.follow(job_id, after)
-
-    def transcription(self, job_id: str) -> Transcription:
-        """The engine's own answer, never edited. Raises JobNotFoundError, JobNotFinishedError, or the job's error."""
-        return self._queries.transcription(job_id)
-
-    def devices(self, job_ids: Collection[str]) -> dict[str, DeviceFacts]:
-        """Where finished jobs ran, of those that have an answer."""
-        return self._queries.devices(job_ids)
-
-    def deliveries(self, job_id: str) -> tuple[Delivery, ...]:
-        """The job's webhook deliveries, oldest first."""
-        return tuple(self._storage.outbox.of_job(job_id))
 
     # Ending jobs
 
@@ -281,12 +192,8 @@ class Service:
         if not is_purged:
             raise JobNotFinishedError(
                 f"Job {job_id} is {self.get(job_id).status.value}.",
-                fix="Cancel it first: DELETE /jobs/{job_id}",
+                fix=f"Cancel it first: DELETE /jobs/{job_id}",
             )
-
-    def models(self) -> tuple[LocalModel, ...]:
-        """Models on this machine."""
-        return self._checks.models.present()
 
     @property
     def last_receipt(self) -> tuple[str, Receipt] | None:

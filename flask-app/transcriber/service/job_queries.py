@@ -75,8 +75,8 @@ class JobQueries:
         """Where these jobs ran, read at once; without those that nothing is known of."""
         return self._storage.run(self._storage.results.find_devices, job_ids)
 
-    def follow(self, job_id: str, after: int) -> Iterator[FeedEvent | None]:
-        """See Service.follow. Raises JobNotFoundError at once, not with the first event."""
+    def follow(self, job_id: str, *, after: int = 0) -> Iterator[FeedEvent | None]:
+        """See JobService.follow. Raises JobNotFoundError at once, not with the first event."""
         job = self._storage.jobs.get(job_id)
         if job.status.is_final:
             return self._replay(job, after)

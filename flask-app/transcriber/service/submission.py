@@ -63,7 +63,7 @@ class Submission:
         #: Jobs whose row may or may not be in the store; their clients were told that they are not.
         self._doubtful: set[str] = set()
 
-    def begin_upload(self, expected_bytes: int, owner: str | None = None) -> Upload:
+    def begin_upload(self, *, expected_bytes: int = 0, owner: str | None = None) -> Upload:
         """Reserve a place for one file. Raises QueueFullError, StorageFullError, ShuttingDownError."""
         try:
             self._runner.check_room(owner)
@@ -89,9 +89,9 @@ class Submission:
         *,
         file_name: str,
         request_id: str,
-        terms: SubmissionTerms,
+        terms: SubmissionTerms = SubmissionTerms(),  # noqa: B008  a frozen value
     ) -> Job:
-        """Make a job of a received file; on return it is on disk. See Service.submit."""
+        """Make a job of a received file; on return it is on disk. See JobService.submit."""
         request = self.check(request)
         if terms.webhook is not None:
             self._checks.webhook(terms.webhook)
@@ -157,7 +157,7 @@ class Submission:
         self.queue(queued)
         return queued
 
-    def retry_with(self, job_id: str, request: TranscriptionRequest, request_id: str) -> Job:
+    def retry_with(self, job_id: str, request: TranscriptionRequest, *, request_id: str) -> Job:
         """A new job over the upload of one that has ended."""
         job = self._storage.jobs.get(job_id)
         if not job.status.is_final:
@@ -166,7 +166,7 @@ class Submission:
             raise UploadGoneError()
         # Before anything is made: a model that is not here is said at once.
         self.check(request)
-        upload = self.begin_upload(0, job.owner)
+        upload = self.begin_upload(owner=job.owner)
         try:
             self._storage.run(self._storage.spool.take_over, job_id, upload.job_id)
             return self.submit(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..domain.transcript import Transcription
 
 if TYPE_CHECKING:
-    from ..service.facade import Service
+    from ..service.ports import JobService
 
 #: How often a waiting client's socket is looked at, in seconds.
 LOOK_SECONDS = 0.5
@@ -53,7 +53,7 @@ class ClientConnection:
             _restore(sock, timeout)
 
 
-def wait_for(service: Service, job_id: str, presence: ClientConnection) -> Transcription:
+def wait_for(service: JobService, job_id: str, presence: ClientConnection) -> Transcription:
     """The job's transcription. Raises the job's error, or ClientGoneError when nobody waits any more."""
     while True:
         # Asked anew now and then: the store has the last word on a job whose end nobody could tell.

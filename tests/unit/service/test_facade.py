@@ -291,7 +291,7 @@ def test_waiting_job_is_cancelled_with_its_files(bench: Bench) -> None:
 
     assert (cancelled.status, cancelled.has_upload) == (JobStatus.CANCELLED, False)
     assert (bench.decoder.decoded, bench.pool.lent, bench.files(job.id)) == ([], [], set())
-    assert [delivery.payload.split()[0] for delivery in bench.service.deliveries(job.id)] == ["cancelled"]
+    assert [delivery.payload.split()[0] for delivery in tuple(bench.store.outbox.of_job(job.id))] == ["cancelled"]
     with pytest.raises(JobCancelledError):
         bench.service.outcome(job.id).result()
 
@@ -328,7 +328,7 @@ def test_job_is_cancelled_while_the_engine_works_on_it(bench: Bench) -> None:
     assert bench.engine.cancelled == [job.id]
     assert eventually(lambda: bench.files(job.id) == set())
     assert bench.engine.done == [(job.id, 0), (job.id, 1)]
-    assert len(bench.service.deliveries(job.id)) == 1
+    assert len(tuple(bench.store.outbox.of_job(job.id))) == 1
     with pytest.raises(TranscriberError) as stored:
         bench.service.transcription(job.id)
     assert stored.value.code == "job_cancelled"
@@ -461,7 +461,7 @@ def test_end_of_a_job_and_its_message_are_one(bench: Bench) -> None:
     job = bench.send(webhook=WEBHOOK)
     answer = bench.service.outcome(job.id).result(DEADLINE)
 
-    [delivery] = bench.service.deliveries(job.id)
+    [delivery] = tuple(bench.store.outbox.of_job(job.id))
 
     assert delivery.payload == f"succeeded {answer.text}"
     assert delivery.status is DeliveryStatus.PENDING
@@ -499,7 +499,7 @@ def test_killed_service_s_jobs_all_end_once(bench: Bench) -> None:
 
     assert len(before.windows) >= 1
     assert [len(answer.segments) for answer in answers] == [4] * 4
-    assert [len(bench.service.deliveries(job.id)) for job in jobs] == [1] * 4
+    assert [len(tuple(bench.store.outbox.of_job(job.id))) for job in jobs] == [1] * 4
     assert bench.service.counts()[JobStatus.SUCCEEDED] == 4
 
 
@@ -513,7 +513,7 @@ def test_late_attempt_of_a_killed_service_changes_nothing(bench: Bench) -> None:
 
     assert bench.service.get(job.id).status is JobStatus.SUCCEEDED
     assert bench.service.transcription(job.id).text == answer.text
-    assert len(bench.service.deliveries(job.id)) == 1
+    assert len(tuple(bench.store.outbox.of_job(job.id))) == 1
 
 
 def test_resumed_job_s_text_is_that_of_an_untouched_one(bench: Bench) -> None:
@@ -677,7 +677,7 @@ def test_job_survives_a_store_that_fails_for_a_while(bench: Bench, broken: str, 
     job = bench.send(webhook=WEBHOOK)
 
     assert bench.until_ended(job.id).status is JobStatus.SUCCEEDED
-    assert len(bench.service.deliveries(job.id)) == 1
+    assert len(tuple(bench.store.outbox.of_job(job.id))) == 1
     assert bench.service.transcription(job.id).segments[-1].id == 3
 
 

@@ -18,7 +18,7 @@ from ...formats.table import DOWNLOADS
 from ..computing import json_answer
 
 if TYPE_CHECKING:
-    from ...service.facade import JobView
+    from ...service.job_queries import JobView
 
 Json = dict[str, Any]
 

@@ -43,7 +43,7 @@ from ..uploads.submissions import last_values, receive_submission
 from .answers import job_answer, summary_to_dict
 
 if TYPE_CHECKING:
-    from ...service.facade import JobView
+    from ...service.job_queries import JobView
 
 bp = Blueprint("jobs", __name__, url_prefix="/jobs")
 

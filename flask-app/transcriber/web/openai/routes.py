@@ -33,7 +33,7 @@ from .receiving import Received, receive
 from .render import answer, done_event
 
 if TYPE_CHECKING:
-    from ...service.facade import Service
+    from ...service.ports import JobService
 
 logger = structlog.get_logger(__name__)
 
@@ -138,12 +138,12 @@ def _streamed(received: Received) -> Response:
 
 
 def _waiting(
-    received: Received, service: Service, connection: ClientConnection
+    received: Received, service: JobService, connection: ClientConnection
 ) -> AbstractContextManager[None]:
     return resends().waiting(received.fingerprint, received.job.id, connection, service.give_up)
 
 
-def _lines(received: Received, service: Service, connection: ClientConnection) -> Iterator[str]:
+def _lines(received: Received, service: JobService, connection: ClientConnection) -> Iterator[str]:
     def finish() -> dict[str, Any]:
         transcription = service.transcription(received.job.id)
         return done_event(_with_notices(transcription, received), received.form)

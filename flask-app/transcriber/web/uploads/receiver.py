@@ -22,7 +22,8 @@ from ..file_names import shown_name
 from .multipart import FILE_FIELDS, StrictFormParser
 
 if TYPE_CHECKING:
-    from ...service.facade import Service, Upload
+    from ...service.ports import JobService
+    from ...service.submission import Upload
 
 #: Room for the other fields of a form and for multipart's own bytes.
 FORM_ROOM_BYTES = 1024 * 1024
@@ -130,7 +131,7 @@ class UploadReceiver:
 
     def __init__(
         self,
-        service: Service,
+        service: JobService,
         request: UploadRequest,
         max_bytes: int,
         *,
@@ -200,7 +201,7 @@ class UploadReceiver:
 
 @contextmanager
 def received_upload(
-    service: Service,
+    service: JobService,
     request: UploadRequest,
     max_bytes: int,
     *,
@@ -221,7 +222,7 @@ def received_upload(
 
 @contextmanager
 def received_bytes(
-    service: Service, pieces: Iterable[bytes], max_bytes: int, *, name: str, expected_bytes: int
+    service: JobService, pieces: Iterable[bytes], max_bytes: int, *, name: str, expected_bytes: int
 ) -> Iterator[ReceivedUpload]:
     """A file that came inside another body, with its digest; removed again as in received_upload."""
     place = service.begin_upload(expected_bytes=expected_bytes, owner=owner_id())

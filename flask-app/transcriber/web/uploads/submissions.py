@@ -21,7 +21,7 @@ from ...domain.errors import (
 )
 from ...domain.jobs import Job, SubmissionTerms
 from ...jobs.ids import is_job_id
-from ...service.facade import Upload
+from ...service.submission import Upload
 from ..auth import csrf
 from ..auth.access import get_job, get_upload, owner_id
 from ..extensions import application
