@@ -291,7 +291,7 @@ def test_waiting_job_is_cancelled_with_its_files(bench: Bench) -> None:
 
     assert (cancelled.status, cancelled.has_upload) == (JobStatus.CANCELLED, False)
     assert (bench.decoder.decoded, bench.pool.lent, bench.files(job.id)) == ([], [], set())
-    assert [delivery.payload.split()[0] for delivery in tuple(bench.store.outbox.of_job(job.id))] == ["cancelled"]
+    assert [delivery.payload.split()[0] for delivery in bench.store.outbox.of_job(job.id)] == ["cancelled"]
     with pytest.raises(JobCancelledError):
         bench.service.outcome(job.id).result()
 
