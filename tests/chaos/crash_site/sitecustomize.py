@@ -43,7 +43,7 @@ POINTS = {
         ("HttpSender", "send", "before_webhook_send", "before"),
         ("HttpSender", "send", "after_webhook_send", "after"),
     ),
-    "transcriber.jobs.store.sqlite_outbox": (("SqliteOutbox", "record", "after_webhook_record", "after"),),
+    "transcriber.jobs.store.sql_outbox": (("SqlOutbox", "record", "after_webhook_record", "after"),),
 }
 
 

@@ -259,6 +259,14 @@ class StorageFailedError(CapacityError):
     retry_after = 60
 
 
+class DatabaseUnavailableError(StorageFailedError):
+    """PostgreSQL can't be reached, or doesn't serve."""
+
+    code = "database_unavailable"
+    fix = "Check that PostgreSQL runs and that WHISPER_DATABASE_URL reaches it; the service goes on by itself once it does."
+    retry_after = 5
+
+
 class SearchTimeoutError(CapacityError):
     """The search took too long."""
 

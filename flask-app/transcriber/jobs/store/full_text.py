@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from ...domain.edits import SPACELESS
@@ -23,6 +23,7 @@ _SPACELESS = re.compile(rf"([{SPACELESS}])")
 #: Also the punctuation that such scripts have.
 _CLOSE = rf"{SPACELESS}\u3001-\u303f\uff00-\uff65"
 _BETWEEN = re.compile(rf"(?<=[{_CLOSE}])([{OPENING}{CLOSING}]*) (?=[{OPENING}{CLOSING}]*[{_CLOSE}])")
+_WORD = re.compile(r"[^\W_]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -49,7 +50,7 @@ class Query:
 
 def parse_query(text: str) -> Query | None:
     """The query a person typed; None when there is no word in it."""
-    words = re.findall(r"[^\W_]+", _CONTROL.sub(" ", text))
+    words = _WORD.findall(_CONTROL.sub(" ", text))
     return Query(tuple(words[:MAX_QUERY_WORDS])) if words else None
 
 
@@ -71,14 +72,24 @@ def excerpt(snippet: str) -> Excerpt:
 def find_in(text: str, query: Query) -> Excerpt | None:
     """What the index would find in this text, for a store that has none."""
     words = indexed(text).split()
-    plain = [plain_word(word) for word in words]
-    hits = _hits(plain, [plain_word(word) for word in query.words], is_open=query.is_open)
-    if hits is None:
+    found = _places(words, query)
+    if not all(found):
         return None
+    hits = set().union(*found)
     begin = max(0, min(hits) - EXCERPT_WORDS // 2)
-    shown = range(begin, min(len(words), begin + EXCERPT_WORDS))
-    marked = [f"{OPENING}{words[at]}{CLOSING}" if at in hits else words[at] for at in shown]
-    return excerpt(" ".join(marked))
+    return _marked(words, range(begin, min(len(words), begin + EXCERPT_WORDS)), hits)
+
+
+def mark(text: str, query: Query) -> Excerpt:
+    """A stretch of an indexed text, with the words that are looked for marked as far as they are in it."""
+    words = text.split()
+    return _marked(words, range(len(words)), set().union(*_places(words, query)))
+
+
+def plain_parts(word: str) -> list[str]:
+    """The parts of a word that the index knows: "don't" is don and t."""
+    parts = (plain_word(part) for part in _WORD.findall(word))
+    return [part for part in parts if part]
 
 
 def plain_word(word: str) -> str:
@@ -87,16 +98,23 @@ def plain_word(word: str) -> str:
     return "".join(c for c in apart if c.isalnum())
 
 
-def _hits(words: Sequence[str], wanted: Sequence[str], *, is_open: bool) -> set[int] | None:
-    """Where the wanted words stand; None unless each stands somewhere."""
-    found: set[int] = set()
-    for number, one in enumerate(wanted):
-        parts = indexed(one).split()
-        may_go_on = is_open and number == len(wanted) - 1
-        places = [at for at in range(len(words)) if _stands(words, at, parts, may_go_on)]
-        if not places:
-            return None
-        found |= {at + step for at in places for step in range(len(parts))}
+def _marked(words: Sequence[str], shown: range, hits: Set[int]) -> Excerpt:
+    return excerpt(" ".join(f"{OPENING}{words[at]}{CLOSING}" if at in hits else words[at] for at in shown))
+
+
+def _places(words: Sequence[str], query: Query) -> list[set[int]]:
+    """Of each word of the query, the words that it stands in."""
+    parts, owners = [], []
+    for at, word in enumerate(words):
+        for part in plain_parts(word):
+            parts.append(part)
+            owners.append(at)
+    found = []
+    for number, one in enumerate(query.words):
+        wanted = [plain_word(part) for part in indexed(one).split()]
+        may_go_on = query.is_open and number == len(query.words) - 1
+        begins = [at for at in range(len(parts)) if _stands(parts, at, wanted, may_go_on)]
+        found.append({owners[at + step] for at in begins for step in range(len(wanted))})
     return found
 
 

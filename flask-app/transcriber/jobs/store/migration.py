@@ -14,8 +14,9 @@ from ...domain.errors import ConfigError
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 
-def migrate(connection: Connection, migrations: Path = MIGRATIONS) -> None:
-    """Run the migrations that this database has not seen. Raises ConfigError for one of a newer version.
+def migrate(connection: Connection, migrations: Path = MIGRATIONS, setting: str = "WHISPER_DATA_DIR") -> None:
+    """Run the migrations that this database has not seen. Raises ConfigError, of `setting`, for one of a
+    newer version.
 
     Whatever else goes wrong comes out as it is; the caller's rollback then leaves nothing behind.
     """
@@ -28,6 +29,6 @@ def migrate(connection: Connection, migrations: Path = MIGRATIONS) -> None:
         raise ConfigError(
             f"The job store was written by another version of this program: {error}",
             code="store_version_unknown",
-            param="WHISPER_DATA_DIR",
+            param=setting,
             fix="Start the version that wrote it, or restore the backup made before the upgrade.",
         ) from error

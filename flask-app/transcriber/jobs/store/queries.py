@@ -11,23 +11,19 @@ from sqlalchemy import (
     Delete,
     Insert,
     Select,
-    Text,
     Update,
     case,
     delete,
-    false,
     func,
     insert,
-    literal_column,
     select,
     union,
     update,
 )
 
 from ...domain.jobs import Delivery, DeliveryStatus, JobError, JobStatus
-from .full_text import CLOSING, EXCERPT_WORDS, OPENING, Query, indexed, parse_query
 from .rows import error_column, from_delivery
-from .schema import api_keys, deliveries, edits, jobs, transcript_texts
+from .schema import api_keys, deliveries, edits, jobs
 
 _FINAL = [status.value for status in JobStatus if status.is_final]
 
@@ -58,39 +54,28 @@ def select_jobs(
 
 
 def search_jobs(
-    statuses: Collection[JobStatus], limit: int, before: int | None, search: str, owner: str | None = None
+    statuses: Collection[JobStatus],
+    limit: int,
+    before: int | None,
+    search: str,
+    worded: Select[Any] | None,
+    owner: str | None = None,
 ) -> Select[Any]:
-    """The newest of those that have the text in their name, or all of its words in their transcript.
+    """The newest of those that have the text in their name, or whose number `worded` selects as `number`.
 
     Names and transcripts each give their newest, so that neither is read further than the page needs.
     """
     named = _newest(select(jobs.c.number), jobs.c.number, limit, before)
     numbers = [named.where(_has_name(search), *_has_status(statuses), *_has_owner(owner))]
-    query = parse_query(search)
     # Only jobs that succeeded have a text.
-    if query is not None and (not statuses or JobStatus.SUCCEEDED in statuses):
-        row = transcript_texts.c.rowid
-        worded = _newest(select(row.label("number")), row, limit, before).where(_matching(query))
+    if worded is not None and (not statuses or JobStatus.SUCCEEDED in statuses):
+        number = worded.selected_columns[0]
+        worded = _newest(worded, number, limit, before)
         if owner is not None:
-            worded = worded.where(row.in_(select(jobs.c.number).where(*_has_owner(owner))))
+            worded = worded.where(number.in_(select(jobs.c.number).where(*_has_owner(owner))))
         numbers.append(worded)
     found = union(*(select(one.subquery().c.number) for one in numbers)).subquery()
     return _newest(select(jobs).where(jobs.c.number.in_(select(found.c.number))), jobs.c.number, limit)
-
-
-def select_excerpts(first: int, last: int, search: str) -> Select[Any]:
-    """The number of each job from `first` to `last` whose transcript has the words, and where it has them.
-
-    A range, not a list: for each number of a list FTS5 would look the words up anew.
-    """
-    query = parse_query(search)
-    snippet = func.snippet(
-        literal_column("transcript_texts"), 0, OPENING, CLOSING, " … ", EXCERPT_WORDS, type_=Text
-    )
-    found = select(transcript_texts.c.rowid, snippet)
-    if query is None:
-        return found.where(false())
-    return found.where(_matching(query), transcript_texts.c.rowid.between(first, last))
 
 
 def rename_job(job_id: str, title: str) -> Update:
@@ -223,10 +208,6 @@ def _newest(
     return query if before is None else query.where(number < before)
 
 
-def _matching(query: Query) -> ColumnElement[bool]:
-    return literal_column("transcript_texts").op("MATCH", is_comparison=True)(query.expression)
-
-
 # Transcripts
 
 
@@ -259,33 +240,11 @@ def select_number(job_id: str) -> Select[Any]:
 
 
 def select_succeeded_number(job_id: str) -> Select[Any]:
-    """The number of a job that has a transcript."""
-    return select(jobs.c.number).where(jobs.c.id == job_id, jobs.c.status == JobStatus.SUCCEEDED.value)
-
-
-def select_text(number: int) -> Select[Any]:
-    """The row of the index with this job's text."""
-    return select(transcript_texts.c.rowid).where(transcript_texts.c.rowid == number)
-
-
-def insert_text(number: int, text: str) -> Insert:
-    """The text of a job, for the index."""
-    return insert(transcript_texts).values(rowid=number, text=indexed(text))
-
-
-def delete_text(number: int | None) -> Delete:
-    """The text of a job in the index."""
-    return delete(transcript_texts).where(transcript_texts.c.rowid == number)
-
-
-def select_unindexed(limit: int) -> Select[Any]:
-    """Jobs that succeeded and whose text is not in the index, newest first."""
-    there = select(transcript_texts.c.rowid).where(transcript_texts.c.rowid == jobs.c.number)
+    """The number of a job that has a transcript; nobody else changes its row until the transaction ends."""
     return (
-        select(jobs.c.id)
-        .where(jobs.c.status == JobStatus.SUCCEEDED.value, ~there.exists())
-        .order_by(jobs.c.number.desc())
-        .limit(limit)
+        select(jobs.c.number)
+        .where(jobs.c.id == job_id, jobs.c.status == JobStatus.SUCCEEDED.value)
+        .with_for_update()
     )
 
 

@@ -21,7 +21,6 @@ from sqlalchemy import (
     TypeDecorator,
     column,
     false,
-    table,
     text,
     true,
 )
@@ -161,6 +160,3 @@ api_keys = Table(
         postgresql_where=column("revoked_at").is_(None),
     ),
 )
-
-#: The full-text index (FTS5). It is none of the metadata's tables: only a migration can make it.
-transcript_texts = table("transcript_texts", column("rowid", Integer), column("text", Text))

@@ -16,10 +16,11 @@ from sqlalchemy.pool import NullPool
 from ...domain.errors import ShuttingDownError
 from ...system.durable_files import PRIVATE_FILE, disk_full, is_full, make_folder, unusable_folder
 from ...system.threads import NativeExecutor
+from .database import READ_SECONDS
 from .lock import StoreLock
 from .migration import migrate
 from .sqlite_errors import damaged, error_at_start, error_while_serving, is_storage_failure, no_wal
-from .sqlite_reads import READ_SECONDS, SqliteReads
+from .sqlite_reads import SqliteReads
 
 Answer = TypeVar("Answer")
 
@@ -69,6 +70,10 @@ class SqliteDatabase:
     ) -> Answer:
         """The same for what may take long."""
         return self._searches.read(work, seconds=seconds, too_late=too_late)
+
+    def check_writable(self) -> None:
+        """Write, and change nothing: SQLite writes the page of its header, though the number is the same."""
+        self.transaction(_rewrite_version)
 
     def close(self) -> None:
         """Close the file and give the folder back. A second call does nothing."""
@@ -149,6 +154,11 @@ def _connect(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _rewrite_version(connection: Connection) -> None:
+    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    connection.exec_driver_sql(f"PRAGMA user_version = {int(version)}")
 
 
 def _create_privately(path: Path) -> None:

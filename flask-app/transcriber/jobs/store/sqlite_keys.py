@@ -1,64 +1,25 @@
-"""The table of keys in the job store's own file, and the way to it for a command beside a running service."""
+"""The way to the keys in a job store's file for a command beside a running service."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ...domain.errors import ConfigError
-from ...domain.keys import ApiKey, Role
-from . import queries
+from .sql_keys import SqlKeys
 from .sqlite_database import make_engine
 from .sqlite_errors import error_at_start
 
 Answer = TypeVar("Answer")
 
 
-class Transact(Protocol):
-    """Runs work as one transaction."""
-
-    def __call__(self, work: Callable[[Connection], Answer], /) -> Answer: ...
-
-
-class SqliteKeys:
-    """KeyStore over a database. Safe to call from any thread if `transact` is."""
-
-    def __init__(self, transact: Transact) -> None:
-        self._transact = transact
-
-    def add(self, key: ApiKey) -> bool:
-        """Keep a new key; False, and nothing, where an active key has its name."""
-        try:
-            self._transact(lambda connection: connection.execute(queries.insert_key(_row(key))).rowcount)
-        except IntegrityError:
-            return False
-        return True
-
-    def list_keys(self) -> list[ApiKey]:
-        """All keys, revoked ones too, oldest first."""
-        rows = self._transact(lambda connection: connection.execute(queries.select_keys()).mappings().all())
-        return [_key(dict(row)) for row in rows]
-
-    def revoke(self, name: str, now: datetime) -> ApiKey | None:
-        """Revoke the key of this name; None where no active one has it."""
-        statement = queries.revoke_key(name, now)
-        row = self._transact(lambda connection: connection.execute(statement).mappings().first())
-        return None if row is None else _key(dict(row))
-
-    def note_use(self, key_id: str, now: datetime) -> None:
-        """Keep when the key was last used."""
-        self._transact(lambda connection: connection.execute(queries.note_key_used(key_id, now)).rowcount)
-
-
 @contextmanager
-def shared_keys(path: Path, busy_timeout_ms: int) -> Iterator[SqliteKeys]:
+def shared_keys(path: Path, busy_timeout_ms: int) -> Iterator[SqlKeys]:
     """The keys in a file whose folder another process may own: its own connection, and nothing is migrated.
 
     Raises ConfigError: store_not_ready, where no version of us with keys has opened it yet.
@@ -69,7 +30,7 @@ def shared_keys(path: Path, busy_timeout_ms: int) -> Iterator[SqliteKeys]:
         with engine.connect() as connection, connection.begin():
             return work(connection)
 
-    keys = SqliteKeys(transact)
+    keys = SqlKeys(transact)
     try:
         keys.list_keys()
     except OperationalError as error:
@@ -98,11 +59,3 @@ def has_keys(path: Path) -> bool:
             return bool(keys.list_keys())
     except ConfigError:
         return False
-
-
-def _row(key: ApiKey) -> dict[str, Any]:
-    return asdict(key) | {"role": key.role.value}
-
-
-def _key(row: dict[str, Any]) -> ApiKey:
-    return ApiKey(**row | {"role": Role(row["role"])})

@@ -16,12 +16,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from ...domain.errors import ShuttingDownError, StorageFailedError
+from .database import READ_SECONDS
 from .sqlite_errors import error_while_serving, is_interrupted, is_storage_failure
 
 Answer = TypeVar("Answer")
-
-#: A read that takes longer is broken off: it would keep the write-ahead log from being cut.
-READ_SECONDS = 30.0
 
 #: How often SQLite checks the deadline, in steps of its virtual machine: well under a millisecond apart.
 _STEPS_BETWEEN_LOOKS = 1000

@@ -12,11 +12,12 @@ import pytest
 from transcriber.domain.errors import ConfigError
 from transcriber.domain.keys import ApiKey, Role, digest_of
 from transcriber.jobs.store.memory import MemoryJobStore
+from transcriber.jobs.store.sql import SqlJobStore
 from transcriber.jobs.store.sqlite import SqliteJobStore
 from transcriber.jobs.store.sqlite_keys import has_keys, shared_keys
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
-Store = MemoryJobStore | SqliteJobStore
+Store = MemoryJobStore | SqlJobStore
 
 
 def make_key(number: int = 0, **changes: Any) -> ApiKey:

@@ -9,9 +9,9 @@ import pytest
 from job_stores import NOW, make_delivery, make_job
 from transcriber.domain.jobs import Delivery, DeliveryStatus, Job, JobStatus
 from transcriber.jobs.store.memory import MemoryJobStore
-from transcriber.jobs.store.sqlite import SqliteJobStore
+from transcriber.jobs.store.sql import SqlJobStore
 
-Store = MemoryJobStore | SqliteJobStore
+Store = MemoryJobStore | SqlJobStore
 LATER = NOW + timedelta(hours=1)
 
 

@@ -19,6 +19,7 @@ from transcriber.domain.jobs import JobStatus
 from transcriber.jobs.store import queries
 from transcriber.jobs.store.sqlite import SqliteJobStore
 from transcriber.jobs.store.sqlite_reads import SqliteReads
+from transcriber.jobs.store.sqlite_text import SqliteTextIndex, select_excerpts
 
 FOR_EVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
@@ -117,11 +118,12 @@ def steps(path: Path, search: str) -> int:
         return 0
 
     literal = {"literal_binds": True}
-    statement = queries.search_jobs((), 11, None, search)
-    excerpts = queries.select_excerpts(0, 10**6, search).limit(11)
+    statement = queries.search_jobs((), 11, None, search, SqliteTextIndex().matching(search))
+    excerpts = select_excerpts(0, 10**6, search)
+    assert excerpts is not None
     with closing(sqlite3.connect(path)) as connection:
         connection.set_progress_handler(step, 1)
-        for one in (statement, excerpts):
+        for one in (statement, excerpts.limit(11)):
             connection.execute(
                 str(one.compile(dialect=sqlite.dialect(), compile_kwargs=literal))  # type: ignore[no-untyped-call]
             ).fetchall()

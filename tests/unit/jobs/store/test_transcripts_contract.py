@@ -16,10 +16,10 @@ from transcriber.domain.jobs import Job, JobStatus
 from transcriber.domain.ports import JobPage
 from transcriber.domain.transcript import Word
 from transcriber.jobs.store.memory import MemoryJobStore
-from transcriber.jobs.store.sqlite import SqliteJobStore
+from transcriber.jobs.store.sql import SqlJobStore
 from transcriptions import make_segment
 
-Store = MemoryJobStore | SqliteJobStore
+Store = MemoryJobStore | SqlJobStore
 
 SEGMENTS = (
     make_segment(),

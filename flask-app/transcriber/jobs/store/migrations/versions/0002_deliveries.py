@@ -13,19 +13,20 @@ depends_on = None
 
 def upgrade() -> None:
     # Only columns with constant defaults, and indexes: SQLite then alters the table in place and copies no row.
-    with op.batch_alter_table("jobs", recreate="never") as jobs:
-        jobs.add_column(sa.Column("priority", sa.Integer, nullable=False, server_default=sa.text("0")))
-        jobs.add_column(sa.Column("is_awaited", sa.Boolean, nullable=False, server_default=sa.false()))
-        jobs.add_column(sa.Column("webhook", sa.JSON))
-        jobs.add_column(sa.Column("idempotency_key", sa.Text))
-        jobs.add_column(sa.Column("fingerprint", sa.Text))
-        jobs.add_column(sa.Column("duration", sa.Float))
-        jobs.add_column(sa.Column("engine_faults", sa.Integer, nullable=False, server_default=sa.text("0")))
-        jobs.add_column(sa.Column("engine_kills", sa.Integer, nullable=False, server_default=sa.text("0")))
-        jobs.add_column(sa.Column("has_upload", sa.Boolean, nullable=False, server_default=sa.true()))
+    with op.batch_alter_table("jobs", recreate="never") as batch:
+        batch.add_column(sa.Column("priority", sa.Integer, nullable=False, server_default=sa.text("0")))
+        batch.add_column(sa.Column("is_awaited", sa.Boolean, nullable=False, server_default=sa.false()))
+        batch.add_column(sa.Column("webhook", sa.JSON))
+        batch.add_column(sa.Column("idempotency_key", sa.Text))
+        batch.add_column(sa.Column("fingerprint", sa.Text))
+        batch.add_column(sa.Column("duration", sa.Float))
+        batch.add_column(sa.Column("engine_faults", sa.Integer, nullable=False, server_default=sa.text("0")))
+        batch.add_column(sa.Column("engine_kills", sa.Integer, nullable=False, server_default=sa.text("0")))
+        batch.add_column(sa.Column("has_upload", sa.Boolean, nullable=False, server_default=sa.true()))
     # Until now a client waited for every job, and an upload went with the end of its job.
-    op.execute("UPDATE jobs SET is_awaited = 1")
-    op.execute("UPDATE jobs SET has_upload = 0 WHERE status NOT IN ('queued', 'running')")
+    jobs = sa.table("jobs", sa.column("status"), sa.column("is_awaited", sa.Boolean), sa.column("has_upload", sa.Boolean))
+    op.execute(sa.update(jobs).values(is_awaited=True))
+    op.execute(sa.update(jobs).where(jobs.c.status.not_in(["queued", "running"])).values(has_upload=False))
     op.create_index(op.f("ix_jobs_idempotency_key"), "jobs", ["idempotency_key"], unique=True)
     op.create_index(op.f("ix_jobs_completed_at_number"), "jobs", ["completed_at", "number"])
     op.create_index(

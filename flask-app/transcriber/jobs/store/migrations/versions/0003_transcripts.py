@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0003"
 down_revision = "0002"
@@ -26,4 +27,17 @@ def upgrade() -> None:
         sa.CheckConstraint("revision > 0", name=op.f("ck_edits_revision_counted")),
     )
     # Its rows have the numbers of their jobs. What ended before is put in by the service, which can read results.
-    op.execute("CREATE VIRTUAL TABLE transcript_texts USING fts5(text, tokenize = 'unicode61 remove_diacritics 2')")
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(
+            "CREATE VIRTUAL TABLE transcript_texts USING fts5(text, tokenize = 'unicode61 remove_diacritics 2')"
+        )
+        return
+    op.create_table(
+        "transcript_texts",
+        sa.Column("number", sa.BigInteger, nullable=False, autoincrement=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("plain", sa.Text, nullable=False),
+        sa.Column("words", postgresql.TSVECTOR, nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_transcript_texts")),
+    )
+    op.create_index(op.f("ix_transcript_texts_words"), "transcript_texts", ["words"], postgresql_using="gin")

@@ -1,4 +1,4 @@
-"""Edited transcripts and the full-text index, in the job store's own file and thread."""
+"""Edited transcripts and the full-text index, in the job store's own database."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from ...domain.edits import Edit
 from ...domain.errors import StorageFailedError
 from ...domain.transcript import Segment, Speaker
 from . import queries
-from .sqlite_database import SqliteDatabase
+from .database import Database, TextIndex
 
 
-class SqliteTranscripts:
-    """TranscriptStore over the tables edits and transcript_texts."""
+class SqlTranscripts:
+    """TranscriptStore over the table edits and the full-text index."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database, texts: TextIndex) -> None:
         self._database = database
+        self._texts = texts
 
     def find_edit(self, job_id: str) -> Edit:
         """The present revision; 0 for a transcript that was never edited."""
@@ -37,40 +38,37 @@ class SqliteTranscripts:
             "edited_at": edit.edited_at,
             "segments": None if edit.segments is None else _to_json(edit.segments, edit.speakers),
         }
-        return self._database.transaction(lambda connection: _save(connection, values, text))
+        return self._database.transaction(lambda connection: self._save(connection, values, text))
 
     def unindexed(self, limit: int = 50) -> list[str]:
         """The ids of jobs that succeeded and whose text is not in the index."""
-        statement = queries.select_unindexed(limit)
+        statement = self._texts.unindexed(limit)
         return self._database.read(lambda connection: list(connection.execute(statement).scalars()))
 
     def index(self, job_id: str, text: str) -> None:
         """Put the text of a job into the index, unless it is there; fine when the job is gone."""
-        self._database.transaction(lambda connection: put_text(connection, job_id, text, replaces=False))
+        self._database.transaction(lambda connection: self.put(connection, job_id, text, replaces=False))
 
+    def put(self, connection: Connection, job_id: str, text: str, *, replaces: bool = True) -> None:
+        """Put the text of a job that succeeded into the index, in the caller's transaction."""
+        number = connection.execute(queries.select_succeeded_number(job_id)).scalar()
+        if number is not None and (replaces or not self._texts.has(connection, number)):
+            self._texts.put(connection, number, text)
 
-def put_text(connection: Connection, job_id: str, text: str, *, replaces: bool = True) -> None:
-    """Put the text of a job that succeeded into the index, in the caller's transaction."""
-    number = connection.execute(queries.select_succeeded_number(job_id)).scalar()
-    if number is None:
-        return
-    is_there = connection.execute(queries.select_text(number)).first() is not None
-    if is_there and not replaces:
-        return
-    if is_there:
-        connection.execute(queries.delete_text(number))
-    connection.execute(queries.insert_text(number, text))
+    def drop(self, connection: Connection, job_id: str, number: int | None) -> None:
+        """Forget all that was made of a job's transcript, in the caller's transaction."""
+        connection.execute(queries.delete_edit(job_id))
+        self._texts.drop(connection, number)
 
-
-def _save(connection: Connection, values: Mapping[str, Any], text: str) -> bool:
-    if connection.execute(queries.select_succeeded_number(values["job_id"])).first() is None:
-        return False
-    present = connection.execute(queries.select_edit(values["job_id"])).mappings().first()
-    if values["revision"] != (1 if present is None else present["revision"] + 1):
-        return False
-    connection.execute(queries.insert_edit(values) if present is None else queries.update_edit(values))
-    put_text(connection, values["job_id"], text)
-    return True
+    def _save(self, connection: Connection, values: Mapping[str, Any], text: str) -> bool:
+        if connection.execute(queries.select_succeeded_number(values["job_id"])).first() is None:
+            return False
+        present = connection.execute(queries.select_edit(values["job_id"])).mappings().first()
+        if values["revision"] != (1 if present is None else present["revision"] + 1):
+            return False
+        connection.execute(queries.insert_edit(values) if present is None else queries.update_edit(values))
+        self.put(connection, values["job_id"], text)
+        return True
 
 
 def _to_json(segments: Sequence[Segment], speakers: Sequence[Speaker]) -> str:

@@ -1,4 +1,4 @@
-"""The outbox in the job store's own file: a message enters in the transaction that ends its job."""
+"""The outbox in the job store's own database: a message enters in the transaction that ends its job."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sqlalchemy import Select
 
 from ...domain.jobs import Delivery
 from . import queries
+from .database import Database
 from .rows import to_delivery
-from .sqlite_database import SqliteDatabase
 
 
-class SqliteOutbox:
-    """Outbox over the database of a SqliteJobStore, which closes it."""
+class SqlOutbox:
+    """Outbox over the database of a SqlJobStore, which closes it."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     def due(self, now: datetime, limit: int = 20) -> list[Delivery]:
