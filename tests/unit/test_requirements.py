@@ -21,7 +21,10 @@ def pins(file: str) -> dict[str, set[str]]:
 
 
 def asked(lines: list[str]) -> dict[str, set[str]]:
-    return {line.partition("==")[0]: {line.partition("==")[2].partition(" ")[0]} for line in lines}
+    return {
+        line.partition("==")[0].partition("[")[0]: {line.partition("==")[2].partition(" ")[0]}
+        for line in lines
+    }
 
 
 @pytest.mark.parametrize("file", FILES)

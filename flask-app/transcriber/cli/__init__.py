@@ -1,4 +1,4 @@
-"""The command line: python -m transcriber doctor | keys | models | serve | transcribe."""
+"""The command line: python -m transcriber doctor | keys | migrate-to-postgres | models | serve | transcribe."""
 
 from __future__ import annotations
 
@@ -47,6 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     transcribe.add_parser(commands)
     gate.add_parser(commands)
     keys.add_parser(commands)
+    move = commands.add_parser(
+        "migrate-to-postgres", help="copy the jobs of a stopped service into WHISPER_DATABASE_URL"
+    )
+    move.set_defaults(command=_migrate_to_postgres)
     serve = commands.add_parser("serve", help="start the server (becomes gunicorn)")
     serve.set_defaults(command=_serve)
     return parser
@@ -69,6 +73,14 @@ def _models(parsed: argparse.Namespace) -> int:
     _print_json(
         [asdict(model) | {"path": str(model.path)} for model in bootstrap.models_of(os.environ).present()]
     )
+    return 0
+
+
+def _migrate_to_postgres(_: argparse.Namespace) -> int:
+    moved = bootstrap.move_to_postgres(os.environ)
+    for table, rows in moved.rows.items():
+        print(f"{table}: {rows} rows, the same on both sides")
+    print(f"The old store is kept as {moved.kept_as}. The files of jobs stay where they are.")
     return 0
 
 

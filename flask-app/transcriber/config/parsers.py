@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -119,6 +120,18 @@ def boolean(value: str) -> bool:
 def path(value: str) -> Path:
     """A path, made absolute."""
     return Path(value).expanduser().resolve()
+
+
+def database_url(value: str) -> str:
+    """The address of a PostgreSQL database."""
+    try:
+        parts = urlsplit(value)
+        named = parts.scheme in ("postgresql", "postgres") and parts.path.strip("/") and parts.port != 0
+    except ValueError:
+        named = False
+    if not named:
+        raise ValueError("postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    return value.replace("postgres://", "postgresql://", 1)
 
 
 def name_or_path(value: str) -> str:

@@ -16,6 +16,7 @@ from .parsers import (
     arguments,
     boolean,
     choice,
+    database_url,
     folders,
     host_names,
     integer,
@@ -181,6 +182,13 @@ class Settings:
         "WHISPER_DATA_DIR DATA_DIR",
         path,
         "Folder for uploads, results, the job store and models. A relative one is below the folder that the program was started in.",
+    )
+    database_url: str = setting(
+        "",
+        "WHISPER_DATABASE_URL",
+        database_url,
+        "PostgreSQL 15 or newer that holds the jobs, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, in place of SQLite in WHISPER_DATA_DIR; files stay there. One service has a database alone.",
+        secret=True,
     )
     output_dir: Path | None = setting(
         None,

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from ..domain.errors import ConfigError
 from ..domain.ports import Clock
 from ..domain.transcript import FallbackReason, Receipt
 from ..engine.selftest.health_check import HealthCheck
@@ -47,6 +48,8 @@ class DiagnosticsParts:
     canary: HealthCheck
     clock: Clock
     in_thread: InThread
+    #: Why the database can't be used.
+    find_store_fault: Callable[[], ConfigError | None] = lambda: None
 
 
 class DiagnosticsCollector:
@@ -112,14 +115,22 @@ class DiagnosticsCollector:
             decoding = check_decoder(parts.decoder, parts.clock.now())
         finally:
             parts.decoder.close()
-        folder = find_folder_fault(parts.data_dir, "WHISPER_DATA_DIR")
-        found = (parts.default_model.fault(), reason_of(folder) if folder else None, decoding.error)
+        found = (
+            parts.default_model.fault(),
+            _reason(find_folder_fault(parts.data_dir, "WHISPER_DATA_DIR")),
+            _reason(parts.find_store_fault()),
+            decoding.error,
+        )
         faults = tuple(fault for fault in found if fault is not None)
         return replace(self.look(situation, faults), pipeline=[decoding.to_dict()])
 
     def _snapshot(self, status: GpuStatus) -> Snapshot:
         hashes = {model.name: _hash_of(model) for model in self._parts.models.present()}
         return take(status, find_versions(), hashes)
+
+
+def _reason(fault: ConfigError | None) -> FallbackReason | None:
+    return None if fault is None else reason_of(fault)
 
 
 def _hash_of(model: LocalModel) -> str:

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from .. import __version__
 from ..config import loader
 from ..config.loader import Settings
-from ..domain.errors import CapacityError, ConfigError
+from ..domain.errors import CapacityError
 from ..domain.jobs import Webhook
 from ..domain.ports import Clock, KeyStore
 from ..gpu.policy import GpuSituation
@@ -26,8 +26,7 @@ from ..jobs.files.spool import Spool, find_free_bytes, free_bytes
 from ..jobs.queue import Slots
 from ..jobs.retention import Retention
 from ..jobs.speeds import Speeds, load_speeds, save_speeds
-from ..jobs.store.sqlite import BUSY_TIMEOUT_MS, SqliteJobStore
-from ..jobs.store.sqlite_keys import shared_keys
+from ..jobs.store.sql import SqlJobStore
 from ..media.decoder import SandboxedDecoder
 from ..models.catalogue import canonical_name, find_model
 from ..models.finder import ModelFinder
@@ -50,11 +49,15 @@ from ..webhooks.payload import make_delivery
 from ..webhooks.sender import HttpSender
 from ..webhooks.signing import check_secret
 from .bootstrap_engine import EngineParts, models_dir
+from .bootstrap_store import find_database_fault, open_keys, open_store, transfer_store
 from .connections import Connections
 from .first_key import note_first_key
 from .lifecycle import Application, Parts
 from .logging import configure_logging
 from .revoked_sessions import RevokedSessions
+
+if TYPE_CHECKING:
+    from ..jobs.store.postgres.transfer import Transferred
 
 __all__ = ["Application", "Embedded", "build", "build_embedded", "examine", "models_of", "place_models"]
 
@@ -83,19 +86,15 @@ def keys_of(environ: Mapping[str, str]) -> Iterator[KeyRing]:
     """The keys of this installation, whether its service runs or not. Raises ConfigError."""
     settings = loader.load(environ)
     configure_logging("error")
-    path = settings.data_dir / "jobs.sqlite3"
-    try:
-        store = SqliteJobStore(path, NativeExecutor(1))
-    except ConfigError as error:
-        if error.code != "store_in_use":
-            raise
-        with shared_keys(path, BUSY_TIMEOUT_MS) as keys:
-            yield key_ring(settings, keys, SystemClock())
-        return
-    try:
-        yield key_ring(settings, store.keys, SystemClock())
-    finally:
-        store.close()
+    with open_keys(settings) as keys:
+        yield key_ring(settings, keys, SystemClock())
+
+
+def move_to_postgres(environ: Mapping[str, str]) -> Transferred:
+    """Copy the jobs of the data folder's SQLite into WHISPER_DATABASE_URL. Raises ConfigError."""
+    settings = loader.load(environ)
+    configure_logging("error")
+    return transfer_store(settings)
 
 
 def key_ring(settings: Settings, store: KeyStore, clock: Clock) -> KeyRing:
@@ -123,6 +122,7 @@ def build_embedded(environ: Mapping[str, str], folder: Path) -> Embedded:
     own = replace(
         settings,
         data_dir=folder,
+        database_url="",
         output_dir=None,
         engine_start="lazy",
         max_queue=max(settings.max_queue, EMBEDDED_QUEUE),
@@ -209,13 +209,14 @@ class Composition:
                 canary=self.parts.canary,
                 clock=self._clock,
                 in_thread=self._in_thread,
+                find_store_fault=lambda: find_database_fault(settings),
             )
         )
 
     def application(self) -> Application:
         """The service with its store opened."""
         settings = self._settings
-        store = SqliteJobStore(settings.data_dir / "jobs.sqlite3", NativeExecutor(1))
+        store = open_store(settings)
         storage = self._storage(store)
         guard = Guard(settings.webhook_allow_cidr)
         dispatcher = Dispatcher(
@@ -283,7 +284,7 @@ class Composition:
             metrics=self.parts.metrics,
         )
 
-    def _pipeline(self, store: SqliteJobStore, storage: Storage) -> PipelineCheck:
+    def _pipeline(self, store: SqlJobStore, storage: Storage) -> PipelineCheck:
         """The check that readiness rests on, over the parts that jobs go through."""
         model = canonical_name(self.parts.default_model.name)
         return PipelineCheck(
@@ -308,7 +309,7 @@ class Composition:
         except CapacityError as error:
             _log.warning("clock_not_kept", code=error.code, error=error.message)
 
-    def _storage(self, store: SqliteJobStore) -> Storage:
+    def _storage(self, store: SqlJobStore) -> Storage:
         """The store's files, and how long each kind is kept."""
         settings = self._settings
         results = FileResultStore(settings.data_dir / "results")

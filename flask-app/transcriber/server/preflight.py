@@ -127,9 +127,9 @@ def check_network(settings: loader.Settings) -> None:
     has_key = bool(settings.api_key)
     if not has_key and not loader.is_loopback(settings.host):
         # Imported only where it is needed: the server's parent holds no database.
-        from ..jobs.store.sqlite_keys import has_keys
+        from .bootstrap_store import has_keys_in
 
-        has_key = has_keys(settings.data_dir / "jobs.sqlite3")
+        has_key = has_keys_in(settings)
     loader.check_listening(settings, has_key=has_key)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from postgres_server import PostgresServer, find_programs
 from transcriber.jobs.store.memory import MemoryJobStore
-from transcriber.jobs.store.postgres import PostgresJobStore
+from transcriber.jobs.store.postgres.store import PostgresJobStore
 from transcriber.jobs.store.sql import SqlJobStore
 from transcriber.jobs.store.sqlite import SqliteJobStore
 

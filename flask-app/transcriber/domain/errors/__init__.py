@@ -54,6 +54,8 @@ TranscriberError
 │   ├── TooManyTriesError        wrong keys, one after another
 │   ├── StorageFullError         the disk is full, or only its reserve is left
 │   │   └── AudioRoomError       no room for the decoded audio
+│   ├── StorageFailedError       the data folder or the database can't be read or written
+│   │   └── DatabaseUnavailableError  PostgreSQL can't be reached
 │   ├── SearchTimeoutError       a search took too long
 │   ├── DecoderUnavailableError  the decode server can't be started, or its sandbox does not hold
 │   └── ShuttingDownError        the service is stopping

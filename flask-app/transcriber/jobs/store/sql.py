@@ -1,4 +1,4 @@
-"""The job store over a SQL database: what SQLite and PostgreSQL have in common (ADR 0003, 0019)."""
+"""The job store over a SQL database: what SQLite and PostgreSQL have in common (ADR 0003, 0022)."""
 
 from __future__ import annotations
 

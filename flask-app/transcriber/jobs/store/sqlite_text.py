@@ -61,6 +61,16 @@ class SqliteTextIndex:
         """Take the text out, if it is there."""
         connection.execute(delete(_texts).where(_texts.c.rowid == number))
 
+    @staticmethod
+    def select_texts(after: int, limit: int) -> Select[Any]:
+        """Selects number and text of what is in the index, from the number after this one on."""
+        return (
+            select(_texts.c.rowid, _texts.c.text)
+            .where(_texts.c.rowid > after)
+            .order_by(_texts.c.rowid)
+            .limit(limit)
+        )
+
     def unindexed(self, limit: int) -> Select[Any]:
         """Selects the ids of jobs that succeeded and have no text here, newest first."""
         there = select(_texts.c.rowid).where(_texts.c.rowid == jobs.c.number)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,10 +18,11 @@ from job_stores import NOW, make_job
 from postgres_server import PostgresServer
 from transcriber.domain.errors import ConfigError, ShuttingDownError, StorageFailedError
 from transcriber.domain.jobs import Job, JobStatus
-from transcriber.jobs.store import postgres_text
-from transcriber.jobs.store.postgres import PostgresJobStore
-from transcriber.jobs.store.postgres_database import Hold, PostgresDatabase
+from transcriber.jobs.store.postgres import text as postgres_text
+from transcriber.jobs.store.postgres.database import Hold, PostgresDatabase
+from transcriber.jobs.store.postgres.store import PostgresJobStore
 from transcriber.jobs.store.schema import metadata
+from transcriber.system.paths import PACKAGE_PARENT
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def done(store: PostgresJobStore, number: int, text: str) -> Job:
 def refusal(url: str, hold: Hold = Hold.ALONE) -> ConfigError:
     """The error with which the store refuses to open. It must name a fix."""
     with pytest.raises(ConfigError) as caught:
-        PostgresDatabase(url, hold=hold)
+        PostgresDatabase(url, hold=hold, hold_seconds=0)
     assert caught.value.fix and caught.value.param == "WHISPER_DATABASE_URL"
     return caught.value
 
@@ -167,3 +170,13 @@ def test_text_of_more_words_than_the_index_takes_is_kept(store: PostgresJobStore
 
     assert len(store.page(search="word0000001").jobs) == 1
     assert store.page(search="word0119999").jobs == ()
+
+
+def test_driver_is_imported_only_where_a_database_is_set() -> None:
+    code = "import sys, transcriber.server.bootstrap; print([name for name in sys.modules if name.startswith('psycopg')])"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(PACKAGE_PARENT)}
+    )
+
+    assert done.stdout.strip() == "[]", done.stderr

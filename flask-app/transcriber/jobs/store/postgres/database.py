@@ -1,4 +1,4 @@
-"""The PostgreSQL database under the job store: a pool of connections, one transaction a call (ADR 0019)."""
+"""The PostgreSQL database under the job store: a pool of connections, one transaction a call (ADR 0022)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool
 
-from ...domain.errors import ConfigError, DatabaseUnavailableError, ShuttingDownError
-from .database import READ_SECONDS
-from .migration import MIGRATIONS, migrate
-from .postgres_errors import SETTING, error_at_start, error_while_serving, is_interrupted, is_storage_failure
+from ....domain.errors import ConfigError, DatabaseUnavailableError, ShuttingDownError
+from ..database import READ_SECONDS
+from ..migration import MIGRATIONS, migrate
+from .errors import SETTING, error_at_start, error_while_serving, is_interrupted, is_storage_failure
 
 Answer = TypeVar("Answer")
 
@@ -72,10 +72,18 @@ class PostgresDatabase:
     Safe to call from any thread or greenlet.
     """
 
-    def __init__(self, url: str, *, migrations: Path = MIGRATIONS, hold: Hold = Hold.ALONE) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        migrations: Path = MIGRATIONS,
+        hold: Hold = Hold.ALONE,
+        hold_seconds: float = HOLD_SECONDS,
+    ) -> None:
         """Connect, take the lock and migrate. Raises ConfigError: database_unreachable, store_in_use, …"""
         self._url = make_url(url).set(drivername="postgresql+psycopg")
         self._hold_as = hold
+        self._hold_seconds = hold_seconds
         self._engine = self._make_engine()
         #: The session that holds the lock; a pooled one would give it back.
         self._holders = create_engine(self._url, poolclass=NullPool, connect_args=_connect_args())
@@ -168,7 +176,7 @@ class PostgresDatabase:
         try:
             if self._hold_as is Hold.NONE:
                 return self._require_tables()
-            self._hold(HOLD_SECONDS)
+            self._hold(self._hold_seconds)
             with self._engine.begin() as connection:
                 # Nodes that start together migrate one after the other.
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})").close()

@@ -29,10 +29,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY, TSVECTOR, insert
 
-from ...domain.jobs import JobStatus
-from ...domain.ports import Excerpt
-from .full_text import EXCERPT_WORDS, Query, indexed, mark, parse_query, plain_parts, plain_word
-from .schema import jobs
+from ....domain.jobs import JobStatus
+from ....domain.ports import Excerpt
+from ..full_text import EXCERPT_WORDS, Query, indexed, mark, parse_query, plain_parts, plain_word
+from ..schema import jobs
 
 #: Of itself, so that only the migration of PostgreSQL makes it.
 metadata = MetaData()

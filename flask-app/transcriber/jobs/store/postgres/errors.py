@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
-from ...domain.errors import ConfigError, DatabaseUnavailableError, StorageFullError, TranscriberError
+from ....domain.errors import ConfigError, DatabaseUnavailableError, StorageFullError, TranscriberError
 
 SETTING = "WHISPER_DATABASE_URL"
 
@@ -53,7 +53,7 @@ def error_at_start(error: DBAPIError, url: URL) -> TranscriberError:
             f"The database {where} can't be opened: {_first_line(error)}.",
             code="database_unreachable",
             param=SETTING,
-            fix="Start PostgreSQL, create the database and its user (docs/fleet.md), and check host, port and password.",
+            fix="Start PostgreSQL, create the database and its user (docs/postgresql.md), and check host, port and password.",
         )
     return ConfigError(
         f"The database {where} could not be brought to this version; nothing was changed: {_first_line(error)}.",

@@ -1,0 +1,1 @@
+"""The job store on PostgreSQL, and the way there from SQLite."""
