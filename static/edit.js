@@ -111,6 +111,7 @@ export class Editor {
   isChanged() {
     if (!this.row) return false;
     const { text, start, end } = this.values();
+    /** @type {(a: number, b: number) => boolean} */
     const same = (a, b) => Math.abs(a - b) < 0.0006;
     return text !== saidOf(this.row).textContent || !same(start, startOf(this.row)) || !same(end, endOf(this.row));
   }
@@ -252,6 +253,7 @@ export class Editor {
 
   /** Show what can be done now. */
   tell() {
+    /** @type {(selector: string, on: boolean) => void} */
     const enable = (selector, on) => {
       /** @type {HTMLButtonElement} */ (this.section.querySelector(selector)).disabled = !on;
     };

@@ -4,8 +4,12 @@ const BUSY = new Set(["loading", "downloading"]);
 
 const section = () => document.querySelector("[data-models]");
 
+/** @type {(within: Element) => HTMLElement[]} */
+const rowsIn = (within) => [...within.querySelectorAll("[data-model]")].filter((row) => row instanceof HTMLElement);
+
 function isBusy() {
-  return [...section().querySelectorAll("[data-model]")].some((row) => BUSY.has(row.dataset.state));
+  const shown = section();
+  return shown !== null && rowsIn(shown).some((row) => BUSY.has(row.dataset.state ?? ""));
 }
 
 // The server's own words for it: the section is taken from a fresh page, unless somebody is in it.
@@ -15,11 +19,12 @@ async function refresh() {
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.querySelector("[data-models]");
-  if (fresh && !section().contains(document.activeElement)) section().replaceWith(document.adoptNode(fresh));
+  const shown = section();
+  if (fresh && shown && !shown.contains(document.activeElement)) shown.replaceWith(document.adoptNode(fresh));
 }
 
 async function follow() {
-  if (!section() || !isBusy()) return;
+  if (!isBusy()) return;
   try {
     if (!document.hidden) await refresh();
   } catch {

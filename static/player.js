@@ -21,6 +21,12 @@ export class Player {
     /** @type {HTMLElement | null} */
     this.row = null;
     this.word = -1;
+    /** @type {HTMLElement[]} */
+    this.rows = [];
+    /** @type {number[]} */
+    this.starts = [];
+    /** @type {import("./rows.js").Word[]} */
+    this.words = [];
     this.refresh();
     text.addEventListener("changed", () => this.refresh(), { signal });
     text.addEventListener("click", (event) => this.onClick(event), { signal });

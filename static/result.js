@@ -62,10 +62,11 @@ async function again(at) {
  */
 function rove(text, signal) {
   let held = /** @type {HTMLElement | null} */ (null);
+  /** @param {HTMLElement} times */
   const hold = (times) => {
     if (held) held.tabIndex = -1;
     held = times;
-    held.tabIndex = 0;
+    times.tabIndex = 0;
   };
   const spread = () => {
     const all = /** @type {HTMLElement[]} */ ([...text.querySelectorAll("a.times")]);
@@ -75,7 +76,7 @@ function rove(text, signal) {
   spread();
   text.addEventListener("changed", spread, { signal });
   text.addEventListener("focusin", (event) => {
-    const target = /** @type {Element} */ (event.target);
+    const target = /** @type {HTMLElement} */ (event.target);
     if (target.matches("a.times")) hold(target);
   }, { signal });
 }
@@ -104,9 +105,11 @@ function step(text, by) {
   const suspects = rowsOf(text).filter((row) => "suspect" in row.dataset);
   const at = text.querySelector("li.at") ?? currentRow(text);
   if (!suspects.length || !at) return;
+  /** @param {HTMLElement} row */
   const follows = (row) => Boolean(at.compareDocumentPosition(row) & Node.DOCUMENT_POSITION_FOLLOWING);
+  /** @param {HTMLElement} row */
   const precedes = (row) => Boolean(at.compareDocumentPosition(row) & Node.DOCUMENT_POSITION_PRECEDING);
-  const row = by > 0 ? suspects.find(follows) ?? suspects[0] : suspects.findLast(precedes) ?? suspects.at(-1);
+  const row = by > 0 ? suspects.find(follows) ?? suspects[0] : suspects.findLast(precedes) ?? suspects[suspects.length - 1];
   at.classList.remove("at");
   row.classList.add("at");
   show(row);
@@ -129,18 +132,21 @@ function listen({ player, editor, find, text }, signal) {
   }, { signal });
   const edit = () => { const row = currentRow(text); if (row) editor.open(row); };
   document.querySelector("[data-edit]")?.addEventListener("click", edit, { signal });
+  /** @type {Record<string, () => void>} */
   const plain = {
     " ": () => player?.toggle(), k: () => player?.toggle(),
     j: () => player?.seek(player.media.currentTime - 5), l: () => player?.seek(player.media.currentTime + 5),
     "<": () => player?.change(-1), ">": () => player?.change(1),
     "/": () => find.input.focus(), n: () => step(text, 1), p: () => step(text, -1), e: edit, "?": () => help?.showModal(),
   };
+  /** @type {Record<string, () => void>} */
   const held = { s: () => editor.save(), z: () => editor.undo(), Z: () => editor.redo(), y: () => editor.redo() };
   document.addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
     if (help?.open || event.altKey || event.defaultPrevented) return;
     const types = target.matches("input, textarea, select, [contenteditable]");
     const isHeld = event.ctrlKey || event.metaKey;
+    /** @type {(() => void) | undefined} */
     let action = isHeld ? held[event.key] : plain[event.key.toLowerCase()];
     if (isHeld && types && event.key !== "s") action = undefined;  // the field's own undo
     if (!isHeld && (types || off?.checked)) action = undefined;

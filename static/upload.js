@@ -4,7 +4,7 @@ import { isMedia, watchDrops, watchPastes } from "./files.js";
 import { assemble, hold, left, remove } from "./recordings.js";
 import { Row } from "./tray.js";
 import { Cancelled, hasUnfinished, Refused, Upload } from "./tus.js";
-import { announce, duration, language, say, size, token } from "./words.js";
+import { announce, language, say, size, token } from "./words.js";
 
 /** Files that go up at the same time. */
 const AT_ONCE = 2;
