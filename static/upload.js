@@ -107,7 +107,7 @@ async function forgetRecording(file) {
 
 /** The form's options as they are now. */
 function options() {
-  const fields = [...new FormData(form)].filter(([name, value]) => typeof value === "string" && name !== "csrf_token");
+  const fields = [...new FormData(form)].filter(([name, value]) => typeof value === "string" && name !== "csrf_token" && name !== "url");
   return new URLSearchParams(/** @type {[string, string][]} */ (fields));
 }
 
@@ -285,9 +285,33 @@ for (const element of document.querySelectorAll("[data-script-only]")) element.r
 for (const element of document.querySelectorAll("[data-plain]")) element.setAttribute("hidden", "");
 nameLanguages();
 
+/**
+ * Whether the form is sent as it is, to have the file behind its link fetched.
+ * @param {SubmitEvent} event
+ * @param {boolean} hasFiles
+ * @returns {boolean}
+ */
+function fetches(event, hasFiles) {
+  const link = /** @type {HTMLInputElement} */ (find(form, "input[name=url]"));
+  const isAsked = event.submitter?.hasAttribute("data-by-url") ?? false;
+  // Enter in the field of the link presses the form's first button.
+  if (!isAsked && (hasFiles || !link.value.trim())) return false;
+  link.required = true;
+  const isRight = link.reportValidity();
+  link.required = false;
+  if (isRight && !isAsked) {
+    event.preventDefault();
+    form.requestSubmit(/** @type {HTMLElement} */ (find(form, "[data-by-url]")));
+  } else if (!isRight) {
+    event.preventDefault();
+  }
+  return true;
+}
+
 form.addEventListener("submit", (event) => {
-  event.preventDefault();
   const chosen = [...rows].filter((row) => row.state === "chosen");
+  if (fetches(event, chosen.length > 0)) return;
+  event.preventDefault();
   const isIdle = !chosen.length && !sending;
   if (isIdle) fileInput.focus();
   complain(isIdle ? say("choose_first") : "");

@@ -5,12 +5,12 @@ from __future__ import annotations
 import concurrent.futures
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from fake_ports import FakeDecoder, FakeEngine, FakeEnginePool, gpu_status
+from fake_ports import FakeDecoder, FakeEngine, FakeEnginePool, FakeFetcher, gpu_status
 from transcriber.domain.errors import InvalidParameterError, ModelNotFoundError, StorageFailedError
 from transcriber.domain.jobs import Delivery, DeliveryStatus, Job, JobStatus, SubmissionTerms, Webhook
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
@@ -129,6 +129,7 @@ class Bench:
     native: concurrent.futures.Executor
     slots: Slots = Slots(long=1, short=0, max_queue=5)  # noqa: RUF009  frozen
     decoder: FakeDecoder = field(default_factory=FakeDecoder)
+    fetcher: FakeFetcher = field(default_factory=FakeFetcher)
     engine: FakeEngine = field(default_factory=lambda: FakeEngine("cpu", ("cpu",) * 4))
     store: FailingStore = field(default_factory=FailingStore)
     wakes: list[float] = field(default_factory=list)
@@ -180,6 +181,7 @@ class Bench:
                 models=FakeModels(),  # type: ignore[arg-type]
                 decide=transcriber.decide,
                 webhook=check_webhook,
+                fetcher=self.fetcher,
             ),
             transcriber=transcriber,
             webhooks=Webhooks(make_delivery=make_delivery, wake=lambda: self.wakes.append(clock.monotonic())),
@@ -202,6 +204,18 @@ class Bench:
         self.decoder.seconds[upload.job_id] = seconds
         return self.service.submit(
             upload, request, file_name="talk.mp3", request_id="r1", terms=SubmissionTerms(**terms)
+        )
+
+    def send_url(self, url: str = "https://media.example/talk.mp3", **terms: Any) -> Job:
+        """Submit a file that is fetched from a URL."""
+        upload = self.service.begin_upload()
+        upload.path.touch()
+        return self.service.submit(
+            upload,
+            replace(REQUEST, url=url),
+            file_name="talk.mp3",
+            request_id="r1",
+            terms=SubmissionTerms(**terms),
         )
 
     def send_and_hold(self, at: int, **terms: Any) -> Job:

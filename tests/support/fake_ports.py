@@ -20,7 +20,7 @@ from transcriber.domain.events import (
     WindowDone,
 )
 from transcriber.domain.options import MIX, AudioSelection, TranscriptionOptions
-from transcriber.domain.ports import SAMPLE_RATE, DecodedAudio, Engine, EngineInfo
+from transcriber.domain.ports import SAMPLE_RATE, DecodedAudio, Engine, EngineInfo, FetchProgress
 from transcriber.domain.transcript import FallbackReason
 from transcriber.gpu.probe.facts import GpuStatus, HardwareFacts
 from transcriptions import make_segment
@@ -45,6 +45,38 @@ class FakeClock:
 
     def before(self, ago: timedelta) -> datetime:
         return self.now() - ago
+
+
+@dataclass
+class FakeFetcher:
+    """Every URL leads to these bytes, or to the errors it is told, one a call."""
+
+    content: bytes = b"not really audio"
+    refusal: TranscriberError | None = None
+    errors: list[TranscriberError] = field(default_factory=list)
+    fetched: list[str] = field(default_factory=list)
+    #: A file that is held arrives half, and the rest once this is set.
+    go: threading.Event = field(default_factory=threading.Event)
+    held: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    holds: bool = False
+
+    def check(self, url: str) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+
+    def fetch(self, url: str, write: Callable[[bytes], object], progress: FetchProgress) -> None:
+        self.fetched.append(url)
+        if self.errors:
+            raise self.errors.pop(0)
+        half = len(self.content) // 2
+        write(self.content[:half])
+        progress(half, len(self.content))
+        if self.holds:
+            self.held.release()
+            while not self.go.wait(0.01):
+                progress(half, len(self.content))
+        write(self.content[half:])
+        progress(len(self.content), len(self.content))
 
 
 @dataclass

@@ -19,7 +19,7 @@ _BAR = "{desc} {percentage:3.0f}%|{bar}| "
 class Standing:
     """How far one file is."""
 
-    stage: str  #: uploading, waiting, decoding, transcribing
+    stage: str  #: uploading, waiting, fetching, decoding, transcribing
     percent: float = 0.0
     detail: str = ""
 
@@ -31,7 +31,7 @@ class Standing:
 def standing_of(data: Mapping[str, Any]) -> Standing:
     """What a progress event says."""
     percent = float(data.get("percent") or 0.0)
-    if data.get("status") == "queued":
+    if data.get("status") == "queued" and not data.get("stage"):
         return Standing(stage="waiting", percent=percent, detail=_wait(data))
     left = data.get("seconds_left")
     detail = "" if left is None else f"about {_span(left)} left"

@@ -155,6 +155,18 @@ def pairs(value: str) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+#: Endings of the files that transcripts are written as; formats/table.py makes them, and a test compares.
+TRANSCRIPT_FORMATS = ("srt", "vtt", "ass", "txt", "tsv", "json", "verbose_json", "docx")
+
+
+def formats(value: str) -> tuple[str, ...]:
+    """Formats of transcripts, comma-separated."""
+    found = tuple(dict.fromkeys(word.lower() for word in words(value)))
+    if not found or not set(found) <= set(TRANSCRIPT_FORMATS):
+        raise ValueError(f"some of {', '.join(TRANSCRIPT_FORMATS)}, comma-separated")
+    return found
+
+
 def folders(value: str) -> tuple[Path, ...]:
     """Folders, colon-separated, made absolute."""
     return tuple(path(part) for part in value.split(os.pathsep) if part)

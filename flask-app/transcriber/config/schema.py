@@ -18,6 +18,7 @@ from .parsers import (
     choice,
     database_url,
     folders,
+    formats,
     host_names,
     integer,
     key,
@@ -280,6 +281,48 @@ class Settings:
         "WHISPER_WEBHOOK_ALLOW_CIDR",
         networks,
         "Networks of one's own (as 10.0.0.0/8, comma-separated) that webhooks may be sent to. Others that are not public are refused, so that nobody reaches your inside through this service.",
+    )
+    source_allow_cidr: tuple[str, ...] = setting(
+        (),
+        "WHISPER_SOURCE_ALLOW_CIDR",
+        networks,
+        "Networks of one's own (as 10.0.0.0/8, comma-separated) that files may be fetched from by `url`. Others that are not public are refused with `url_not_allowed`.",
+    )
+    source_timeout_seconds: int = setting(
+        3600,
+        "WHISPER_SOURCE_TIMEOUT_SECONDS",
+        integer(1, 86400),
+        "Time after which fetching one file by `url` is given up. WHISPER_MAX_UPLOAD_BYTES limits its size.",
+    )
+    watch_dir: Path | None = setting(
+        None,
+        "WHISPER_WATCH_DIR",
+        path,
+        "Folder whose media files, in subfolders too, are transcribed by themselves once they have stopped growing. Empty: none.",
+    )
+    watch_output_dir: Path | None = setting(
+        None,
+        "WHISPER_WATCH_OUTPUT_DIR",
+        path,
+        "Folder for their transcripts, in the same subfolders. Empty: beside the files, where players look for film.en.srt.",
+    )
+    watch_formats: tuple[str, ...] = setting(
+        ("srt",),
+        "WHISPER_WATCH_FORMATS",
+        formats,
+        "Formats of their transcripts, comma-separated: srt, vtt, ass, txt, tsv, json, verbose_json, docx.",
+    )
+    watch_poll_seconds: int = setting(
+        5,
+        "WHISPER_WATCH_POLL_SECONDS",
+        integer(1, 86400),
+        "How often the folder is looked at. Network shares tell of no change, so it is always looked at.",
+    )
+    watch_settle_seconds: int = setting(
+        10,
+        "WHISPER_WATCH_SETTLE_SECONDS",
+        integer(0, 86400),
+        "How long a file must have kept its size and time before it is taken. Longer for copies over a line that stalls.",
     )
     engine_start: str = setting(
         "boot",

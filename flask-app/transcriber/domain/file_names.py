@@ -36,6 +36,12 @@ def without_ending(file_name: str) -> str:
     return stem if stem and ending.lower() in _ENDINGS else file_name
 
 
+def is_media_name(file_name: str) -> bool:
+    """Whether the name ends as those of audio and video files do."""
+    stem, _, ending = file_name.rpartition(".")
+    return bool(stem) and ending.lower() in _ENDINGS
+
+
 def _kept(text: str) -> str:
     return "".join(c for c in text if _is_kept(c))
 

@@ -164,7 +164,7 @@ class JobProgress:
     """How far a running job is. percent 0 to 100; seconds_left None: not known yet."""
 
     percent: float
-    stage: str  #: decoding, transcribing
+    stage: str  #: fetching, decoding, transcribing
     seconds_left: float | None
     windows_done: int
     segments: int

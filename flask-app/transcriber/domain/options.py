@@ -97,6 +97,8 @@ class TranscriptionRequest:
     options: TranscriptionOptions
     #: Fields the caller sent that have no effect here; each is named in the answer's warnings.
     ignored: tuple[str, ...] = ()
+    #: Where the file is fetched from; None: it was uploaded.
+    url: str | None = None
 
     def evolve(self, **options: Any) -> TranscriptionRequest:
         """A copy with these options changed."""

@@ -22,7 +22,6 @@ from .transcript import Notice, Transcription
 #: The rate of all decoded audio, in samples a second; samples are int16, one channel.
 SAMPLE_RATE = 16_000
 SAMPLE_BYTES = 2
-SAMPLE_BYTES = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +89,22 @@ class MediaDecoder(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+#: Is told the bytes fetched so far and, where that is known, in all. Raises to stop.
+FetchProgress = Callable[[int, int | None], None]
+
+
+class Fetcher(Protocol):
+    """Fetches media files from URLs."""
+
+    def check(self, url: str) -> None:
+        """Raises InvalidParameterError, UrlNotAllowedError for a URL that can never be fetched."""
+        ...
+
+    def fetch(self, url: str, write: Callable[[bytes], object], progress: FetchProgress) -> None:
+        """Give the file's bytes to `write`. Raises SourceError, UploadTooLargeError, and what the two raise."""
+        ...
 
 
 class Diarizer(Protocol):
@@ -280,6 +295,7 @@ class JobStore(Protocol):
         attempt: int,
         *,
         duration: float | None = None,
+        size_bytes: int | None = None,
         engine_faults: int | None = None,
         engine_kills: int | None = None,
     ) -> bool:

@@ -76,7 +76,7 @@ class CancellationToken:
 #: From this share of a job on, its own speed says more than that of others.
 _TELLING_SHARE = 0.1
 
-DECODING, TRANSCRIBING = "decoding", "transcribing"
+FETCHING, DECODING, TRANSCRIBING = "fetching", "decoding", "transcribing"
 
 
 class Progress:

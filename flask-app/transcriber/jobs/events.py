@@ -73,6 +73,11 @@ class JobEvents:
             self._version += 1
             self._changed.notify_all()
 
+    def withdraw_progress(self) -> None:
+        """Nobody works on the job any more, and somebody will later: followers are told its place meanwhile."""
+        with self._changed:
+            self._progress = None
+
     def end(self, kind: str, data: dict[str, Any]) -> None:
         """The job has ended: 'done' or 'error'."""
         with self._changed:

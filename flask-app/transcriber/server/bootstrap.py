@@ -49,6 +49,7 @@ from ..webhooks.payload import make_delivery
 from ..webhooks.sender import HttpSender
 from ..webhooks.signing import check_secret
 from .bootstrap_engine import EngineParts, models_dir
+from .bootstrap_sources import fetcher, watched_folder
 from .bootstrap_store import find_database_fault, open_keys, open_store, transfer_store
 from .connections import Connections
 from .first_key import note_first_key
@@ -124,6 +125,7 @@ def build_embedded(environ: Mapping[str, str], folder: Path) -> Embedded:
         data_dir=folder,
         database_url="",
         output_dir=None,
+        watch_dir=None,
         engine_start="lazy",
         max_queue=max(settings.max_queue, EMBEDDED_QUEUE),
         gpu_policy="preferred" if requires_gpu else settings.gpu_policy,
@@ -232,6 +234,7 @@ class Composition:
                 models=self.parts.models,
                 decide=transcriber.decide,
                 webhook=lambda webhook: check_webhook(guard, webhook),
+                fetcher=fetcher(settings),
             ),
             transcriber=transcriber,
             webhooks=Webhooks(
@@ -268,6 +271,7 @@ class Composition:
             session_secret=self._in_thread(lambda: kept_secret(settings.data_dir / "session.key")),
             revoked_sessions=RevokedSessions(settings.data_dir / "signed-out.json", self._in_thread),
             keys=keys,
+            watched_folder=watched_folder(settings, service, self.parts.default_model.name, self._clock),
         )
         self._in_thread(lambda: note_first_key(settings.api_key, settings.data_dir))
         return Application(

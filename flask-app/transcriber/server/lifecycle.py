@@ -46,6 +46,7 @@ from ..observability.stages import stages
 from ..service.facade import Service
 from ..service.keys import KeyRing
 from ..service.model_manager import ModelManager
+from ..sources.watched_folder import WatchedFolder
 from ..webhooks.dispatcher import Dispatcher
 from .connections import Connections
 from .preflight import EXIT_GPU_REQUIRED
@@ -115,6 +116,8 @@ class Parts:
     revoked_sessions: RevokedSessions
     #: Who may ask.
     keys: KeyRing
+    #: The folder whose files become jobs by themselves.
+    watched_folder: WatchedFolder | None = None
 
 
 class Application:
@@ -190,6 +193,9 @@ class Application:
             ("pipeline-check", self._parts.pipeline.watch),
         ):
             threading.Thread(target=watch, args=(self._closing,), name=name, daemon=True).start()
+        if self._parts.watched_folder is not None:
+            watch = self._parts.watched_folder.run
+            threading.Thread(target=watch, args=(self._closing,), name="watched-folder", daemon=True).start()
         threading.Thread(target=self._mend, name="mender", daemon=True).start()
         threading.Thread(target=self._keep_house, name="housekeeping", daemon=True).start()
         threading.Thread(target=self._parts.monitor.run, name="gpu-readings", daemon=True).start()

@@ -347,7 +347,9 @@ class JobExecution:
         def decoded(audio: DecodedAudio) -> str:
             active.deadline = self._clock.monotonic() + self._limits.timeout(audio.duration)
             if job.duration is None:
-                self._storage.jobs.note(job.id, job.attempts, duration=audio.duration)
+                # Of a file that was fetched, the size was not known when the job was made.
+                size = None if job.size_bytes else _size(self._storage.spool.upload_path(job.id))
+                self._storage.jobs.note(job.id, job.attempts, duration=audio.duration, size_bytes=size)
             return "short" if audio.duration <= self._limits.short_seconds else "long"
 
         return Progress(

@@ -30,6 +30,7 @@ from .job_queries import JobQueries, JobView
 from .submission import Checks, Submission, Upload, refuse_unfit
 from .transcript_editing import TranscriptEditing
 from .transcription import Transcriber
+from .url_import import UrlImports
 
 __all__ = ["Checks", "JobView", "JobLimits", "Service", "Storage", "Upload", "Webhooks", "refuse_unfit"]
 
@@ -79,8 +80,22 @@ class Service:
             speeds=speeds,
             limits=limits,
         )
+        self._imports = UrlImports(
+            storage=storage,
+            fetcher=checks.fetcher,
+            completion=self._completion,
+            feeds=self._feeds,
+            clock=clock,
+            limits=limits,
+            hand_on=lambda job: self._submission.queue(job),
+        )
         self._submission = Submission(
-            storage=storage, checks=checks, runner=self._runner, estimates=estimates, clock=clock
+            storage=storage,
+            checks=checks,
+            runner=self._runner,
+            estimates=estimates,
+            imports=self._imports,
+            clock=clock,
         )
         #: Uploads that arrive in parts.
         self.resumable = ResumableUploads(
@@ -93,7 +108,7 @@ class Service:
             is_job=self._submission.is_job,
             clock=clock,
         )
-        self._queries = JobQueries(storage, self._feeds, self._execution, estimates)
+        self._queries = JobQueries(storage, self._feeds, self._execution, self._imports, estimates)
         #: Finished transcripts, for those who edit, compare and search them.
         self.transcripts = TranscriptEditing(storage, self._queries.transcription, clock)
         # What the parts do is offered as it is; their contract is JobService's.
@@ -127,6 +142,7 @@ class Service:
         self.resumable.settle_all()
         self._storage.retention.sweep_orphans()
         self._runner.start()
+        self._imports.start()
         threading.Thread(target=self._tick, name="service-tick", daemon=True).start()
         threading.Thread(target=self._index_old, name="index-old", daemon=True).start()
 
@@ -220,6 +236,7 @@ class Service:
     def stop(self) -> None:
         """Take and begin nothing more, and let all followers go. What runs goes on until hand_back."""
         self._runner.stop()
+        self._imports.stop()
         self._feeds.close()
         self._completion.stop()
         for waiting in self._runner.line():

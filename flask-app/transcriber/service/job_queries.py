@@ -16,11 +16,12 @@ from ..jobs.events import EventFeeds, JobEvents, replayed
 from ..jobs.files import journal
 from .completion import Storage, done_data, failure_data
 from .execution import JobExecution
+from .url_import import UrlImports
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobView:
-    """A job as it stands: progress while it runs, its place while it waits, and its segments until it has ended.
+    """A job as it stands: progress while it runs or its file is fetched, its place while it waits, and its segments until it has ended.
 
     The segments of a job that succeeded are in its transcription.
     """
@@ -36,25 +37,36 @@ class JobQueries:
     """Reads jobs for those who look on. Safe to call from any thread."""
 
     def __init__(
-        self, storage: Storage, feeds: EventFeeds, running: JobExecution, estimates: Estimates
+        self,
+        storage: Storage,
+        feeds: EventFeeds,
+        running: JobExecution,
+        imports: UrlImports,
+        estimates: Estimates,
     ) -> None:
         self._storage = storage
         self._feeds = feeds
         self._execution = running
+        self._imports = imports
         self._estimates = estimates
 
     def view(self, job_id: str) -> JobView:
         """How the job stands. Raises JobNotFoundError."""
         job = self._storage.jobs.get(job_id)
-        progress = self._execution.progress_of(job_id) if job.status is JobStatus.RUNNING else None
-        is_queued = job.status is JobStatus.QUEUED
         return JobView(
             job=job,
-            progress=progress.now() if progress else None,
-            place=self._estimates.place(job_id) if is_queued else None,
+            progress=self._progress(job),
+            place=self._estimates.place(job_id) if job.status is JobStatus.QUEUED else None,
             segments=() if job.status.is_final else self._segments(job),
             deliveries=tuple(self._storage.outbox.of_job(job_id)) if job.webhook else (),
         )
+
+    def _progress(self, job: Job) -> JobProgress | None:
+        """How far its work is, or the file that it waits for."""
+        if job.status is JobStatus.QUEUED:
+            return self._imports.progress_of(job.id)
+        progress = self._execution.progress_of(job.id) if job.status is JobStatus.RUNNING else None
+        return progress.now() if progress else None
 
     def transcription(self, job_id: str) -> Transcription:
         """A finished job's answer. Raises JobNotFoundError, JobNotFinishedError, or the job's error."""

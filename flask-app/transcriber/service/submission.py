@@ -20,12 +20,13 @@ from ..domain.errors import (
 )
 from ..domain.jobs import Job, JobStatus, SubmissionTerms, Webhook
 from ..domain.options import TranscriptionRequest
-from ..domain.ports import Clock
+from ..domain.ports import Clock, Fetcher
 from ..jobs.estimates import Estimates, read_head
 from ..jobs.files.spool import new_job_id
 from ..jobs.queue import JobQueue, WaitingJob
 from ..models.finder import LocalModel, ModelFinder
 from .completion import STORAGE_ERRORS, Storage
+from .url_import import UrlImports
 
 logger = structlog.get_logger(__name__)
 
@@ -47,18 +48,28 @@ class Checks:
     decide: Callable[[TranscriptionRequest], object]
     #: Raises InvalidParameterError.
     webhook: Callable[[Webhook], None]
+    #: Fetches files from URLs, and knows which can never be fetched.
+    fetcher: Fetcher
 
 
 class Submission:
     """Makes jobs of files. Safe to call from any thread."""
 
     def __init__(
-        self, *, storage: Storage, checks: Checks, runner: JobQueue, estimates: Estimates, clock: Clock
+        self,
+        *,
+        storage: Storage,
+        checks: Checks,
+        runner: JobQueue,
+        estimates: Estimates,
+        imports: UrlImports,
+        clock: Clock,
     ) -> None:
         self._storage = storage
         self._checks = checks
         self._runner = runner
         self._estimates = estimates
+        self._imports = imports
         self._clock = clock
         #: Jobs whose row may or may not be in the store; their clients were told that they are not.
         self._doubtful: set[str] = set()
@@ -95,6 +106,8 @@ class Submission:
         request = self.check(request)
         if terms.webhook is not None:
             self._checks.webhook(terms.webhook)
+        if request.url is not None:
+            self._imports.check(request.url)
         if (known := self._find(terms)) is not None:
             self.abandon_upload(upload)
             return known
@@ -160,6 +173,7 @@ class Submission:
     def retry_with(self, job_id: str, request: TranscriptionRequest, *, request_id: str) -> Job:
         """A new job over the upload of one that has ended."""
         job = self._storage.jobs.get(job_id)
+        request = replace(request, url=job.request.url)
         if not job.status.is_final:
             raise JobNotFinishedError(f"Job {job_id} is {job.status.value}.")
         if not job.has_upload:
@@ -181,7 +195,10 @@ class Submission:
             raise
 
     def queue(self, job: Job) -> None:
-        """Have a job that is stored run, full or not."""
+        """Have a job that is stored run, full or not; one whose file is elsewhere, once that is fetched."""
+        if self._imports.needs(job):
+            self._imports.put(job)
+            return
         try:
             head = self._storage.run(read_head, self._storage.spool.upload_path(job.id))
         except (OSError, *STORAGE_ERRORS) as error:

@@ -46,6 +46,7 @@ from ..domain.errors import (
     RequestError,
     RevisionMissingError,
     RoleNotAllowedError,
+    SourceError,
     StorageFullError,
     TooManyConnectionsError,
     TooManyTriesError,
@@ -59,6 +60,7 @@ from ..domain.errors import (
     UploadOffsetError,
     UploadTooLargeError,
     UriTooLongError,
+    UrlNotAllowedError,
     WorkLimitError,
 )
 from ..domain.errors.stored import iter_classes
@@ -107,6 +109,8 @@ STATUS: Mapping[type[TranscriberError], int] = MappingProxyType(
         IdempotencyConflictError: 422,
         WorkLimitError: 422,
         MediaError: 422,
+        SourceError: 422,
+        UrlNotAllowedError: 403,
         DecoderCrashedError: 422,
         RevisionMissingError: 428,
         QueueFullError: 429,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from werkzeug.http import dump_options_header
 
@@ -22,6 +22,12 @@ _UNSAFE_IN_DOWNLOADS = re.compile(r'[<>:"|?*%;/\\]')
 def shown_name(sent: str) -> str:
     """The last part of the path that was sent, without control or direction characters."""
     return shown_title(_SEPARATORS.split(sent)[-1])
+
+
+def name_of_url(url: str) -> str:
+    """What to call the file behind a URL: the last part of its path, or its host."""
+    parts = urlsplit(url)
+    return unquote(parts.path.rstrip("/").rpartition("/")[2]) or (parts.hostname or "")
 
 
 def shown_title(sent: str) -> str:

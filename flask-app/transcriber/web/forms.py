@@ -182,6 +182,11 @@ class JobForm(OptionsForm):
     upload: str | None = Field(
         None, max_length=80, description="the id of an upload that has arrived as a whole, in place of a file"
     )
+    url: str | None = Field(
+        None,
+        max_length=2048,
+        description="the http or https URL of a media file of up to 2048 characters, in place of a file",
+    )
     priority: Whole = Field(0, ge=-100, le=100, description="a whole number from -100 to 100")
     webhook_url: str | None = Field(
         None, max_length=2048, description="an http or https URL of up to 2048 characters"

@@ -1,7 +1,7 @@
-"""The guard against webhooks that reach into the operator's own network (SSRF).
+"""The guard against URLs that reach into the operator's own network (SSRF): of webhooks, and of files to fetch.
 
 A URL is judged twice: by its spelling when a job is submitted, and before every try by the addresses that its
-name has at that moment. The sender connects to these addresses and asks no resolver again.
+name has at that moment. Whoever connects takes these addresses and asks no resolver again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OWN_NETWORK_FIX = (
 
 
 class AddressNotAllowedError(Exception):
-    """None of the receiver's addresses may be connected to."""
+    """None of the target's addresses may be connected to."""
 
 
 def system_addresses(name: str, port: int) -> list[str]:
@@ -35,7 +35,7 @@ def system_addresses(name: str, port: int) -> list[str]:
 
 
 class Guard:
-    """Says which receivers may be connected to. `allow_cidrs`: the operator's networks besides the internet."""
+    """Says which targets may be connected to. `allow_cidrs`: the operator's networks besides the internet."""
 
     def __init__(self, allow_cidrs: Sequence[str] = (), *, resolve: Resolve = system_addresses) -> None:
         """Raises ValueError for a text that is no network in CIDR notation."""
@@ -48,7 +48,7 @@ class Guard:
             target = parse_target(url)
         except BadUrlError as error:
             raise InvalidParameterError("webhook_url", url, str(error)) from None
-        if not self._may_be_allowed(target):
+        if not self.may_be_allowed(target):
             raise InvalidParameterError(
                 "webhook_url", url, "a receiver on the internet", fix=_OWN_NETWORK_FIX
             )
@@ -67,7 +67,8 @@ class Guard:
             raise AddressNotAllowedError
         return tuple(dict.fromkeys(allowed))
 
-    def _may_be_allowed(self, target: Target) -> bool:
+    def may_be_allowed(self, target: Target) -> bool:
+        """False for a target that is never allowed, by its spelling alone."""
         if target.address is not None:
             return is_allowed(target.address, self._networks)
         name = target.host.lower()
@@ -88,7 +89,7 @@ class Guard:
             except OSError as error:
                 outcome.append(error)
 
-        thread = threading.Thread(target=ask, name="webhook-resolve", daemon=True)
+        thread = threading.Thread(target=ask, name="resolve", daemon=True)
         thread.start()
         thread.join(timeout)
         if not outcome:

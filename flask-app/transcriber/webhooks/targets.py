@@ -1,4 +1,4 @@
-"""A webhook URL, taken apart once and strictly: what this parser has not understood is never sent. Pure."""
+"""A URL of a webhook or a file, taken apart once and strictly: what was not understood is never asked. Pure."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Fields(HTMLParser):
 def test_every_field_of_the_form_means_something(client: FlaskClient) -> None:
     fields = Fields(client.get("/").text)
 
-    assert fields.names == {*OptionsForm.model_fields, FILE_FIELDS[0]}
+    assert fields.names == {*OptionsForm.model_fields, FILE_FIELDS[0], "url"}
 
 
 def test_form_works_without_a_script(client: FlaskClient) -> None:

@@ -44,6 +44,13 @@ TranscriberError
 │   ├── NoAudioStreamError       it is media, but silent by construction
 │   ├── DecodeTimeoutError       decoding took longer than is allowed
 │   └── DecoderCrashedError      the sandboxed decoder died on it
+├── SourceError                  the file behind a URL could not be fetched
+│   ├── UrlNotAllowedError       its address is not on the internet
+│   ├── UrlUnreachableError      its server can't be reached
+│   ├── UrlRefusedError          its server answered with an error
+│   ├── UrlRedirectsError        too many redirects, or to something else
+│   ├── UrlTypeError             it is no media file
+│   └── UrlTimeoutError          it took too long
 ├── LimitError                   more than this installation takes
 │   ├── UploadTooLargeError      in bytes
 │   └── AudioTooLongError        in seconds
@@ -113,6 +120,13 @@ from .request import UploadOffsetError as UploadOffsetError
 from .request import UriTooLongError as UriTooLongError
 from .request import WorkCancelledError as WorkCancelledError
 from .request import WorkLimitError as WorkLimitError
+from .source import SourceError as SourceError
+from .source import UrlNotAllowedError as UrlNotAllowedError
+from .source import UrlRedirectsError as UrlRedirectsError
+from .source import UrlRefusedError as UrlRefusedError
+from .source import UrlTimeoutError as UrlTimeoutError
+from .source import UrlTypeError as UrlTypeError
+from .source import UrlUnreachableError as UrlUnreachableError
 
 
 class ConfigError(TranscriberError):

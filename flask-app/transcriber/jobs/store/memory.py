@@ -126,11 +126,17 @@ class MemoryJobStore:
         attempt: int,
         *,
         duration: float | None = None,
+        size_bytes: int | None = None,
         engine_faults: int | None = None,
         engine_kills: int | None = None,
     ) -> bool:
         """Keep what became known of a running job; False if `attempt` is not the current one."""
-        values = {"duration": duration, "engine_faults": engine_faults, "engine_kills": engine_kills}
+        values = {
+            "duration": duration,
+            "size_bytes": size_bytes,
+            "engine_faults": engine_faults,
+            "engine_kills": engine_kills,
+        }
         with self._lock:
             job = self._running(job_id, attempt)
             if job is not None:

@@ -105,11 +105,17 @@ class SqlJobStore:
         attempt: int,
         *,
         duration: float | None = None,
+        size_bytes: int | None = None,
         engine_faults: int | None = None,
         engine_kills: int | None = None,
     ) -> bool:
         """Keep what became known of a running job; False if `attempt` is not the current one."""
-        values = {"duration": duration, "engine_faults": engine_faults, "engine_kills": engine_kills}
+        values = {
+            "duration": duration,
+            "size_bytes": size_bytes,
+            "engine_faults": engine_faults,
+            "engine_kills": engine_kills,
+        }
         known = {name: value for name, value in values.items() if value is not None}
         return self._change(queries.note_job(job_id, attempt, known))
 

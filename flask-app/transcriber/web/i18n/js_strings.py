@@ -52,6 +52,7 @@ WORDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "recovering": _("It stays in this browser until it is sent or discarded."),
         },
         "live": {
+            "fetching": _("Fetching the file"),
             "decoding": _("Reading the file"),
             "transcribing": _("Transcribing"),
             "waiting": _("Waiting for its turn"),

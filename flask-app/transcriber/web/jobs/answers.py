@@ -127,6 +127,7 @@ def _job_fields(job: Job, facts: DeviceFacts | None) -> Json:
         "file_name": job.file_name,
         "title": job.title,
         "retry_of": job.retry_of,
+        "url": None if job.request.url is None else shown_url(job.request.url),
         "size_bytes": job.size_bytes,
         "priority": job.priority,
         "created_at": _iso(job.created_at),

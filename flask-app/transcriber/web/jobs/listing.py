@@ -13,6 +13,7 @@ from ...domain.errors import (
     JobNotFinishedError,
     NotFoundError,
     SearchTimeoutError,
+    UrlNotAllowedError,
 )
 from ...domain.jobs import Job, JobStatus, SubmissionTerms
 from ...domain.transcript import Transcription
@@ -61,7 +62,7 @@ bp = Blueprint("jobs", __name__, url_prefix="/jobs")
         ),
         303: OperationAnswer("For browsers: the job's page.", headers=("Location",)),
     },
-    raises=SUBMISSION_ERRORS + ARRIVED_ERRORS,
+    raises=(*SUBMISSION_ERRORS, *ARRIVED_ERRORS, UrlNotAllowedError),
 )
 def submit() -> Response:
     """The answer comes as soon as the job is safe, with its place in the queue."""

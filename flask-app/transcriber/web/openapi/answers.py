@@ -103,7 +103,7 @@ class ProgressAnswer(BaseModel):
     """How far a running job is."""
 
     percent: float = Field(ge=0, le=100)
-    stage: str = Field(description="decoding, transcribing")
+    stage: str = Field(description="fetching, decoding, transcribing")
     seconds_left: float | None = Field(description="null: not known yet")
     windows_done: int
     segments: int
@@ -147,6 +147,9 @@ class JobFields(BaseModel):
     file_name: str = Field(description="the sender's word, for show only")
     title: str = Field(description="what people call it instead; empty: nothing else")
     retry_of: str | None = Field(description="the job whose upload this one took over")
+    url: str | None = Field(
+        description="where the file was fetched from, without the query; null: it was uploaded"
+    )
     size_bytes: int
     priority: int
     created_at: datetime

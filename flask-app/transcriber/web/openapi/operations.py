@@ -54,6 +54,12 @@ ARRIVED_ERRORS: Errors = (e.UploadNotFoundError, e.UploadIncompleteError)
 #: Why a job that was accepted has no transcript in the end.
 RUN_ERRORS: Errors = (
     e.JobCancelledError,
+    e.UrlNotAllowedError,
+    e.UrlUnreachableError,
+    e.UrlRefusedError,
+    e.UrlRedirectsError,
+    e.UrlTypeError,
+    e.UrlTimeoutError,
     e.AudioTooLongError,
     e.UndecodableMediaError,
     e.NoAudioStreamError,

@@ -240,18 +240,26 @@ def received_bytes(
         raise
 
 
-def names_upload(request: UploadRequest) -> bool:
-    """Whether a form of fields alone came, with the id of an upload that arrived before."""
+#: Fields that stand for a file: the id of an upload that arrived before, and where the file is fetched from.
+STAND_INS = ("upload", "url")
+
+
+def find_stand_in(request: UploadRequest) -> str | None:
+    """The field that stands for the file, where a form of fields alone came."""
     if request.mimetype != URLENCODED or (request.content_length or 0) > FORM_FIELDS_BYTES:
-        return False
+        return None
     parse_form(request)
-    return bool(request.form.get("upload"))
+    return _stand_in(request)
 
 
-def names_upload_alone(request: UploadRequest) -> bool:
-    """The same for multipart, once it was read to its end: whether no file came, but an upload's id."""
+def find_stand_in_alone(request: UploadRequest) -> str | None:
+    """The same for multipart, once it was read to its end, where no file came."""
     was_read = request.mimetype == "multipart/form-data" and "form" in vars(request)
-    return was_read and not request.files and bool(request.form.get("upload"))
+    return _stand_in(request) if was_read and not request.files else None
+
+
+def _stand_in(request: UploadRequest) -> str | None:
+    return next((name for name in STAND_INS if request.form.get(name, "").strip()), None)
 
 
 def parse_form(request: UploadRequest) -> None:

@@ -22,11 +22,13 @@ from ...domain.errors import (
 from ...domain.jobs import Job, SubmissionTerms
 from ...jobs.ids import is_job_id
 from ...service.submission import Upload
+from ...system.durable_files import storage_errors
 from ..auth import csrf
 from ..auth.access import get_job, get_upload, owner_id
 from ..extensions import application
+from ..file_names import name_of_url, shown_name
 from ..forms import Form, OptionsForm, parse_fields
-from .receiver import ReceivedUpload, UploadRequest, names_upload, names_upload_alone, received_upload
+from .receiver import ReceivedUpload, UploadRequest, find_stand_in, find_stand_in_alone, received_upload
 
 _SANE_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -55,21 +57,25 @@ def receive_submission(kind: type[Form], terms_of: Callable[[Form], SubmissionTe
     key = idempotency_key()
     limit = app.settings.max_upload_bytes
     upload_request = cast(UploadRequest, request)
-    if "upload" in kind.model_fields and names_upload(upload_request):
-        return _submit_arrived(kind, terms_of, key)
+    makers = {"upload": _submit_arrived, "url": _submit_url}
+    takes_stand_in = "upload" in kind.model_fields
+    if takes_stand_in and (field := find_stand_in(upload_request)) is not None:
+        return makers[field](kind, terms_of, key)
     try:
         with received_upload(app.service, upload_request, limit, needs_digest=key is not None) as upload:
             csrf.check_form_token()
             form = read_options(kind)
+            _refuse_url(form)
             terms = replace(
                 terms_of(form), idempotency_key=key, fingerprint=_fingerprint(form, upload), owner=owner_id()
             )
             job = make_job(form, upload, terms)
     except MissingAudioError:
-        if "upload" not in kind.model_fields or not names_upload_alone(upload_request):
+        field = find_stand_in_alone(upload_request) if takes_stand_in else None
+        if field is None:
             raise
         csrf.check_form_token()
-        return _submit_arrived(kind, terms_of, key)
+        return makers[field](kind, terms_of, key)
     return SubmissionForm(form=form, job=job, is_replay=job.id != upload.place.job_id)
 
 
@@ -103,6 +109,34 @@ def _submit_arrived(
     except UploadNotFoundError:
         return SubmissionForm(form=form, job=_job_of_upload(upload_id), is_replay=True)
     return SubmissionForm(form=form, job=job, is_replay=job.id != arrived.id)
+
+
+def _submit_url(
+    kind: type[Form], terms_of: Callable[[Form], SubmissionTerms], key: str | None
+) -> SubmissionForm[Form]:
+    """A job of a file that is elsewhere: it is fetched before the job waits for its turn."""
+    service = application().service
+    form = read_options(kind)
+    fingerprint = _digest(form, None) if key else None
+    terms = replace(terms_of(form), idempotency_key=key, fingerprint=fingerprint, owner=owner_id())
+    place = service.begin_upload(owner=terms.owner)
+    try:
+        with storage_errors():
+            place.path.touch()
+        url = getattr(form, "url", None) or ""
+        upload = ReceivedUpload(place=place, file_name=shown_name(name_of_url(url)), size_bytes=0)
+        job = make_job(form, upload, terms)
+    except BaseException:  # also a greenlet that is killed: nothing may stay in the spool
+        service.abandon_upload(place)
+        raise
+    return SubmissionForm(form=form, job=job, is_replay=job.id != place.job_id)
+
+
+def _refuse_url(form: OptionsForm) -> None:
+    """Raises InvalidParameterError for a URL beside a file: one of the two would be ignored."""
+    url = getattr(form, "url", None)
+    if url is not None:
+        raise InvalidParameterError("url", url, "left out where a file is sent")
 
 
 def _job_of_upload(upload_id: str) -> Job:
@@ -145,6 +179,7 @@ def make_job(form: OptionsForm, upload: ReceivedUpload, terms: SubmissionTerms) 
         use_gpu=app.settings.default_use_gpu,
         vad_filter=app.settings.vad_filter,
     )
+    wanted = replace(wanted, url=getattr(form, "url", None))
     if terms.idempotency_key is not None and terms.fingerprint is not None:
         earlier = app.service.find_submitted(terms.idempotency_key, terms.fingerprint)
         if earlier is not None:

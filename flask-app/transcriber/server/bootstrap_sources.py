@@ -1,0 +1,64 @@
+"""The parts that bring files in without an upload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .. import __version__
+from ..config.loader import Settings
+from ..domain.options import TranscriptionOptions, TranscriptionRequest
+from ..domain.ports import Clock
+from ..domain.transcript import Transcription
+from ..formats.table import DOWNLOADS
+from ..service.facade import Service
+from ..sources.http_fetcher import HttpFetcher
+from ..sources.watched_folder import WatchedFolder, WatchSettings
+from ..system.threads import NativeExecutor
+from ..webhooks.guard import Guard
+
+
+def fetcher(settings: Settings) -> HttpFetcher:
+    """What fetches files by URL."""
+    return HttpFetcher(
+        Guard(settings.source_allow_cidr),
+        version=__version__,
+        max_bytes=settings.max_upload_bytes,
+        timeout=settings.source_timeout_seconds,
+    )
+
+
+def watched_folder(settings: Settings, service: Service, model: str, clock: Clock) -> WatchedFolder | None:
+    """The folder whose files become jobs, with an executor of its own: a share that hangs holds up nobody."""
+    if settings.watch_dir is None:
+        return None
+    executor = NativeExecutor(1)
+    return WatchedFolder(
+        WatchSettings(
+            folder=settings.watch_dir,
+            output=settings.watch_output_dir,
+            formats={ending: renderer_of(ending) for ending in settings.watch_formats},
+            markers=settings.data_dir / "watched",
+            poll_seconds=settings.watch_poll_seconds,
+            settle_seconds=settings.watch_settle_seconds,
+        ),
+        service,
+        lambda: TranscriptionRequest(
+            model=model,
+            use_gpu=settings.default_use_gpu,
+            require_gpu=False,
+            options=TranscriptionOptions(vad_filter=settings.vad_filter),
+        ),
+        clock,
+        lambda work: executor.submit(work).result(),
+    )
+
+
+def renderer_of(ending: str) -> Callable[[Transcription], bytes]:
+    """Makes the file of a transcript with this ending."""
+    row = DOWNLOADS[ending]
+
+    def render(transcription: Transcription) -> bytes:
+        made = row.render(transcription)
+        return made if isinstance(made, bytes) else made.encode()
+
+    return render
