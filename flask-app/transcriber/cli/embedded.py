@@ -25,8 +25,8 @@ from ..server import bootstrap
 from ..server.lifecycle import Application
 from ..system.durable_files import storage_errors
 from .backend import Told
-from .multipart import file_error, iter_file
 from .request import TranscribeRequest
+from .sent_file import file_error, iter_file
 
 
 class EmbeddedBackend:

@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from ..domain.errors import JobFinishedError, JobNotFoundError
 from ..domain.feed import FeedEvent
 from .backend import Told
-from .http import Http, Reply, raise_for
-from .multipart import MultipartBody, file_error
+from .http import Http, json_of, raise_for
 from .request import TranscribeRequest
 from .retries import InterruptedExchangeError, Retries, unreachable
+from .sent_file import SentFile, file_error
 from .sse import iter_events
 
 #: A server that was there and went away is waited for so long, in seconds: a restart that loads a large model fits.
@@ -34,8 +36,8 @@ class ServerBackend:
             reply = self._http.exchange("GET", "/health/live")
         except InterruptedExchangeError as error:
             raise unreachable(str(error)) from error
-        if reply.status != 200:
-            raise unreachable(f"{self._http.url} answers {reply.status}.")
+        if reply.status_code != 200:
+            raise unreachable(f"{self._http.url} answers {reply.status_code}.")
 
     def submit(self, file: Path, order: TranscribeRequest, told: Told) -> str:
         """POST /jobs, with a key of its own: a try that was cut off makes no second job."""
@@ -44,12 +46,17 @@ class ServerBackend:
             size = file.stat().st_size
         except OSError as error:
             raise file_error(file, error) from error
-        body = MultipartBody(file=file, size=size, fields=order.to_fields(), boundary=secrets.token_hex(16))
+        name = file.name.encode(errors="replace").decode()
         while True:
             try:
-                headers = {**body.headers, "Idempotency-Key": key}
-                reply = self._asked("POST", "/jobs", headers=headers, body=body.iter_pieces(told))
-                return str(reply.json()["job_id"])
+                reply = self._asked(
+                    "POST",
+                    "/jobs",
+                    headers={"Idempotency-Key": key},
+                    fields=order.to_fields(),
+                    file=(name, SentFile(file, size, told)),
+                )
+                return str(json_of(reply)["job_id"])
             except InterruptedExchangeError as error:
                 self._retries.wait(error)
             except KeyError:
@@ -73,13 +80,13 @@ class ServerBackend:
                 self._retries.wait(error)
 
     def answer(self, job_id: str) -> Mapping[str, Any]:
-        answer = self._fetched(f"/jobs/{job_id}/transcript.json").json()
+        answer = json_of(self._fetched(f"/jobs/{job_id}/transcript.json"))
         if not isinstance(answer, dict):
             raise unreachable("The server's answer is no transcription.")
         return answer
 
     def transcript(self, job_id: str, ending: str) -> str:
-        return self._fetched(f"/jobs/{job_id}/transcript.{ending}").body.decode()
+        return self._fetched(f"/jobs/{job_id}/transcript.{ending}").content.decode()
 
     def cancel(self, job_id: str) -> None:
         try:
@@ -90,16 +97,16 @@ class ServerBackend:
             raise unreachable(str(error)) from error
 
     def close(self) -> None:
-        """Nothing is held between exchanges."""
+        self._http.close()
 
-    def _fetched(self, path: str) -> Reply:
+    def _fetched(self, path: str) -> httpx2.Response:
         while True:
             try:
                 return self._asked("GET", path)
             except InterruptedExchangeError as error:
                 self._retries.wait(error)
 
-    def _asked(self, method: str, path: str, **more: Any) -> Reply:
+    def _asked(self, method: str, path: str, **more: Any) -> httpx2.Response:
         reply = self._http.exchange(method, path, **more)
         raise_for(reply)
         self._retries.worked()
@@ -109,7 +116,7 @@ class ServerBackend:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
         with self._http.streamed(f"/jobs/{job_id}/stream", headers) as (reply, lines):
             raise_for(reply)
-            if reply.status == 204:
+            if reply.status_code == 204:
                 raise unreachable("The server says that the job has ended, and not how.")
             try:
                 yield from iter_events(lines)

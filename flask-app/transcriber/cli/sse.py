@@ -8,22 +8,21 @@ from collections.abc import Iterable, Iterator
 from ..domain.feed import FeedEvent
 
 
-def iter_events(lines: Iterable[bytes]) -> Iterator[FeedEvent | None]:
+def iter_events(lines: Iterable[str]) -> Iterator[FeedEvent | None]:
     """The events of a stream; None for a line that only says that the server is there.
 
     An event that was cut off before its empty line is dropped: it comes again after a reconnection.
     Raises ValueError when it is no such stream.
     """
     fields: dict[str, str] = {}
-    for line in lines:
-        text = line.decode().rstrip("\r\n")
+    for text in lines:
         if text.startswith(":"):
             yield None
         elif text:
             name, _, value = text.partition(":")
             value = value.removeprefix(" ")
             fields[name] = f"{fields[name]}\n{value}" if name == "data" and name in fields else value
-        elif line.endswith(b"\n"):
+        else:
             if "data" in fields:
                 yield _event(fields)
             fields = {}

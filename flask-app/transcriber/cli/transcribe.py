@@ -18,9 +18,9 @@ from .backend import ENDINGS, Backend
 from .display import Display, Standing, make_display, standing_of
 from .embedded import EmbeddedBackend
 from .http import Http, error_from
-from .multipart import file_error
 from .output import Output
 from .request import TranscribeRequest
+from .sent_file import file_error
 from .server import ServerBackend
 
 #: Files that are sent ahead of the one whose transcript is next, so that a GPU has more than one to work on.

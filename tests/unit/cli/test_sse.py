@@ -8,8 +8,8 @@ from transcriber.cli.sse import iter_events
 from transcriber.domain.feed import FeedEvent
 
 
-def lines_of(text: str) -> list[bytes]:
-    return text.encode().splitlines(keepends=True)
+def lines_of(text: str) -> list[str]:
+    return text.splitlines()
 
 
 def test_events_have_their_kind_data_and_number() -> None:
