@@ -25,6 +25,7 @@ from transcriber.jobs.store.memory import MemoryJobStore
 from transcriber.models.finder import LocalModel
 from transcriber.service.facade import Checks, JobLimits, Service, Storage, Webhooks
 from transcriber.service.transcription import DevicePlan, Transcriber
+from transcriber.system.backoff import Backoff
 from transcriber.system.clock import SystemClock
 
 DEADLINE = 10.0
@@ -192,7 +193,7 @@ class Bench:
                 job_timeout_seconds=self.job_timeout_seconds,
                 heartbeat_seconds=0.05,
                 pace_seconds=0.0,
-                backoff_seconds=0.01,
+                backoff=Backoff(0.01, 60.0),
             ),
             clock=clock,
         )

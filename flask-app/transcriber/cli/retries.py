@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..domain.errors import TranscriberError
+from ..system.backoff import Backoff
 
-#: The first pause between two tries, and the longest, in seconds.
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+#: The pauses between two tries.
+PAUSES = Backoff(0.2, 5.0)
 
 
 class InterruptedExchangeError(Exception):
@@ -31,12 +32,12 @@ class Retries:
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
     _since: float | None = field(default=None, init=False)
-    _pause: float = field(default=FIRST_PAUSE, init=False)
+    _failures: int = field(default=0, init=False)
 
     def worked(self) -> None:
         """The server answered: all patience is back."""
         self._since = None
-        self._pause = FIRST_PAUSE
+        self._failures = 0
 
     def wait(self, error: InterruptedExchangeError) -> None:
         """Pause before the next try. Raises TranscriberError (server_unreachable) when it has taken too long.
@@ -49,8 +50,8 @@ class Retries:
         self._since = now if self._since is None else self._since
         if now - self._since >= self.seconds:
             raise unreachable(str(error))
-        self.sleep(self._pause if error.pause is None else max(self._pause, error.pause))
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        self._failures += 1
+        self.sleep(max(PAUSES.after(self._failures), error.pause or 0.0))
 
 
 def unreachable(message: str) -> TranscriberError:

@@ -10,9 +10,12 @@ from typing import Protocol
 from ..domain.errors import EngineStartError, ModelNotFoundError, TranscriberError
 from ..domain.ports import Engine, EngineInfo
 from ..domain.selftest import SelfTestReport
+from ..system.backoff import Backoff
 
 #: Longest wait between two tries to start an engine that does not start, in seconds.
 LONGEST_BACKOFF_SECONDS = 60.0
+
+_BACKOFF = Backoff(1.0, LONGEST_BACKOFF_SECONDS)
 
 #: Why an engine with nothing wrong was ended.
 IDLE, EVICTED, ASKED = "idle", "evicted", "asked"
@@ -134,8 +137,7 @@ class Slot:
     def put_off(self, now: float) -> None:
         """One more failure: the next start has to wait longer."""
         self.failures += 1
-        delay = min(LONGEST_BACKOFF_SECONDS, 2.0 ** min(self.failures - 1, 10))
-        self.next_try = now + delay
+        self.next_try = now + _BACKOFF.after(self.failures)
 
     @property
     def state(self) -> str:

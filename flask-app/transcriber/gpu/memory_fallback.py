@@ -16,6 +16,7 @@ import structlog
 from ..domain.errors import EngineError, EngineStartError
 from ..domain.ports import Clock, EngineInfo
 from ..domain.transcript import FallbackReason, MemoryStep
+from ..system.backoff import Backoff
 from . import compatibility, snapshot
 from .degradation_steps import CPU, SMALLER_BATCH, Degradation, DegradationStep, next_degradation, shrink_step
 from .memory_needs import find_need
@@ -291,14 +292,14 @@ def _settling(lesson: _Lesson) -> float:
     """Seconds after which memory that is free counts."""
     if lesson.level is not None:
         return SETTLING_SECONDS
-    return min(SOONEST_SECONDS * 2.0 ** min(lesson.times - 1, 10), REMEMBERED_SECONDS)
+    return Backoff(SOONEST_SECONDS, REMEMBERED_SECONDS).after(lesson.times)
 
 
 def _longest(lesson: _Lesson, *, is_told: bool) -> float:
     """Seconds after which a lesson is over in any case."""
     if lesson.level is not None or is_told:
         return REMEMBERED_SECONDS
-    return min(UNTOLD_SECONDS * 2.0 ** min(lesson.times - 1, 10), REMEMBERED_SECONDS)
+    return Backoff(UNTOLD_SECONDS, REMEMBERED_SECONDS).after(lesson.times)
 
 
 def _lightest(lesson: _Lesson) -> DegradationStep:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from ..system.backoff import Backoff
 from .policy import GpuSituation
 from .probe.facts import GpuStatus, HardwareFacts
 from .probe.launcher import GpuProbe
@@ -15,6 +16,8 @@ logger = structlog.get_logger(__name__)
 
 #: Where there is no sign of a GPU at all, the wait between two looks grows to this many intervals.
 LONGEST_WAIT = 10
+
+_WAITS = Backoff(2, LONGEST_WAIT)
 
 
 class GpuRecovery:
@@ -35,9 +38,9 @@ class GpuRecovery:
         self._situation = situation
         self._find_hardware = find_hardware
         self._take_back = take_back
-        #: Rounds to let pass, and how many the next wait is.
+        #: Rounds to let pass, and how often nothing was found.
         self._left = 0
-        self._wait = 1
+        self._failures = 0
 
     def run(self, closing: threading.Event) -> None:
         """Thread: until the service closes."""
@@ -50,7 +53,7 @@ class GpuRecovery:
         before = situation.status
         is_well = before.usable and (situation.proven is not None or situation.failure is None)
         if situation.policy == "off" or is_well:
-            self._left, self._wait = 0, 1
+            self._left = self._failures = 0
             return
         if not self._is_due(before):
             return
@@ -63,12 +66,13 @@ class GpuRecovery:
     def _is_due(self, before: GpuStatus) -> bool:
         """At every round where a driver or a card is there; else after waits that double."""
         if before.hardware.present or before.driver.loaded or self._find_hardware() != before.hardware:
-            self._left, self._wait = 0, 1
+            self._left = self._failures = 0
             return True
         if self._left > 0:
             self._left -= 1
             return False
-        self._left = self._wait = min(2 * self._wait, LONGEST_WAIT)
+        self._failures += 1
+        self._left = int(_WAITS.after(self._failures))
         return True
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..system.backoff import Backoff
 from .events import HEARTBEAT_SECONDS, PACE_SECONDS
 from .queue import Slots
-
-#: Seconds before a job is tried again whose disk failed: the first time, and the longest.
-FIRST_BACKOFF_SECONDS = 1.0
-LONGEST_BACKOFF_SECONDS = 60.0
 
 #: The limit where none is set: so much, and so much for each second of audio.
 BASE_TIMEOUT_SECONDS = 1800.0
@@ -26,8 +23,8 @@ class JobLimits:
     #: How long followers hear nothing before they are told so, and how often they are served at most.
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     pace_seconds: float = PACE_SECONDS
-    #: Before a job is tried again whose disk failed; twice as long each time, up to LONGEST_BACKOFF_SECONDS.
-    backoff_seconds: float = FIRST_BACKOFF_SECONDS
+    #: Before a job is tried again whose disk failed.
+    backoff: Backoff = Backoff(1.0, 60.0)
 
     def timeout(self, duration: float) -> float:
         """Seconds that an attempt at a job of this duration may take."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from ..jobs.files.output import OutputFolder
 from ..jobs.files.results import FileResultStore
 from ..jobs.files.spool import Spool
 from ..jobs.retention import Retention
+from ..system.backoff import Backoff
 
 Outcome = concurrent.futures.Future[Transcription]
 
@@ -74,9 +76,8 @@ logger = structlog.get_logger(__name__)
 
 Answer = TypeVar("Answer")
 
-#: Seconds between two tries to write to a store that fails: the first, and the longest.
-FIRST_RETRY_SECONDS = 0.2
-LONGEST_RETRY_SECONDS = 10.0
+#: Between two tries to write to a store that fails.
+RETRIES = Backoff(0.2, 10.0)
 
 #: What a disk that is full or broken raises.
 STORAGE_ERRORS = (StorageFullError, StorageFailedError)
@@ -142,15 +143,14 @@ class JobCompletion:
 
     def persist(self, write: Callable[[], Answer]) -> Answer:
         """Write to the store until it takes it. Raises ShuttingDownError when the service stops before that."""
-        delay = FIRST_RETRY_SECONDS
-        while True:
+        for failures in itertools.count(1):
             try:
                 return write()
             except STORAGE_ERRORS as error:
                 logger.warning("store_write_failed", code=error.code, error=error.message)
-            if self._closing.wait(delay):
-                raise ShuttingDownError()
-            delay = min(2 * delay, LONGEST_RETRY_SECONDS)
+            if self._closing.wait(RETRIES.after(failures)):
+                break
+        raise ShuttingDownError()
 
     def keep(self, job: Job, transcription: Transcription) -> None:
         """Put the result on disk, before anything says that it is there."""

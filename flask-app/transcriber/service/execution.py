@@ -26,7 +26,7 @@ from ..domain.transcript import Transcription
 from ..jobs.active_job import ActiveJob, CancellationToken, Progress, StopReason
 from ..jobs.events import EventFeeds
 from ..jobs.files.journal import Journal
-from ..jobs.limits import LONGEST_BACKOFF_SECONDS, JobLimits
+from ..jobs.limits import JobLimits
 from ..jobs.queue import JobQueue, WaitingJob
 from ..jobs.speeds import Speeds
 from ..system.durable_files import storage_errors
@@ -260,7 +260,7 @@ class JobExecution:
 
     def _requeue(self, job: Job) -> None:
         self._completion.persist(lambda: self._storage.jobs.requeue(job.id, job.attempts))
-        self.runner.put(_waiting(job), delay=self._limits.backoff_seconds)
+        self.runner.put(_waiting(job), delay=self._limits.backoff.first)
 
     def _find(self, job_id: str) -> Job | None:
         try:
@@ -271,7 +271,7 @@ class JobExecution:
     def _put_off(self, waiting: WaitingJob, error: TranscriberError) -> None:
         with self._lock:
             count = self._setbacks[waiting.job_id] = self._setbacks.get(waiting.job_id, 0) + 1
-        delay = min(self._limits.backoff_seconds * 2.0 ** min(count - 1, 10), LONGEST_BACKOFF_SECONDS)
+        delay = self._limits.backoff.after(count)
         logger.warning("job_postponed", job_id=waiting.job_id, code=error.code, seconds=delay)
         self.runner.put(waiting, delay=delay)
 

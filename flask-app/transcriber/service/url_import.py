@@ -61,7 +61,7 @@ class UrlImports:
         self._feeds = feeds
         self._clock = clock
         self._most = max(1, limits.slots.max_queue)
-        self._backoff_seconds = limits.backoff_seconds
+        self._backoff = limits.backoff
         self._hand_on = hand_on
         self._lock = threading.Lock()
         self._waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
@@ -144,7 +144,7 @@ class UrlImports:
                 if not error.retryable or number == MAX_TRIES or isinstance(error, ShuttingDownError):
                     raise
                 logger.info("url_import_retried", job_id=job.id, code=error.code)
-            if self._stopped.wait(self._backoff_seconds * 2**number):
+            if self._stopped.wait(self._backoff.after(number + 1)):
                 raise ShuttingDownError()
             self._check_wanted(job)
 

@@ -6,7 +6,20 @@ import ctypes
 import os
 import signal
 
-_PR_SET_PDEATHSIG = 1
+#: Options of prctl(2), by their names there.
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_SECCOMP = 22
+PR_SET_NO_NEW_PRIVS = 38
+
+
+def call(option: int, value: int, address: int = 0) -> None:
+    """prctl(2). Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    words = [ctypes.c_ulong(word) for word in (value, address, 0, 0)]
+    if libc.prctl(ctypes.c_int(option), *words) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl {option} failed: {os.strerror(number)}")
 
 
 def die_with_parent(parent_pid: int, sig: signal.Signals = signal.SIGKILL) -> None:
@@ -14,9 +27,7 @@ def die_with_parent(parent_pid: int, sig: signal.Signals = signal.SIGKILL) -> No
 
     The kernel means the thread that forked; callers fork from a thread that lives as long as the process.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, int(sig), 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    call(PR_SET_PDEATHSIG, sig)
     if os.getppid() != parent_pid:
         # The parent ended before the call took effect.
         os.kill(os.getpid(), sig)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from transcriber.cli.retries import LONGEST_PAUSE, InterruptedExchangeError, Retries
+from transcriber.cli.retries import PAUSES, InterruptedExchangeError, Retries
 from transcriber.domain.errors import TranscriberError
 
 
@@ -40,8 +40,8 @@ def test_pauses_grow_to_a_limit_and_end_in_an_error(time: Time, retries: Retries
 
     assert caught.value.code == "server_unreachable"
     assert time.pauses[:4] == [0.2, 0.4, 0.8, 1.6]
-    assert max(time.pauses) == LONGEST_PAUSE
-    assert 60 <= time.now <= 60 + LONGEST_PAUSE
+    assert max(time.pauses) == PAUSES.longest
+    assert 60 <= time.now <= 60 + PAUSES.longest
 
 
 def test_answer_gives_all_patience_back(time: Time, retries: Retries) -> None:

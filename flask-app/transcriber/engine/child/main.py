@@ -6,7 +6,6 @@ closes, even inside the model, so that no engine outlives its service.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ...system import prctl
 from ..protocol import EngineConfig, Message, ProtocolError, receive_message, send_message
 from .faults import FaultError, load_fault_of
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from .scheduler import Scheduler
 
 _LOGGER = logging.getLogger("transcriber.engine")
-
-_PR_SET_PDEATHSIG = 1
 
 #: Windows in a batch on a CPU: measured, more gain nothing there, and they keep others waiting.
 _CPU_BATCH = 4
@@ -68,7 +66,7 @@ def main(arguments: list[str]) -> NoReturn:
         end_process(EXIT_START_FAILED)
     # The kernel's signal follows the *thread* that started this child, and would kill a healthy engine when
     # that thread ends. It guards the loading, when the reader may wait for its turn; then the reader does.
-    _set_parent_death_signal(0)
+    prctl.call(prctl.PR_SET_PDEATHSIG, 0)
     outbox.send(ready)
     reader.connect(scheduler)
     try:
@@ -129,14 +127,10 @@ def _guard_process() -> None:
     """Signals, log and threads of a child whose life is its service's to end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _set_parent_death_signal(signal.SIGKILL)
+    prctl.call(prctl.PR_SET_PDEATHSIG, signal.SIGKILL)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     # NumPy's own threads would take the cores from the model; read when numpy is first imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-
-def _set_parent_death_signal(number: int) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def _load(config: EngineConfig, outbox: MessageSender, started: float) -> tuple[Scheduler, Message]:

@@ -7,6 +7,7 @@ import resource
 import signal
 from dataclasses import dataclass
 
+from ...system import prctl
 from . import seccomp
 
 #: Address space a child may add to what it was forked with. The whole tree stays within 300 MB of its
@@ -16,10 +17,6 @@ HEADROOM_BYTES = 224 * 1024 * 1024
 #: Where a child finds its three files; above them there is nothing.
 SOURCE_FD, PCM_FD, REPORT_FD = 3, 4, 5
 FIRST_FREE_FD = 6
-
-_PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
-_PR_SET_NO_NEW_PRIVS = 38
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,11 +33,11 @@ def confine(limits: ProcessLimits, parent_pid: int) -> None:
 
     Raises SeccompUnavailableError, in which case nothing may be decoded.
     """
-    seccomp.call_prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    seccomp.call_prctl(prctl.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:  # the server died between the fork and the line above
         os._exit(1)
-    seccomp.call_prctl(_PR_SET_DUMPABLE, 0)
-    seccomp.call_prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    seccomp.call_prctl(prctl.PR_SET_DUMPABLE, 0)
+    seccomp.call_prctl(prctl.PR_SET_NO_NEW_PRIVS, 1)
     for kind, soft, hard in _resource_limits(limits):
         resource.setrlimit(kind, (soft, hard))
     for number in (signal.SIGALRM, signal.SIGXCPU):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
 import platform
 import struct
+
+from ...system import prctl
 
 #: Name → number on x86_64 and on aarch64.
 ALLOWED: dict[str, tuple[int, int]] = {
@@ -55,7 +56,6 @@ ALLOWED_NOT_EXECUTABLE: dict[str, tuple[int, int]] = {"mmap": (9, 222), "mprotec
 #: Machine → its audit architecture and its column above.
 ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 
-_PR_SET_SECCOMP = 22
 _SECCOMP_MODE_FILTER = 2
 _PROT_EXEC = 4
 
@@ -119,15 +119,15 @@ def install_filter() -> None:
     code = build_filter(platform.machine())
     buffer = ctypes.create_string_buffer(code, len(code))
     program = _Program(len(code) // 8, ctypes.addressof(buffer))
-    call_prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(program))
+    call_prctl(prctl.PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(program))
 
 
 def call_prctl(option: int, value: int, address: int = 0) -> None:
     """prctl(2). Raises SeccompUnavailableError when the kernel refuses."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    words = [ctypes.c_ulong(word) for word in (value, address, 0, 0)]
-    if libc.prctl(ctypes.c_int(option), *words) != 0:
-        raise SeccompUnavailableError(f"prctl {option} failed: {os.strerror(ctypes.get_errno())}")
+    try:
+        prctl.call(option, value, address)
+    except OSError as error:
+        raise SeccompUnavailableError(str(error.strerror)) from error
 
 
 def _instruction(code: int, value: int, *, if_true: int = 0, if_false: int = 0) -> bytes:

@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from ...system.backoff import Backoff
+
 Value = TypeVar("Value")
 
 #: Wrong tries from one address that cost nothing, and the longest wait after further ones, in seconds.
 FREE_TRIES = 5
 LONGEST_WAIT = 60.0
+_WAITS = Backoff(1.0, LONGEST_WAIT)
 
 #: Wrong tries are forgotten after this time without another, in seconds.
 FORGET_SECONDS = 900.0
@@ -96,7 +99,7 @@ class SignInThrottle:
         count, at = self._wrong.get(address, (0, 0.0))
         if count < FREE_TRIES:
             return 0.0
-        return max(0.0, at + min(2.0 ** (count - FREE_TRIES), LONGEST_WAIT) - now)
+        return max(0.0, at + _WAITS.after(count - FREE_TRIES + 1) - now)
 
 
 def _put(memory: dict[str, Value], address: str, value: Value) -> None:
