@@ -7,7 +7,6 @@ opened them, so they end when it is revoked, expires or becomes another. Only th
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 import secrets
 import threading
@@ -16,9 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from itsdangerous import Signer
+
 from ...domain.keys import Principal
 
-_COOKIE = re.compile(r"([A-Za-z0-9_-]{24})\.([0-9]{1,12})\.((?:key_[A-Za-z0-9_-]{1,40})?)\.([0-9a-f]{64})")
+#: A cookie is this, a dot and its signature.
+_HEAD = re.compile(r"([A-Za-z0-9_-]{24})\.([0-9]{1,12})\.((?:key_[A-Za-z0-9_-]{1,40})?)")
 
 #: Sessions that signed out and are remembered; beyond that the oldest are forgotten first.
 MAX_ENDED = 10_000
@@ -55,7 +57,7 @@ class Sessions:
     ) -> None:
         """`find_principal`: who has the key of an owner, if it still opens anything; empty: the environment's.
         `seconds`: how long a session lasts. `now`: Unix time."""
-        self._secret = hmac.digest(secret, b"session", "sha256")
+        self._secret = secret
         self._find_principal = find_principal
         self.seconds = seconds
         self._now = now
@@ -66,24 +68,22 @@ class Sessions:
     def begin(self, principal: Principal) -> str:
         """The cookie of a new session of whoever gave this key."""
         head = f"{secrets.token_urlsafe(18)}.{int(self._now()) + self.seconds}.{principal.owner or ''}"
-        return f"{head}.{self._sign('cookie', head, principal.digest)}"
+        return self._signer("cookie", principal).sign(head).decode()
 
     def find(self, cookie: str) -> tuple[Session, Principal] | None:
         """The session of this cookie and whose it is, if we made it, it has not expired and has not been ended."""
-        match = _COOKIE.fullmatch(cookie)
-        if match is None:
+        match = _HEAD.fullmatch(cookie.rpartition(".")[0])
+        principal = self._find_principal(match[3]) if match else None
+        if match is None or principal is None:
             return None
-        session_id, expires_at, owner, signature = match[1], int(match[2]), match[3], match[4]
-        principal = self._find_principal(owner)
-        if principal is None:
-            return None
-        expected = self._sign("cookie", f"{session_id}.{match[2]}.{owner}", principal.digest)
-        if not hmac.compare_digest(signature, expected) or expires_at <= self._now():
+        session_id, expires_at = match[1], int(match[2])
+        if not self._signer("cookie", principal).validate(cookie) or expires_at <= self._now():
             return None
         with self._lock:
             if session_id in self._ended:
                 return None
-        return Session(session_id, expires_at, self._sign("token", session_id, principal.digest)), principal
+        token = self._signer("token", principal).get_signature(session_id).decode()
+        return Session(session_id, expires_at, token), principal
 
     def end(self, session: Session) -> None:
         """Sign out: its cookie opens nothing any more."""
@@ -95,5 +95,11 @@ class Sessions:
                 del self._ended[next(iter(self._ended))]
             self._register.write(self._ended)
 
-    def _sign(self, purpose: str, text: str, digest: str) -> str:
-        return hmac.new(self._secret, f"{purpose}\0{digest}\0{text}".encode(), hashlib.sha256).hexdigest()
+    def _signer(self, purpose: str, principal: Principal) -> Signer:
+        """What is signed for one purpose, or with one key, is nothing to another."""
+        return Signer(
+            self._secret,
+            salt=f"{purpose}\0{principal.digest}",
+            key_derivation="hmac",
+            digest_method=hashlib.sha256,
+        )

@@ -54,7 +54,7 @@ def sign_in(client: FlaskClient, key: str = KEY, goal: str = "/jobs", **headers:
 
 
 def token_of(page: str) -> str:
-    found = re.search(r'name="csrf_token" value="([0-9a-f]{64})"', page)
+    found = re.search(r'name="csrf_token" value="([A-Za-z0-9_-]{43})"', page)
     assert found is not None
     return found[1]
 
