@@ -1,4 +1,4 @@
-"""The command line: python -m transcriber doctor | keys | migrate-to-postgres | models | serve | transcribe."""
+"""The command line: python -m transcriber doctor | keys | migrate-to-postgres | models | serve | transcribe | worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..domain.errors import TranscriberError
 from ..observability.diagnostics_text import render_text
 from ..server import bootstrap
 from ..system.paths import PACKAGE_PARENT
-from . import gate, keys, transcribe
+from . import gate, keys, transcribe, worker
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     transcribe.add_parser(commands)
     gate.add_parser(commands)
     keys.add_parser(commands)
+    worker.add_parser(commands)
     move = commands.add_parser(
         "migrate-to-postgres", help="copy the jobs of a stopped service into WHISPER_DATABASE_URL"
     )

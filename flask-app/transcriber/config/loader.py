@@ -140,7 +140,29 @@ def _resolve(settings: Settings) -> Settings:
             except ValueError:
                 continue
     current = {f.name: getattr(settings, f.name) for f in fields(Settings)}
-    return Settings(**(current | changes | {"sources": sources}))
+    return _require_fleet(Settings(**(current | changes | {"sources": sources})))
+
+
+def _require_fleet(settings: Settings) -> Settings:
+    """Raises ConfigError for a fleet that is configured by half, and names what is missing."""
+    is_node = settings.role != "all"
+    needed = {"WHISPER_DATABASE_URL": settings.database_url, "WHISPER_BLOB_URL": settings.blob_url}
+    for name, value in needed.items():
+        if is_node and not value:
+            raise ConfigError(
+                f"WHISPER_ROLE={settings.role} needs {name}, which is not set.",
+                code="fleet_setting_missing",
+                param=name,
+                fix=f"Set {name} to what the other nodes have (docs/fleet.md), or unset WHISPER_ROLE.",
+            )
+    if settings.blob_url and not is_node:
+        raise ConfigError(
+            "WHISPER_BLOB_URL is set, and WHISPER_ROLE is all: one service on its own keeps its files in WHISPER_DATA_DIR.",
+            code="fleet_setting_missing",
+            param="WHISPER_ROLE",
+            fix="Set WHISPER_ROLE to web or worker, or unset WHISPER_BLOB_URL.",
+        )
+    return settings
 
 
 def is_loopback(host: str) -> bool:

@@ -134,6 +134,13 @@ def database_url(value: str) -> str:
     return value.replace("postgres://", "postgresql://", 1)
 
 
+def shared_folder(value: str) -> str:
+    """The address of a folder that all nodes of a fleet mount."""
+    if not value.startswith("file:///") or value == "file:///":
+        raise ValueError("file:///FOLDER, a folder that every node mounts at this place")
+    return value
+
+
 def name_or_path(value: str) -> str:
     """A name, or a path, made absolute where it shows that it is one by how it begins."""
     return str(path(value)) if value.startswith((".", "~", "/")) else value

@@ -28,6 +28,7 @@ from .parsers import (
     pairs,
     path,
     setting,
+    shared_folder,
     text,
 )
 
@@ -188,8 +189,20 @@ class Settings:
         "",
         "WHISPER_DATABASE_URL",
         database_url,
-        "PostgreSQL 15 or newer that holds the jobs, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, in place of SQLite in WHISPER_DATA_DIR; files stay there. One service has a database alone.",
+        "PostgreSQL 15 or newer that holds the jobs, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, in place of SQLite in WHISPER_DATA_DIR. With WHISPER_ROLE=all, one service has a database alone, and files stay in its WHISPER_DATA_DIR.",
         secret=True,
+    )
+    blob_url: str = setting(
+        "",
+        "WHISPER_BLOB_URL",
+        shared_folder,
+        "Folder that all nodes of a fleet mount, as file:///shared/transcriber: uploads and results are there. Only with WHISPER_ROLE=web or worker.",
+    )
+    role: str = setting(
+        "all",
+        "WHISPER_ROLE",
+        choice("all", "web", "worker"),
+        "all: one service that does everything. web: serves pages and API, and holds no engine. worker: works on jobs and opens no port (python -m transcriber worker). web and worker need WHISPER_DATABASE_URL and WHISPER_BLOB_URL.",
     )
     output_dir: Path | None = setting(
         None,
@@ -437,6 +450,11 @@ class Settings:
         "Program started as engine child, in place of our own: for tests and for wrappers such as a profiler.",
     )
     sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shared_dir(self) -> Path:
+        """Where the files are that all nodes share: the folder of the fleet, or that of the one service."""
+        return Path(self.blob_url.removeprefix("file://")) if self.blob_url else self.data_dir
 
     def public(self) -> list[dict[str, str]]:
         """Name, value and source of every setting, secrets hidden. For diagnostics."""

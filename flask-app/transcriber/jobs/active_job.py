@@ -24,6 +24,7 @@ class StopReason(enum.StrEnum):
     CANCELLED = "cancelled"  #: somebody gave it up
     TIMED_OUT = "timed_out"  #: it took longer than is allowed
     HANDED_BACK = "handed_back"  #: the service stops; the job goes on later
+    LOST = "lost"  #: the attempt does not count any more: the job was ended, or is worked on, elsewhere
 
 
 class CancellationToken:

@@ -16,7 +16,7 @@ from .active_job import Progress
 from .lengths import HEAD_BYTES, guess_seconds
 from .limits import JobLimits
 from .outlook import Load, foresee
-from .queue import JobQueue, WaitingJob
+from .queue import WaitingJob, WorkQueue
 from .speeds import Speeds, work_of
 
 #: What a client of a full queue is told, at least and at most.
@@ -38,7 +38,7 @@ class Estimates:
     def __init__(
         self,
         *,
-        runner: JobQueue,
+        runner: WorkQueue,
         at_work: Callable[[], list[Progress]],
         device_of: Callable[[TranscriptionRequest], str],
         engines: Callable[[], tuple[EngineInfo, ...]],

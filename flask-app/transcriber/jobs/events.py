@@ -140,6 +140,11 @@ class EventFeeds:
                     feed.close()
             return feed
 
+    def ids(self) -> frozenset[str]:
+        """The jobs that have a feed."""
+        with self._lock:
+            return frozenset(self._feeds)
+
     def find(self, job_id: str) -> JobEvents | None:
         """The job's feed, if anybody follows it or works on it."""
         with self._lock:

@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import structlog
 
@@ -50,6 +51,53 @@ class WaitingJob:
     @property
     def rank(self) -> tuple[int, int]:
         return -self.priority, self.number
+
+
+class WorkQueue(Protocol):
+    """Where jobs wait that are stored: in this process, or for all nodes of a fleet."""
+
+    def start(self) -> None: ...
+
+    def check_room(self, owner: str | None = None) -> None:
+        """Raises QueueFullError, ShuttingDownError: so that an upload is refused before it is read."""
+        ...
+
+    def reserve(self, owner: str | None = None) -> None:
+        """Keep a place for a job that is about to be stored. Raises QueueFullError, ShuttingDownError."""
+        ...
+
+    def release(self) -> None:
+        """Give a reserved place back."""
+        ...
+
+    def put(self, waiting: WaitingJob, *, delay: float = 0.0) -> None:
+        """Queue a job that is stored, full or not. `delay`: seconds before it is taken."""
+        ...
+
+    def withdraw(self, job_id: str) -> bool:
+        """Take a job that still waits out of the queue; False if it is not there."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait."""
+        ...
+
+    def line(self) -> list[WaitingJob]:
+        """The jobs that wait, the next one first."""
+        ...
+
+    def held(self) -> dict[str, bool]:
+        """The jobs that have a slot, and whether it is a short one."""
+        ...
+
+    def stop(self) -> None:
+        """Begin no more jobs. What waits stays in the store."""
+        ...
+
+    def join(self, timeout: float) -> None:
+        """Give the jobs that run up to `timeout` seconds."""
+        ...
 
 
 class JobQueue:

@@ -17,8 +17,9 @@ from ..config import loader
 from ..config.loader import Settings
 from ..domain.errors import CapacityError
 from ..domain.jobs import Webhook
+from ..domain.options import TranscriptionRequest
 from ..domain.ports import Clock, KeyStore
-from ..gpu.policy import GpuSituation
+from ..gpu.policy import GpuSituation, find_proven
 from ..gpu.receipt.engine_facts import look_at
 from ..jobs.files.output import OutputFolder
 from ..jobs.files.results import FileResultStore
@@ -53,12 +54,13 @@ from .bootstrap_sources import fetcher, watched_folder
 from .bootstrap_store import find_database_fault, open_keys, open_store, transfer_store
 from .connections import Connections
 from .first_key import note_first_key
-from .lifecycle import Application, Parts
+from .lifecycle import Application, Lookout, Parts
 from .logging import configure_logging
 from .revoked_sessions import RevokedSessions
 
 if TYPE_CHECKING:
     from ..jobs.store.postgres.transfer import Transferred
+    from .bootstrap_fleet import Fleet
 
 __all__ = ["Application", "Embedded", "build", "build_embedded", "examine", "models_of", "place_models"]
 
@@ -124,6 +126,8 @@ def build_embedded(environ: Mapping[str, str], folder: Path) -> Embedded:
         settings,
         data_dir=folder,
         database_url="",
+        blob_url="",
+        role="all",
         output_dir=None,
         watch_dir=None,
         engine_start="lazy",
@@ -218,12 +222,18 @@ class Composition:
     def application(self) -> Application:
         """The service with its store opened."""
         settings = self._settings
-        store = open_store(settings)
-        storage = self._storage(store)
+        fleet = self._join_fleet()
+        store = fleet.store if fleet else open_store(settings)
+        storage = self._storage(store, fleet)
         guard = Guard(settings.webhook_allow_cidr)
         dispatcher = Dispatcher(
-            storage.outbox, HttpSender(guard, version=__version__), self._clock, random.Random()
+            fleet.outbox if fleet else storage.outbox,
+            HttpSender(guard, version=__version__),
+            self._clock,
+            random.Random(),
         )
+        # What all web nodes have to agree on.
+        shared = settings.shared_dir
         speeds_path = settings.data_dir / "speeds.json"
         speeds = Speeds(self._clock, load_speeds(speeds_path))
         transcriber = self._transcriber()
@@ -232,7 +242,7 @@ class Composition:
             storage=storage,
             checks=Checks(
                 models=self.parts.models,
-                decide=transcriber.decide,
+                decide=self._decide(fleet, transcriber),
                 webhook=lambda webhook: check_webhook(guard, webhook),
                 fetcher=fetcher(settings),
             ),
@@ -255,7 +265,8 @@ class Composition:
             save_measured=lambda: self._in_thread(lambda: self._save_measured(speeds_path, speeds)),
             disk_free_bytes=lambda: find_free_bytes(settings.data_dir),
             check_store=store.check_writable,
-            stores=(store,),
+            stores=(fleet or store,),
+            fleet=self._lookout(fleet, service, dispatcher) if fleet else None,
             record_start=self.diagnostics.record_start,
             clock=self._clock,
             canary=self.parts.canary,
@@ -268,13 +279,13 @@ class Composition:
             monitor=self.parts.monitor,
             degradation_policy=self.parts.degradation_policy,
             model_manager=self.parts.model_manager,
-            session_secret=self._in_thread(lambda: kept_secret(settings.data_dir / "session.key")),
-            revoked_sessions=RevokedSessions(settings.data_dir / "signed-out.json", self._in_thread),
+            session_secret=self._in_thread(lambda: kept_secret(shared / "session.key")),
+            revoked_sessions=RevokedSessions(shared / "signed-out.json", self._in_thread),
             keys=keys,
             watched_folder=watched_folder(settings, service, self.parts.default_model.name, self._clock),
         )
         self._in_thread(lambda: note_first_key(settings.api_key, settings.data_dir))
-        return Application(
+        application = Application(
             settings=settings,
             default_model=self.parts.default_model.name,
             service=service,
@@ -287,6 +298,51 @@ class Composition:
             ),
             metrics=self.parts.metrics,
         )
+        if fleet:
+            self._employ(fleet, application, storage)
+        return application
+
+    def _join_fleet(self) -> Fleet | None:
+        """The parts of a node; they are imported only where there is a fleet."""
+        if self._settings.role == "all":
+            return None
+        from .bootstrap_fleet import join_fleet
+
+        return join_fleet(self._settings, limits_of(self._settings).slots)
+
+    def _decide(
+        self, fleet: Fleet | None, transcriber: Transcriber
+    ) -> Callable[[TranscriptionRequest], object]:
+        """What refuses a request that nobody can do now."""
+        if fleet is None or self._settings.role == "worker":
+            return transcriber.decide
+        from .bootstrap_fleet import decide_by_fleet
+
+        return decide_by_fleet(fleet.node)
+
+    def _lookout(self, fleet: Fleet, service: Service, dispatcher: Dispatcher) -> Lookout:
+        """How a node sees the others."""
+        from ..fleet.watch import FleetWatch
+
+        return Lookout(
+            watch=FleetWatch(fleet.node, service, dispatcher.wake).run,
+            workers=fleet.node.workers,
+            leads=fleet.store.leads,
+        )
+
+    def _employ(self, fleet: Fleet, application: Application, storage: Storage) -> None:
+        """Have a worker take jobs, and say what it is."""
+        from ..fleet.node import WorkerNode
+        from .bootstrap_fleet import worker_facts
+
+        node = fleet.node
+        if not isinstance(node, WorkerNode):
+            return
+        node.storage = storage
+        node.place = application.service.work_place
+        node.is_able = lambda: application.ready()[0]
+        node.has_gpu = lambda: find_proven(application.engines()) is not None
+        node.facts = lambda: worker_facts(application.engines(), application.ready()[0])
 
     def _pipeline(self, store: SqlJobStore, storage: Storage) -> PipelineCheck:
         """The check that readiness rests on, over the parts that jobs go through."""
@@ -313,11 +369,11 @@ class Composition:
         except CapacityError as error:
             _log.warning("clock_not_kept", code=error.code, error=error.message)
 
-    def _storage(self, store: SqlJobStore) -> Storage:
+    def _storage(self, store: SqlJobStore, fleet: Fleet | None) -> Storage:
         """The store's files, and how long each kind is kept."""
         settings = self._settings
-        results = FileResultStore(settings.data_dir / "results")
-        spool = Spool(settings.data_dir / "spool", settings.disk_reserve_bytes)
+        results = fleet.results if fleet else FileResultStore(settings.data_dir / "results")
+        spool = fleet.spool if fleet else Spool(settings.data_dir / "spool", settings.disk_reserve_bytes)
         return Storage(
             jobs=store,
             outbox=store.outbox,
@@ -338,6 +394,7 @@ class Composition:
             ),
             native=self._files,
             computing=self._computing,
+            node=fleet.node if fleet else None,
         )
 
     def _transcriber(self) -> Transcriber:

@@ -6,7 +6,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
@@ -78,10 +78,32 @@ PROOF_INTERVALS = 4
 PROOF_SECONDS = 1_800.0
 
 
+class SeenWorker(Protocol):
+    """A worker as it last reported."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def age(self) -> float: ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]: ...
+
+
 class Closable(Protocol):
     """A part that gives back what it holds."""
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lookout:
+    """How a node of a fleet sees the others. watch: thread that tells followers here of jobs there."""
+
+    watch: Callable[[threading.Event], None]
+    workers: Callable[[], Sequence[SeenWorker]]
+    leads: Callable[[], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +140,8 @@ class Parts:
     keys: KeyRing
     #: The folder whose files become jobs by themselves.
     watched_folder: WatchedFolder | None = None
+    #: None: this service is all there is.
+    fleet: Lookout | None = None
 
 
 class Application:
@@ -174,13 +198,17 @@ class Application:
 
     def start(self) -> None:
         """Probe the GPU, start the children and take work. Ends the process where a required GPU is missing."""
+        if self.settings.role == "web":
+            self._start_web(self._parts.fleet)
+            return
         status = self._parts.probe.status()
         self._parts.record_start(status)
         if self.settings.gpu_policy == "required" and status.cause is not None:
             self._refuse_without_gpu(status.cause)
         self._start_decoder()
         self.service.start()
-        self._parts.dispatcher.start()
+        if self.settings.role == "all":
+            self._parts.dispatcher.start()
         self._parts.engines.supervise()
         if self.settings.engine_start == "boot" or self.settings.gpu_policy == "required":
             # A required GPU is proven at start in any case, for it is not served before.
@@ -193,13 +221,30 @@ class Application:
             ("pipeline-check", self._parts.pipeline.watch),
         ):
             threading.Thread(target=watch, args=(self._closing,), name=name, daemon=True).start()
-        if self._parts.watched_folder is not None:
+        if self._parts.watched_folder is not None and self.settings.role == "all":
             watch = self._parts.watched_folder.run
             threading.Thread(target=watch, args=(self._closing,), name="watched-folder", daemon=True).start()
         threading.Thread(target=self._mend, name="mender", daemon=True).start()
         threading.Thread(target=self._keep_house, name="housekeeping", daemon=True).start()
         threading.Thread(target=self._parts.monitor.run, name="gpu-readings", daemon=True).start()
         threading.Thread(target=self._keep_hour, name="last-hour", daemon=True).start()
+
+    def _start_web(self, fleet: Lookout | None) -> None:
+        """A web node of a fleet: it holds no engine, and looks at no GPU."""
+        self.service.start()
+        self._parts.dispatcher.start()
+        self._booted.set()
+        if fleet is not None:
+            threading.Thread(
+                target=fleet.watch, args=(self._closing,), name="fleet-watch", daemon=True
+            ).start()
+        threading.Thread(target=self._keep_house, name="housekeeping", daemon=True).start()
+        threading.Thread(target=self._keep_hour, name="last-hour", daemon=True).start()
+
+    def workers(self) -> list[dict[str, Any]]:
+        """The workers of the fleet that live; none where this service is all there is."""
+        found = self._parts.fleet.workers() if self._parts.fleet else ()
+        return [{"id": each.id, "age_seconds": round(each.age, 1), **each.facts} for each in found]
 
     def stop_when(self, is_ending: Callable[[], bool]) -> None:
         """Begin to stop as soon as this says so: while requests in flight are still being answered."""
@@ -235,7 +280,8 @@ class Application:
     def situation(self) -> GpuSituation:
         """All that bears on whether the GPU serves, now."""
         return GpuSituation(
-            policy=self.settings.gpu_policy,
+            # A web node has no GPU to speak of: the workers say what theirs is.
+            policy="off" if self.settings.role == "web" else self.settings.gpu_policy,
             status=self._parts.probe.last or self._parts.probe.status(),
             engines=self.engines(),
             wants_gpu=self.settings.default_use_gpu,
@@ -266,6 +312,8 @@ class Application:
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether a file sent now would be transcribed under the policy, and why not."""
+        if self.settings.role == "web":
+            return self._fleet_ready()
         situation = self.situation()
         is_ready, body = readiness(situation)
         body |= {"engine": self.models.default_engine()}
@@ -274,6 +322,22 @@ class Application:
         for stage, fault in self._faults(situation):
             return False, body | {"status": "failed", "stage": stage, "error": asdict(fault)}
         return is_ready, body
+
+    def _fleet_ready(self) -> tuple[bool, dict[str, Any]]:
+        """A web node is ready when a worker takes work, and where a GPU is required, one with a proven one."""
+        workers = [worker for worker in self.workers() if worker.get("is_able")]
+        if self.settings.gpu_policy == "required":
+            workers = [worker for worker in workers if _has_gpu(worker)]
+        body: dict[str, Any] = {"policy": self.settings.gpu_policy, "workers": self.workers()}
+        if workers:
+            return True, body | {"status": "ok"}
+        fault = FallbackReason(
+            code="no_worker",
+            message="No worker of the fleet takes work now"
+            + (" on a proven GPU." if self.settings.gpu_policy == "required" else "."),
+            fix="Start one (python -m transcriber worker), or see workers[] for what those say that run.",
+        )
+        return False, body | {"status": "failed", "error": asdict(fault)}
 
     def gpu_health(self) -> tuple[bool, dict[str, Any]]:
         """Whether the GPU is proven, or not wanted."""
@@ -393,7 +457,8 @@ class Application:
                 continue
             next_sweep = time.monotonic() + SWEEP_SECONDS
             try:
-                self._parts.retention.sweep()
+                if self._parts.fleet is None or (self.settings.role == "web" and self._parts.fleet.leads()):
+                    self._parts.retention.sweep()
             except Exception as error:  # noqa: BLE001  the thread's boundary: the disk may be back for the next round
                 logger.warning("retention_failed", error=str(error), kind=type(error).__name__)
 
@@ -447,3 +512,7 @@ class Application:
         self.on_refusal(cause)
         self._parts.engines.close()
         os._exit(EXIT_GPU_REQUIRED)
+
+
+def _has_gpu(worker: Mapping[str, Any]) -> bool:
+    return any(engine["device"] == "cuda" and engine["proven_at"] for engine in worker.get("engines", ()))

@@ -32,6 +32,7 @@ from ..jobs.files.results import FileResultStore
 from ..jobs.files.spool import Spool
 from ..jobs.retention import Retention
 from ..system.backoff import Backoff
+from .node import Node
 
 Outcome = concurrent.futures.Future[Transcription]
 
@@ -47,6 +48,11 @@ class JobWaiters:
         """What will be told of this job. Look at the store after this call: it may have ended before."""
         with self._lock:
             return self._waited_for.setdefault(job_id, concurrent.futures.Future())
+
+    def expected(self) -> frozenset[str]:
+        """The jobs that somebody waits for."""
+        with self._lock:
+            return frozenset(self._waited_for)
 
     def forget(self, job_id: str) -> None:
         """Nobody will tell this one."""
@@ -100,6 +106,8 @@ class Storage:
     native: concurrent.futures.Executor
     #: Threads for what computes and waits for nothing: four long edits must not hold up an upload.
     computing: concurrent.futures.Executor
+    #: Of a fleet; None: this process is all there is.
+    node: Node | None = None
 
     def compute(self, work: Callable[..., Answer], *arguments: object) -> Answer:
         """The same on a thread that computes."""
@@ -154,7 +162,10 @@ class JobCompletion:
 
     def keep(self, job: Job, transcription: Transcription) -> None:
         """Put the result on disk, before anything says that it is there."""
-        self._storage.run(self._storage.results.save, transcription)
+        if self._storage.node is not None:
+            self._storage.run(self._storage.node.keep_result, job, transcription)
+        else:
+            self._storage.run(self._storage.results.save, transcription)
         if self._storage.output is not None:
             self._storage.run(self._storage.output.write, transcription, job.file_name)
 

@@ -27,7 +27,7 @@ from ..jobs.active_job import ActiveJob, CancellationToken, Progress, StopReason
 from ..jobs.events import EventFeeds
 from ..jobs.files.journal import Journal
 from ..jobs.limits import JobLimits
-from ..jobs.queue import JobQueue, WaitingJob
+from ..jobs.queue import JobQueue, WaitingJob, WorkQueue
 from ..jobs.speeds import Speeds
 from ..system.durable_files import storage_errors
 from .completion import STORAGE_ERRORS, JobCompletion, Storage
@@ -62,6 +62,7 @@ class JobExecution:
         limits: JobLimits,
         clock: Clock,
     ) -> None:
+        self._node = storage.node
         self._storage = storage
         self._transcriber = transcriber
         self._feeds = feeds
@@ -75,7 +76,9 @@ class JobExecution:
         #: Of each job whose audio did not fit, the tries so far.
         self._cramped: dict[str, int] = {}
         self._closing = False
-        self.runner = JobQueue(look=self.look, run=self.run, slots=limits.slots, clock=clock)
+        self.runner: WorkQueue = storage.node or JobQueue(
+            look=self.look, run=self.run, slots=limits.slots, clock=clock
+        )
 
     def look(self, waiting: WaitingJob) -> bool | None:
         """Whether a job is short. Decodes it to find out, until it is known. None: it waits no more."""
@@ -121,6 +124,25 @@ class JobExecution:
             logger.info("job_left_for_next_start", job_id=waiting.job_id)
         finally:
             self._forget(waiting.job_id)
+
+    def work_on(self, job: Job) -> None:
+        """Work on a job that was claimed for this node, until it has ended or is handed back."""
+        active = ActiveJob(CancellationToken())
+        with self._lock:
+            self._active[job.id] = active
+            if self._closing:
+                active.cancellation.pull(StopReason.HANDED_BACK)
+        try:
+            self._work(job, _waiting(job), active)
+        except STORAGE_ERRORS as error:
+            # Its row runs on without us: it is rescued.
+            logger.warning("job_left_for_rescue", job_id=job.id, code=error.code, error=error.message)
+        except ShuttingDownError:
+            logger.info("job_left_for_rescue", job_id=job.id)
+        finally:
+            with self._lock:
+                if self._active.get(job.id) is active:
+                    del self._active[job.id]
 
     def stop_work(self, job_id: str, reason: StopReason) -> bool:
         """Tell whoever works on this job to stop; False if nobody does here."""
@@ -187,7 +209,7 @@ class JobExecution:
             self._completion.fail(job, _internal_error(job))
 
     def _attempt(self, job: Job, active: ActiveJob) -> Transcription:
-        journal = self._open_journal(job)
+        journal = self._open_journal(job, active.cancellation)
         try:
             if journal.state.fruitless >= MAX_FRUITLESS:
                 raise JobGivenUpError()
@@ -234,6 +256,8 @@ class JobExecution:
                 self._hand_back_row(job)
             case StopReason.CANCELLED:
                 self._completion.drop_files(job.id)
+            case StopReason.LOST:
+                pass  # nothing of the job is ours any more; the node removes its scratch
             case None:
                 # The engine dropped a job that nobody had cancelled: it was ended under us.
                 self._requeue(job)
@@ -244,7 +268,7 @@ class JobExecution:
         A file whose audio does not fit ends, for waiting does not make it smaller; its upload is kept for a retry.
         """
         logger.warning("job_storage_failed", job_id=job.id, code=error.code, error=error.message)
-        if job.is_awaited or self._never_fits(waiting, error):
+        if (job.is_awaited and self._node is None) or self._never_fits(waiting, error):
             with self._lock:
                 self._cramped.pop(job.id, None)
             self._completion.fail(job, error)
@@ -286,7 +310,11 @@ class JobExecution:
 
     def _hand_back_row(self, job: Job) -> None:
         try:
-            if job.is_awaited:
+            if self._node is not None:
+                # Whoever waits for it does so at a web node, and gets it from another worker.
+                if self._storage.jobs.requeue(job.id, job.attempts):
+                    self.runner.put(_waiting(job))
+            elif job.is_awaited:
                 self._completion.interrupt(job)
             else:
                 self._storage.jobs.requeue(job.id, job.attempts)
@@ -303,7 +331,7 @@ class JobExecution:
 
     def _is_short(self, job: Job, cancellation: CancellationToken) -> bool:
         short = self._limits.short_seconds
-        journal = self._open_journal(job)
+        journal = self._open_journal(job, cancellation)
         try:
             if journal.state.audio is not None:
                 return journal.state.audio.duration <= short
@@ -321,7 +349,9 @@ class JobExecution:
         finally:
             journal.close()
 
-    def _open_journal(self, job: Job) -> Journal:
+    def _open_journal(self, job: Job, cancellation: CancellationToken) -> Journal:
+        if self._node is not None:
+            return self._node.open_journal(job, cancellation)
         with storage_errors():
             if not self._storage.spool.upload_path(job.id).exists():
                 raise UploadGoneError()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -16,7 +18,7 @@ from ..domain.errors import (
 )
 from ..domain.jobs import Job, JobStatus
 from ..domain.ports import Clock
-from ..domain.transcript import Receipt, Transcription
+from ..domain.transcript import Receipt, Segment, Transcription
 from ..jobs.active_job import StopReason
 from ..jobs.estimates import Estimates
 from ..jobs.events import EventFeeds
@@ -27,6 +29,7 @@ from ..jobs.speeds import Speeds
 from .completion import JobCompletion, JobEnded, JobWaiters, Outcome, Storage, Webhooks
 from .execution import JobExecution
 from .job_queries import JobQueries, JobView
+from .node import WorkPlace
 from .submission import Checks, Submission, Upload, refuse_unfit
 from .transcript_editing import TranscriptEditing
 from .transcription import Transcriber
@@ -57,6 +60,7 @@ class Service:
         limits: JobLimits,
         clock: Clock,
     ) -> None:
+        self._node = storage.node
         self._storage = storage
         self._checks = checks
         self._feeds = EventFeeds(heartbeat=limits.heartbeat_seconds, pace=limits.pace_seconds)
@@ -136,15 +140,48 @@ class Service:
 
     def start(self) -> None:
         """Take up what an earlier process left, then take work."""
+        if self._node is None:
+            self._take_up_all()
+        self._runner.start()
+        self._imports.start()
+        threading.Thread(target=self._tick, name="service-tick", daemon=True).start()
+        threading.Thread(target=self._index_old, name="index-old", daemon=True).start()
+
+    def _take_up_all(self) -> None:
         left = self._storage.jobs.list_jobs(statuses=(JobStatus.QUEUED, JobStatus.RUNNING), limit=1_000_000)
         for job in sorted(left, key=lambda job: job.number):
             self._take_up(job)
         self.resumable.settle_all()
         self._storage.retention.sweep_orphans()
-        self._runner.start()
-        self._imports.start()
-        threading.Thread(target=self._tick, name="service-tick", daemon=True).start()
-        threading.Thread(target=self._index_old, name="index-old", daemon=True).start()
+
+    # What other nodes do
+
+    @property
+    def work_place(self) -> WorkPlace:
+        """Where jobs are worked on that were claimed for this process."""
+        return self._execution
+
+    def watched(self) -> frozenset[str]:
+        """The jobs that somebody follows or waits for here."""
+        return self._feeds.ids() | self._waiters.expected()
+
+    def tell_progress(
+        self, job_id: str, segments: Sequence[Segment], progress: dict[str, Any] | None
+    ) -> None:
+        """Tell the followers how far a job is that runs at another node."""
+        feed = self._feeds.find(job_id)
+        if feed is not None:
+            feed.restore(segments)
+            if progress is not None:
+                feed.set_progress(progress)
+
+    def tell_end(self, job: Job) -> None:
+        """Tell followers and waiters that a job has ended at another node."""
+        outcome = self._stored_outcome(job.id)
+        if isinstance(outcome, Transcription):
+            self.tell_progress(job.id, outcome.segments, None)
+        self._waiters.tell(job.id, outcome)
+        self._feeds.end(job.id, *self._queries.last(job))
 
     # Taking jobs in
 
@@ -239,7 +276,7 @@ class Service:
         self._imports.stop()
         self._feeds.close()
         self._completion.stop()
-        for waiting in self._runner.line():
+        for waiting in self._runner.line() if self._node is None else ():
             self._interrupt_if_awaited(waiting.job_id)
 
     def hand_back(self) -> None:

@@ -44,6 +44,7 @@ class JobQueries:
         imports: UrlImports,
         estimates: Estimates,
     ) -> None:
+        self._node = storage.node
         self._storage = storage
         self._feeds = feeds
         self._execution = running
@@ -65,8 +66,12 @@ class JobQueries:
         """How far its work is, or the file that it waits for."""
         if job.status is JobStatus.QUEUED:
             return self._imports.progress_of(job.id)
-        progress = self._execution.progress_of(job.id) if job.status is JobStatus.RUNNING else None
-        return progress.now() if progress else None
+        if job.status.is_final:
+            return None
+        here = self._execution.progress_of(job.id)
+        if here is None and self._node is not None:
+            return self._node.progress(job.id)
+        return here.now() if here else None
 
     def transcription(self, job_id: str) -> Transcription:
         """A finished job's answer. Raises JobNotFoundError, JobNotFinishedError, or the job's error."""
@@ -96,10 +101,12 @@ class JobQueries:
         # Once more: it may have ended before there was a feed to say so.
         job = self._storage.jobs.get(job_id)
         if job.status.is_final:
-            self._feeds.end(job_id, *self._last(job))
+            self._feeds.end(job_id, *self.last(job))
             return self._replay(job, after)
         if not feed.has_begun:
             feed.restore(self._journaled(job))
+        if self._node is not None and (there := self._node.progress(job_id)) is not None:
+            feed.set_progress(progress_data(JobStatus.RUNNING, there, None))
         return self._live(job_id, feed, after)
 
     def _live(self, job_id: str, feed: JobEvents, after: int) -> Iterator[FeedEvent | None]:
@@ -120,11 +127,12 @@ class JobQueries:
     def _replay(self, job: Job, after: int) -> Iterator[FeedEvent]:
         result = self._find_result(job.id) if job.status is JobStatus.SUCCEEDED else None
         segments = result.segments if result else ()
-        kind, data = self._last(job)
+        kind, data = self.last(job)
         last = FeedEvent(kind=kind, data=data, number=len(segments) + 1)
         return replayed(segments, after, last)
 
-    def _last(self, job: Job) -> tuple[str, dict[str, object]]:
+    def last(self, job: Job) -> tuple[str, dict[str, object]]:
+        """The last event of a job that has ended."""
         result = self._find_result(job.id) if job.status is JobStatus.SUCCEEDED else None
         if result is not None:
             return "done", done_data(job, result)
@@ -138,6 +146,8 @@ class JobQueries:
         """What earlier attempts came to."""
         if job.attempts == 0:
             return ()
+        if self._node is not None:
+            return self._node.journaled(job.id).segments
         path = self._storage.spool.journal_path(job.id)
         return self._storage.run(journal.read, path).segments
 

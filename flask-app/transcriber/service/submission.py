@@ -18,12 +18,13 @@ from ..domain.errors import (
     TranscriberError,
     UploadGoneError,
 )
+from ..domain.errors.source import UrlNotAllowedError
 from ..domain.jobs import Job, JobStatus, SubmissionTerms, Webhook
 from ..domain.options import TranscriptionRequest
 from ..domain.ports import Clock, Fetcher
 from ..jobs.estimates import Estimates, read_head
 from ..jobs.files.spool import new_job_id
-from ..jobs.queue import JobQueue, WaitingJob
+from ..jobs.queue import WaitingJob, WorkQueue
 from ..models.finder import LocalModel, ModelFinder
 from .completion import STORAGE_ERRORS, Storage
 from .url_import import UrlImports
@@ -60,7 +61,7 @@ class Submission:
         *,
         storage: Storage,
         checks: Checks,
-        runner: JobQueue,
+        runner: WorkQueue,
         estimates: Estimates,
         imports: UrlImports,
         clock: Clock,
@@ -106,6 +107,10 @@ class Submission:
         request = self.check(request)
         if terms.webhook is not None:
             self._checks.webhook(terms.webhook)
+        if request.url is not None and self._storage.node is not None:
+            raise UrlNotAllowedError(
+                "A fleet fetches no files yet.", fix="Download the file, and send it as an upload."
+            )
         if request.url is not None:
             self._imports.check(request.url)
         if (known := self._find(terms)) is not None:

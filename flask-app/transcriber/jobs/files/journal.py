@@ -6,7 +6,7 @@ import collections
 import concurrent.futures
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from ...domain.transcript import EngineShare, MemoryStep, Notice, Segment, Word
 from ...system.durable_files import storage_errors, sync_path
 
 Record = dict[str, Any]
+
+#: Takes lines that are on disk here to where others find them.
+Ship = Callable[[list[bytes]], None]
 
 
 @dataclass(slots=True)
@@ -140,20 +143,26 @@ class Journal:
     """
 
     def __init__(
-        self, path: Path, native: concurrent.futures.Executor, descriptor: int, state: JournalState
+        self,
+        path: Path,
+        native: concurrent.futures.Executor,
+        descriptor: int,
+        state: JournalState,
+        ship: Ship,
     ) -> None:
         self._path = path
         self._native = native
         self._descriptor = descriptor
+        self._ship = ship
         self._lines: collections.deque[bytes] = collections.deque()
         self._writing: concurrent.futures.Future[None] | None = None
         self.state = state
 
     @classmethod
-    def open(cls, path: Path, native: concurrent.futures.Executor) -> Journal:
-        """The job's journal, with what is in it; a torn last line is cut off."""
+    def open(cls, path: Path, native: concurrent.futures.Executor, *, ship: Ship | None = None) -> Journal:
+        """The job's journal, with what is in it; a torn last line is cut off. `ship` may raise: as a disk error does."""
         descriptor, state = native.submit(_open, path).result()
-        return cls(path, native, descriptor, state)
+        return cls(path, native, descriptor, state, ship or _keep_here)
 
     def begin(self) -> None:
         """An attempt at the job begins."""
@@ -216,7 +225,7 @@ class Journal:
             self._start_writing()
 
     def _start_writing(self) -> None:
-        self._writing = self._native.submit(_write, self._descriptor, self._lines)
+        self._writing = self._native.submit(_write, self._descriptor, self._lines, self._ship)
 
     def _finish_writing(self) -> None:
         writing, self._writing = self._writing, None
@@ -249,13 +258,18 @@ def _open(path: Path) -> tuple[int, JournalState]:
     return descriptor, state
 
 
-def _write(descriptor: int, lines: collections.deque[bytes]) -> None:
+def _keep_here(lines: list[bytes]) -> None:
+    """Nobody else looks for them."""
+
+
+def _write(descriptor: int, lines: collections.deque[bytes], ship: Ship) -> None:
     """Write and sync until nothing is left; lines that come meanwhile go along."""
-    with storage_errors():
-        while lines:
-            taken = [lines.popleft() for _ in range(len(lines))]
+    while lines:
+        taken = [lines.popleft() for _ in range(len(lines))]
+        with storage_errors():
             _write_all(descriptor, b"".join(taken))
             os.fsync(descriptor)
+        ship(taken)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

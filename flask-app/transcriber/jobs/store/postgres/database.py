@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
+import psycopg
 import structlog
-from sqlalchemy import Connection, create_engine, event, make_url
+from sqlalchemy import Connection, create_engine, event, make_url, text
 from sqlalchemy import Engine as SqlEngine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -34,9 +35,10 @@ MOST_CONNECTIONS = 20
 POOL_SECONDS = 10.0
 CONNECT_SECONDS = 10
 
-#: Advisory locks, which nobody else may use in this database: who migrates, and who serves.
+#: Advisory locks, which nobody else may use in this database: who migrates, who serves, who leads.
 MIGRATION_LOCK = 7_210_459_301
 SERVICE_LOCK = 7_210_459_302
+LEADER_LOCK = 7_210_459_303
 
 #: How long a start waits for the lock of the process before it, and how often it looks, in seconds.
 HOLD_SECONDS = 5.0
@@ -89,6 +91,9 @@ class PostgresDatabase:
         self._holders = create_engine(self._url, poolclass=NullPool, connect_args=_connect_args())
         self._holder: Connection | None = None
         self._holding = threading.Lock()
+        #: The session of the node that leads, if this one does.
+        self._leader: Connection | None = None
+        self._leading = threading.Lock()
         #: Whether connections were lost since the lock was looked at: its session may be lost, too.
         self._is_doubtful = False
         self._is_closed = False
@@ -118,9 +123,50 @@ class PostgresDatabase:
             lambda connection: connection.exec_driver_sql("SELECT pg_current_xact_id()").scalar()
         )
 
+    def make_tables(self, name: str, sql: str) -> None:
+        """Run this SQL unless there is a table of this name; nodes that start together do so one after the other."""
+
+        def make(connection: Connection) -> None:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})").close()
+            if connection.execute(text("SELECT to_regclass(:name)"), {"name": name}).scalar() is None:
+                raw = cast(psycopg.Connection[Any], connection.connection.driver_connection)
+                raw.execute(sql.encode())
+
+        self.transaction(make)
+
+    def leads(self) -> bool:
+        """Whether this node is the one that does what one alone may do; it becomes that where nobody is."""
+        with self._leading:
+            try:
+                if self._leader is not None:
+                    self._leader.exec_driver_sql("SELECT 1").close()
+                    return True
+                session = self._holders.connect().execution_options(isolation_level="AUTOCOMMIT")
+                try:
+                    session.exec_driver_sql(_SERVER_KEEPALIVES).close()
+                    if session.exec_driver_sql(f"SELECT pg_try_advisory_lock({LEADER_LOCK})").scalar_one():
+                        self._leader = session
+                        return True
+                finally:
+                    if self._leader is not session:
+                        session.close()
+            except DBAPIError:
+                self._drop_leader()
+            return False
+
+    def _drop_leader(self) -> None:
+        leader, self._leader = self._leader, None
+        if leader is not None:
+            leader.invalidate()
+            leader.close()
+
     def close(self) -> None:
         """Give the connections and the lock back. A second call does nothing."""
         self._is_closed = True
+        with self._leading:
+            leader, self._leader = self._leader, None
+        if leader is not None:
+            leader.close()
         with self._holding:
             holder, self._holder = self._holder, None
         if holder is not None:
