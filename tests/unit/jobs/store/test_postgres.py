@@ -24,6 +24,8 @@ from transcriber.jobs.store.postgres.store import PostgresJobStore
 from transcriber.jobs.store.schema import metadata
 from transcriber.system.paths import PACKAGE_PARENT
 
+FLEET = ("runs", "journal_lines", "workers")
+
 
 @pytest.fixture
 def url(postgres: PostgresServer) -> str:
@@ -56,7 +58,11 @@ def refusal(url: str, hold: Hold = Hold.ALONE) -> ConfigError:
 def test_migrations_make_the_schema(store: PostgresJobStore, url: str) -> None:
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection)
+        # What the nodes of a fleet share is SQL in postgres/fleet.py, and tested there.
+        context = MigrationContext.configure(
+            connection,
+            opts={"include_name": lambda name, kind, parents: kind != "table" or name not in FLEET},
+        )
         assert compare_metadata(context, [metadata, postgres_text.metadata]) == []  # type: ignore[arg-type]
 
 
