@@ -82,7 +82,7 @@ def test_axe_finds_nothing_in_the_answer_of_the_plain_form(visit: VISIT) -> None
     page.locator("input[type=file]").first.set_input_files(
         {"name": "a.wav", "mimeType": "audio/wav", "buffer": b"RIFF"}
     )
-    page.get_by_role("button", name="Transcribe").click()
+    page.get_by_role("button", name="Transcribe", exact=True).click()
     expect(page).to_have_url(re.compile("/transcribe$"))
     expect(page.locator("[data-fact=device]")).to_have_text("cpu")
     assert page.locator("[data-script-only]:visible").count() == 0
@@ -110,7 +110,7 @@ def test_signing_in_and_out(guarded: FakeService, visit: VISIT, width: int) -> N
     page.locator("input[type=file]").first.set_input_files(
         {"name": "a.wav", "mimeType": "audio/wav", "buffer": b"RIFF"}
     )
-    page.get_by_role("button", name="Transcribe").click()
+    page.get_by_role("button", name="Transcribe", exact=True).click()
     expect(page.locator("[data-fact=device]")).to_have_text("cpu")
     page.goto("/")  # the result's player may still be fetching, and would complain of being signed out
     page.get_by_role("button", name="Sign out").click()
@@ -134,7 +134,7 @@ def test_session_follows_a_job_live_and_without_javascript(guarded: FakeService,
     plain.locator("input[type=file]").first.set_input_files(
         {"name": "a.wav", "mimeType": "audio/wav", "buffer": b"RIFF"}
     )
-    plain.get_by_role("button", name="Transcribe").click()
+    plain.get_by_role("button", name="Transcribe", exact=True).click()
     expect(plain.locator("[data-fact=device]")).to_have_text("cpu")
 
 
@@ -147,7 +147,7 @@ def test_session_that_ended_is_told_where_a_file_is_sent(guarded: FakeService, v
         {"name": "a.wav", "mimeType": "audio/wav", "buffer": b"RIFF"}
     )
     page.context.clear_cookies()
-    page.get_by_role("button", name="Transcribe").click()
+    page.get_by_role("button", name="Transcribe", exact=True).click()
 
     expect(page.get_by_role("alert")).to_contain_text("Your session has ended.")
     page.get_by_role("alert").get_by_role("link").click()
@@ -160,7 +160,7 @@ def test_language_is_chosen_on_the_page_and_used_by_its_scripts(visit: VISIT, se
     page: Page = visit("/", locale="de-DE").page
     expect(page.get_by_role("heading", level=1)).to_have_text("Aufnahmen transkribieren")
     assert "Deutsch" in page.locator("select[name=language] option").all_inner_texts()
-    page.get_by_role("button", name="Transkribieren").click()
+    page.get_by_role("button", name="Transkribieren", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("Wählen Sie zuerst eine Datei.")
     page.get_by_role("button", name="Français").click()
     expect(page.locator("html")).to_have_attribute("lang", "fr")

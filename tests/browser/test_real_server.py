@@ -50,7 +50,7 @@ def minutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def upload(page: Page, path: Path) -> None:
     page.locator("input[type=file]").first.set_input_files(path)
-    page.get_by_role("button", name="Transcribe").click()
+    page.get_by_role("button", name="Transcribe", exact=True).click()
 
 
 def rows(page: Page) -> Locator:
@@ -128,7 +128,7 @@ def test_drop_of_three_files_anywhere_makes_three_transcripts(visit: VISIT, serv
     page.dispatch_event("body", "drop", {"dataTransfer": transfer_of(page, late)})
     expect(listed.last).to_contain_text("empty.wav is empty.")
     page.get_by_role("button", name="Remove empty.wav").click()
-    page.get_by_role("button", name="Transcribe").click()
+    page.get_by_role("button", name="Transcribe", exact=True).click()
 
     expect(page.get_by_role("link", name="Open")).to_have_count(3, timeout=PATIENCE_MS)
     jobs = [link.get_attribute("href") or "" for link in page.get_by_role("link", name="Open").all()]
@@ -164,7 +164,7 @@ def test_whole_way_by_keyboard(visit: VISIT, server: Server) -> None:
     expect(page.locator("[data-announce]")).to_have_text("jfk.flac added.")
     tab_to(page, page.get_by_label("Use the GPU"))
     page.keyboard.press("Space")
-    tab_to(page, page.get_by_role("button", name="Transcribe"))
+    tab_to(page, page.get_by_role("button", name="Transcribe", exact=True))
     page.keyboard.press("Enter")
 
     expect(page).to_have_url(re.compile("/jobs/job_"))

@@ -72,7 +72,7 @@ def test_recording_becomes_a_transcript_also_when_its_tab_was_closed(visit: Call
     expect(again.get_by_text("was not sent")).to_contain_text("A recording of 0:0")
     again.get_by_role("button", name="Add it").click()
     expect(again.locator("[data-tray] .file-name")).to_have_text(re.compile(r"^Recording .*\.webm$"))
-    again.get_by_role("button", name="Transcribe").click()
+    again.get_by_role("button", name="Transcribe", exact=True).click()
     expect(again.locator("#text")).to_contain_text("my fellow American", timeout=PATIENCE_MS)
     again.goto("/")
     wait_until(again, "performance.getEntriesByName('scripted').length")

@@ -42,7 +42,7 @@ def rows(page: Page) -> Locator:
 
 
 def start(page: Page) -> None:
-    page.get_by_role("button", name="Transcribe").click()
+    page.get_by_role("button", name="Transcribe", exact=True).click()
 
 
 def assert_facts_shown(page: Page) -> None:
@@ -113,7 +113,7 @@ def test_whole_frame_opens_the_dialog(visit: VISIT) -> None:
         page.locator("input[type=file]").first.focus()
         with page.expect_file_chooser():
             page.keyboard.press(key)
-    page.get_by_role("button", name="Transcribe").press("Enter")
+    page.get_by_role("button", name="Transcribe", exact=True).press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("Choose a file first.")
     expect(page.locator("input[type=file]").first).to_be_focused()
 
@@ -194,7 +194,7 @@ def test_cancelled_upload_is_gone_from_the_service(
         page.get_by_role("button", name="Cancel long.wav").click()
 
     expect(rows(page)).to_contain_text(["cancelled"])
-    expect(page.get_by_role("button", name="Transcribe")).to_be_visible()
+    expect(page.get_by_role("button", name="Transcribe", exact=True)).to_be_visible()
     assert service.jobs == {}
     assert list(service.spool.iterdir()) == []
 
