@@ -121,7 +121,10 @@ def _layout_of_jobs(folder: Path) -> set[str]:
 
 
 def _layout(folder: Path) -> Iterator[str]:
+    """What lies there, without SQLite's own files beside an open database: they go when it is closed, or collected."""
     for path in folder.rglob("*"):
+        if path.name.endswith(("-shm", "-wal")):
+            continue
         relative = _JOB_ID.sub("JOB_ID", str(path.relative_to(folder)))
         yield relative + ("/" if path.is_dir() else "")
 
