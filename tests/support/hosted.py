@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from failure_rows import FailureRow
 from fake_gpu import build_driver
 from server import ROOT, Server
 from transcriber.config import loader
+from transcriber.config.loader import Settings
 from transcriber.gpu.probe.launcher import GpuProbe, ProbeRequest, probe
 from transcriber.server.bootstrap import Composition
 from transcriber.system.clock import SystemClock
@@ -80,11 +82,11 @@ class Host:
             "WHISPER_ENGINE_STALL_SECONDS": str(self._patience[1]),
             "STANDIN_FILE": str(self._options),
         }
-        composition = Composition(loader.load(environ), environ)
-        composition.parts.probe = GpuProbe(
-            self._request, SystemClock(), look=lambda _, clock: probe(self._request, clock)
-        )
-        return composition
+        return Composition(loader.load(environ), environ, make_probe=self._make_probe)
+
+    def _make_probe(self, settings: Settings, environ: Mapping[str, str], clock: SystemClock) -> GpuProbe:
+        """Looks at the machine that was staged last."""
+        return GpuProbe(self._request, clock, look=lambda _, clock: probe(self._request, clock))
 
     def next_model(self) -> str:
         """A model that no engine was started for, so that no earlier failure puts its start off."""

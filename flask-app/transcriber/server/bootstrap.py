@@ -49,13 +49,14 @@ from ..webhooks.ids import new_delivery_id
 from ..webhooks.payload import make_delivery
 from ..webhooks.sender import HttpSender
 from ..webhooks.signing import check_secret
-from .bootstrap_engine import EngineParts, models_dir
+from .bootstrap_engine import EngineParts, MakeProbe, models_dir
 from .bootstrap_sources import fetcher, watched_folder
 from .bootstrap_store import find_database_fault, open_keys, open_store, transfer_store
 from .connections import Connections
 from .first_key import note_first_key
 from .lifecycle import Application, Lookout, Parts
 from .logging import configure_logging
+from .preflight import make_probe
 from .revoked_sessions import RevokedSessions
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ class Composition:
         home: Path | None = None,
         *,
         only_looks: bool = False,
+        make_probe: MakeProbe = make_probe,
     ) -> None:
         self._settings = settings
         self._clock_path = settings.data_dir / "clock.json"
@@ -185,7 +187,12 @@ class Composition:
         # One: Python computes on one thread at a time, and a second one would only take the event loop's turns.
         self._computing = NativeExecutor(1)
         self.parts = EngineParts(
-            settings, environ, home=home or settings.data_dir, clock=self._clock, in_thread=self._in_thread
+            settings,
+            environ,
+            home=home or settings.data_dir,
+            clock=self._clock,
+            in_thread=self._in_thread,
+            make_probe=make_probe,
         )
         if only_looks:
             self.parts.models.remember_nothing()

@@ -6,7 +6,7 @@ Like bootstrap, it chooses concrete classes and reads settings; nobody else does
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from ..engine.selftest.references import ReferenceStore
 from ..gpu.memory_fallback import DegradationPolicy
 from ..gpu.monitor import GpuMonitor, ask_nvml
 from ..gpu.probe.facts import GpuDevice
+from ..gpu.probe.launcher import GpuProbe
 from ..models.catalogue import canonical_name, find_model
 from ..models.downloads import Downloads
 from ..models.finder import ModelFinder
@@ -46,6 +47,10 @@ def models_dir(home: Path) -> Path:
     return home / "models"
 
 
+#: Makes what looks at the GPU; a test's machine has one of its own.
+MakeProbe = Callable[[Settings, Mapping[str, str], SystemClock], GpuProbe]
+
+
 class EngineParts:
     """The parts, each made once. `home`: where models and caches are."""
 
@@ -57,6 +62,7 @@ class EngineParts:
         home: Path,
         clock: SystemClock,
         in_thread: InThread,
+        make_probe: MakeProbe = make_probe,
     ) -> None:
         self._settings = settings
         self._home = home
