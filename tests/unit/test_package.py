@@ -103,16 +103,24 @@ def test_real_modules_are_told_from_old_ones(name: str, real: bool) -> None:
     assert is_real(name) is real
 
 
+def tracked_names() -> list[str]:
+    """What git has; in a copy without a repository (scripts/test-pythons), every file but what was installed or made."""
+    if (ROOT / ".git").exists():
+        done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+    made = {".venv", ".cache", "data", "node_modules"}
+    files = (path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file())
+    return [str(path) for path in files if path.parts[0] not in made and "__pycache__" not in path.parts]
+
+
 def tracked() -> list[Path]:
     """Every text file of the project but the history and the lists of packages."""
-    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
     own = Path(__file__).name
     suffixes = {".py", ".md", ".toml", ".html", ".js", ".sh", ".service", ".example", ""}
     return [
         ROOT / name
-        for name in done.stdout.split("\n")
-        if name
-        and Path(name).suffix in suffixes
+        for name in tracked_names()
+        if Path(name).suffix in suffixes
         and not name.startswith(("CHANGELOG", "docs/adr/", "static/vendor", "tests/browser/vendor"))
         and Path(name).name not in {own, "LICENSE"}
         and (ROOT / name).is_file()

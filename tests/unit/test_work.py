@@ -192,7 +192,8 @@ def test_one_source_named_over_and_over_is_carried_once() -> None:
     once = EditedSegment(start=0, end=1000, text="b", sources=(0,))
     often = EditedSegment(start=0, end=1000, text="b", sources=(0,) * 3000)
 
-    assert apply_edit([source], [often]) == apply_edit([source], [once])
+    # As text: what was not measured is NaN, which is not equal to itself (Python 3.13 compares field by field).
+    assert repr(apply_edit([source], [often])) == repr(apply_edit([source], [once]))
     assert steps(lambda: apply_edit([source], [often])) < 1.1 * steps(lambda: apply_edit([source], [once]))
 
 
