@@ -111,7 +111,7 @@ def _refuse_forgotten_store(name: str, given: str, folder: Path) -> None:
     Until 2026-11 a relative folder meant one below flask-app for the service, and one below the caller's for its tools.
     """
     before = (PACKAGE_PARENT / given).resolve()
-    if before == folder or not (before / "jobs.sqlite3").exists():
+    if before == folder or not os.path.exists(before / "jobs.sqlite3"):
         return
     raise ConfigError(
         f"{name}={given} is {folder} now, and there are jobs of an earlier release in {before}.",

@@ -48,7 +48,7 @@ def address(value: str) -> str:
     try:
         ipaddress.ip_address(bare)
     except ValueError:
-        if bare != value or not _NAME.fullmatch(bare):
+        if bare != value or not _NAME.fullmatch(bare) or max(map(len, bare.split("."))) > 63:
             raise ValueError("an IP address or a host name, without a port") from None
     return bare
 
@@ -86,7 +86,7 @@ def _is_address(text: str) -> bool:
     return True
 
 
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,]+", re.IGNORECASE)
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._~:\[\]-]+", re.IGNORECASE)
 
 
 def origins(value: str) -> tuple[str, ...]:
@@ -94,7 +94,10 @@ def origins(value: str) -> tuple[str, ...]:
     found = words(value)
     for origin in found:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
-            raise ValueError("origins as https://app.example (no path), comma-separated, or *")
+            raise ValueError(
+                "origins as browsers send them, as https://app.example (no path, no wildcard; xn--… outside ASCII), "
+                "comma-separated, or *"
+            )
     return found
 
 
@@ -119,7 +122,10 @@ def boolean(value: str) -> bool:
 
 def path(value: str) -> Path:
     """A path, made absolute."""
-    return Path(value).expanduser().resolve()
+    try:
+        return Path(value).expanduser().resolve()
+    except (OSError, RuntimeError):
+        raise ValueError("a path without a loop of links; ~ is a home directory that is known") from None
 
 
 def database_url(value: str) -> str:

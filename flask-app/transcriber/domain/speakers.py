@@ -78,10 +78,9 @@ def speaker_id(place: int) -> str:
     return letters
 
 
-def speaker_label(speaker_id: str, speakers: Sequence[Speaker]) -> str:
+def speaker_label(speaker: Speaker) -> str:
     """What to call a speaker where people read: the name that was given, else Speaker A."""
-    named = next((one.name for one in speakers if one.id == speaker_id), "")
-    return named or f"Speaker {speaker_id}"
+    return speaker.name or f"Speaker {speaker.id}"
 
 
 def part_by_speaker(segment: Segment) -> Iterator[Segment]:

@@ -41,9 +41,7 @@ class Cue:
 def iter_cues(transcription: Transcription) -> Iterator[Cue]:
     """The segments that have text, starts never going back, each at least a millisecond long."""
     earliest = 0
-    labels = {
-        one.id: one_line(speaker_label(one.id, transcription.speakers)) for one in transcription.speakers
-    }
+    labels = {one.id: one_line(speaker_label(one)) for one in transcription.speakers}
     # A translation is in English, whatever is spoken.
     has_languages = transcription.task != "translate"
     before = transcription.language

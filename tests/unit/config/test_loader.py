@@ -45,6 +45,11 @@ def test_prefixed_name_beats_the_bare_one() -> None:
         ("WHISPER_JOB_TIMEOUT_SECONDS", "1h"),
         ("WHISPER_WEBHOOK_ALLOW_CIDR", "10.0.0.0/33"),
         ("WHISPER_WEBHOOK_ALLOW_CIDR", "192.168.1.7/24"),
+        ("WHISPER_DATA_DIR", "~nobody-of-this-name/data"),
+        ("WHISPER_MODEL_PATH", "~nobody-of-this-name/model"),
+        ("WHISPER_HOST", "x" * 64 + ".example"),
+        ("WHISPER_CORS_ORIGINS", "https://*.example.org"),
+        ("WHISPER_CORS_ORIGINS", "https://bücher.example"),
     ],
 )
 def test_wrong_value_names_the_variable_and_what_is_allowed(name: str, value: str) -> None:

@@ -117,5 +117,5 @@ def test_ten_thousand_words_are_attributed_quickly() -> None:
 
 def test_speakers_are_lettered() -> None:
     assert [speaker_id(place) for place in (0, 1, 25, 26, 701, 702)] == ["A", "B", "Z", "AA", "ZZ", "AAA"]
-    assert speaker_label("B", [Speaker(id="B", name="Ada", seconds=1.0)]) == "Ada"
-    assert speaker_label("C", []) == "Speaker C"
+    assert speaker_label(Speaker(id="B", name="Ada", seconds=1.0)) == "Ada"
+    assert speaker_label(Speaker(id="C", name="", seconds=1.0)) == "Speaker C"

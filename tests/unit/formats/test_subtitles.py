@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transcriber.domain.transcript import Speaker
 from transcriber.formats.cues import Cue, clock_time, iter_cues, one_line, to_milliseconds
 from transcriber.formats.srt import render_srt
 from transcriber.formats.tsv import render_tsv
@@ -161,3 +164,23 @@ def test_silence_gives_valid_empty_files() -> None:
 def test_one_line_keeps_letters_and_inner_spaces() -> None:
     assert one_line(" Ça\u00a0va ?\r\n\x07 Grüße\t世界 \u200b") == "Ça\u00a0va ?  Grüße 世界 \u200b"
     assert one_line("\n \n") == ""
+
+
+class CountedSpeakers(tuple[Speaker, ...]):
+    """Counts how often somebody goes through it."""
+
+    rounds = 0
+
+    def __iter__(self) -> Iterator[Speaker]:
+        self.rounds += 1
+        return super().__iter__()
+
+
+def test_work_grows_with_the_speakers_and_not_with_their_square() -> None:
+    speakers = CountedSpeakers(Speaker(id=f"s{at}", name="", seconds=1.0) for at in range(50))
+    segments = tuple(make_segment(id=at, speaker=f"s{at}") for at in range(50))
+
+    cues = list(iter_cues(replace(make_transcription(), segments=segments, speakers=speakers)))
+
+    assert cues[-1].speaker == "Speaker s49"
+    assert speakers.rounds <= 2

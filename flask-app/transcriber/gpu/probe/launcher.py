@@ -94,7 +94,7 @@ def judged(report: ProbeReport) -> GpuStatus:
 
 def find_selected(devices: tuple[GpuDevice, ...], gpu_device: str) -> GpuDevice | None:
     """The device with this index in PCI order, or with this UUID (or the beginning of just one)."""
-    if gpu_device.isdigit():
+    if gpu_device.isdecimal():
         return next((device for device in devices if device.index == int(gpu_device)), None)
     wanted = gpu_device.lower()
     matches = [device for device in devices if wanted and device.uuid.lower().startswith(wanted)]

@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from ...domain import errors as e
 from ...domain.keys import ApiKey, Role
 from ..auth.access import principal
+from ..bodies import read_form
 from ..extensions import application
 from ..forms import Whole, parse_query
 from ..negotiation import wants_html
 from ..openapi.operations import ADMINS, HTML, JSON, Operation, OperationAnswer
-from ..uploads.submissions import last_values
 
 logger = structlog.get_logger(__name__)
 
@@ -88,12 +88,18 @@ def show_all() -> Response:
         200: OperationAnswer("For browsers: the page, with the key.", {HTML: str}),
     },
     # The first key switches authentication on, and the next request needs one.
-    raises=(e.UnauthorizedError, e.RoleNotAllowedError, e.InvalidParameterError, e.KeyExistsError),
+    raises=(
+        e.BadRequestError,
+        e.UnauthorizedError,
+        e.RoleNotAllowedError,
+        e.InvalidParameterError,
+        e.KeyExistsError,
+    ),
 )
 def add() -> Response:
     """Any key switches authentication on, from this moment."""
     _require_manager()
-    form = parse_query(KeyForm, last_values(request.form))
+    form = parse_query(KeyForm, read_form())
     days = form.expires_days
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     keys = application().keys

@@ -5,11 +5,11 @@ Every field of the specification is honoured, mapped to an option of ours, or na
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import from_json
 
 from ...domain.errors import InvalidParameterError
 from ...domain.languages import normalise_language
@@ -48,7 +48,7 @@ def parse_chunking(value: object) -> object:
         if value.strip() in ("auto", "server_vad"):
             return {"type": value.strip()}
         try:
-            value = json.loads(value)
+            value = from_json(value)
         except ValueError:
             raise ValueError("neither auto nor an object") from None
     if not isinstance(value, Mapping):

@@ -183,6 +183,21 @@ def test_key_opens_as_bearer_and_as_basic_password(guarded: FlaskClient, header:
     assert guarded.get("/diagnostics", headers={"Authorization": header}).status_code == 200
 
 
+def test_key_may_hold_equals_signs(build_client: Callable[..., FlaskClient]) -> None:
+    client = build_client(WHISPER_API_KEY="abc=def=ghi, jkl=mno")
+
+    answer = client.get("/diagnostics", headers={"Authorization": "Bearer abc=def=ghi, jkl=mno"})
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=b"])
+def test_broken_form_of_a_key_is_refused(client: FlaskClient, content_type: str) -> None:
+    answer = client.post("/keys", data=b"x", headers={"Content-Type": content_type})
+
+    assert (answer.status_code, answer.json["error"]["code"]) == (400, "bad_request")
+
+
 @pytest.mark.parametrize(
     "header",
     [None, "Bearer wrong", "Bearer ", basic("wrong"), "Basic ???", f"Token {KEY}", "Bearer schlüssel"],

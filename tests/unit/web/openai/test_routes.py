@@ -129,6 +129,23 @@ def test_json_body_carries_the_audio(client: FlaskClient, service: FakeService) 
 
 
 @pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"input_audio": "AAAA", "\\ud800": 1}', 400),
+        (b'{"input_audio": "AAAA", "prompt": "\\ud800"}', 400),
+        (b'{"input_audio": "AAAA", "chunking_strategy": "' + b"[" * 10_000 + b'"}', 400),
+        (b"[" * 40_000, 400),
+        (b'{"input_audio": "AAAA", "x": [' + b"[]," * 60_000 + b"[]]}", 413),
+    ],
+)
+def test_hostile_json_is_refused(client: FlaskClient, body: bytes, status: int) -> None:
+    answer = client.post(PATH, data=body, content_type="application/json")
+
+    assert answer.status_code == status
+    assert answer.json["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
     ("body", "param"),
     [
         ({}, "file"),
