@@ -87,12 +87,12 @@ def _handle(connection: socket.socket, receiver: Receiver, tls: ssl.SSLContext |
         with connection.makefile("rb") as stream:
             line = stream.readline().decode().rstrip()
             headers = {}
-            while header := stream.readline().decode().rstrip():
-                name, _, value = header.partition(": ")
+            while (header := stream.readline().decode()).strip():
+                name, _, value = header.rstrip().partition(": ")
                 headers[name] = value
             length = int(headers.get("Content-Length", 0))
             body = stream.read(length)
-        if len(body) < length:
+        if not header or len(body) < length:
             return  # the sender was killed in the middle: nothing was delivered
         data = receiver.replies.pop(0) if len(receiver.replies) > 1 else receiver.replies[0]
         receiver.received.append(Received(line, headers, body))

@@ -55,10 +55,14 @@ def submit(server: Server) -> str:
 
 
 def put(server: Server, job_id: str, segments: list[dict[str, Any]]) -> Answer:
+    return put_bytes(server, job_id, json.dumps({"segments": segments}).encode())
+
+
+def put_bytes(server: Server, job_id: str, body: bytes) -> Answer:
     return server.request(
         "PUT",
         f"/jobs/{job_id}/transcript",
-        body=json.dumps({"segments": segments}).encode(),
+        body=body,
         headers={"Content-Type": "application/json", "If-Match": "*"},
         timeout=120,
     )
@@ -155,6 +159,27 @@ def test_more_segments_than_allowed_are_refused(server: Server) -> None:
     with harmless(server, "200,000 segments"):
         answer = put(server, job_id, [{"start": 0, "end": 1, "text": "a"}] * 200_000)
     assert (answer.status, answer.json["error"]["param"]) == (422, "segments")
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        (
+            "500,000 unknown fields",
+            b'{"segments":[{%s}]}' % b",".join(b'"%x":1' % at for at in range(500_000)),
+        ),
+        ("90,000 unknown fields", b'{"segments":[{%s}]}' % b",".join(b'"%x":1' % at for at in range(90_000))),
+        ("2,700,000 objects", b'{"segments":[%s{}]}' % (b"{}," * 2_700_000)),
+        ("190,000 objects", b'{"segments":[%s{}]}' % (b"{}," * 190_000)),
+        ("240,000 sources that are no numbers", b'{"segments":[{"sources":[%s1.5]}]}' % (b"1.5," * 240_000)),
+        ("4,000,000 sources", b'{"segments":[{"sources":[%s1]}]}' % (b"1," * 4_000_000)),
+    ],
+)
+def test_transcript_that_is_none_costs_no_more_than_its_size(server: Server, name: str, body: bytes) -> None:
+    job_id = submit(server)
+    with harmless(server, name):
+        answer = put_bytes(server, job_id, body)
+    assert (answer.status, answer.json["error"]["code"]) == (422, "invalid_parameter")
 
 
 def test_as_many_segments_as_allowed_come_in_pages(server: Server) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Blueprint, Response, make_response, redirect, request, url_for
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from ...domain.answer import rounded, segment_to_dict, speakers_to_list
 from ...domain.edits import EDIT_STEPS, Edit, EditedSegment, Transcript
@@ -24,7 +24,7 @@ from ...domain.suspicions import find_suspicions
 from ...domain.work_budget import WorkBudget
 from ...formats.lines import find_faults
 from ..auth.access import get_job
-from ..bodies import read_form, read_json
+from ..bodies import SHOWN_BYTES, read_form, read_json
 from ..computing import computed, ended_with_client, json_answer
 from ..extensions import application
 from ..forms import Flag, Whole, parse_query
@@ -47,6 +47,13 @@ MAX_SECONDS = 3.2e7
 #: A, B, … as the service gives them, or another short word.
 SPEAKER_ID = r"^[A-Za-z0-9_-]{1,32}$"
 
+#: Each segment has six strings, seven with a speaker, and five commas; texts have brackets and commas, too.
+MAX_STRINGS = 8 * MAX_SEGMENTS
+MAX_COMMAS = 10 * MAX_SEGMENTS
+
+#: A string of JSON, and whether it is the name of a field.
+_STRING = re.compile(rb'"(?P<text>(?:[^"\\]|\\.)*+)"(?P<colon>\s*:)?', re.DOTALL)
+
 _TAG = re.compile(r"r([0-9]{1,9})")
 
 
@@ -58,7 +65,7 @@ class SegmentBody(BaseModel):
     start: float = Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)
     end: float = Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)
     text: str = Field(max_length=100_000, description="one without text is dropped")
-    sources: list[int] = Field(
+    sources: Annotated[list[int], FailFast()] = Field(
         [],
         max_length=10_000,
         description="ids of the segments that it was made of; word times are carried over from them",
@@ -82,10 +89,15 @@ class TranscriptBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    segments: list[SegmentBody] = Field(max_length=MAX_SEGMENTS)
-    speakers: list[SpeakerBody] = Field(
+    segments: Annotated[list[SegmentBody], FailFast()] = Field(max_length=MAX_SEGMENTS)
+    speakers: Annotated[list[SpeakerBody], FailFast()] = Field(
         [], max_length=1000, description="new names of speakers; the others keep theirs"
     )
+
+
+_FIELDS = frozenset(
+    name.encode() for body in (TranscriptBody, SegmentBody, SpeakerBody) for name in body.model_fields
+)
 
 
 class TranscriptQuery(BaseModel):
@@ -137,7 +149,7 @@ def show(job_id: str) -> Response:
 def save(job_id: str) -> Response:
     """All segments at once, on top of the revision in If-Match. What the engine wrote is kept beside it."""
     job = get_job(job_id)
-    body = read_json(TranscriptBody, MAX_BODY_BYTES, _check_count)
+    body = read_json(TranscriptBody, MAX_BODY_BYTES, _check_shape)
     edited = computed(lambda: _checked(body))
     service = application().service
     with ended_with_client(WorkBudget(EDIT_STEPS)) as budget:
@@ -192,11 +204,28 @@ def expected_revision(job_id: str) -> int:
     return present
 
 
-def _check_count(data: bytes) -> None:
-    """Each segment has a text. Raises InvalidParameterError before memory is taken for too many of them."""
+def _check_shape(data: bytes) -> None:
+    """Raises InvalidParameterError before memory is taken for more values than a transcript has, or for unknown fields.
+
+    By the bytes: the parser makes an object of each value, and one more of each that it refuses.
+    """
     count = data.count(b'"text"')
     if count > MAX_SEGMENTS:
         raise InvalidParameterError("segments", f"{count} of them", f"{MAX_SEGMENTS:,} segments at most")
+    strings = (data.count(b'"') - data.count(b'\\"')) // 2
+    if (
+        strings > MAX_STRINGS
+        or data.count(b"{") + data.count(b"[") > MAX_STRINGS
+        or data.count(b",") > MAX_COMMAS
+    ):
+        raise InvalidParameterError("body", "more values than a transcript has", "segments and speakers")
+    if len(data) <= SHOWN_BYTES:
+        return  # the model says in which place the field is
+    for string in _STRING.finditer(data):
+        if string["colon"] and string["text"] not in _FIELDS:
+            name = string["text"][:80].decode(errors="replace")
+            known = ", ".join(sorted(field.decode() for field in _FIELDS))
+            raise InvalidParameterError(name, "a field of this name", f"only {known}")
 
 
 def _checked(body: TranscriptBody) -> list[EditedSegment]:
