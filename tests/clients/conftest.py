@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from server import Server
+from speakers_mixes import Mix, mix
 from transcriber.models.packaged import place
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,6 +20,12 @@ STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'support' / 'standin_engine.py'}
 @pytest.fixture(scope="session")
 def speech() -> Path:
     return ROOT / "tests" / "data" / "jfk.flac"
+
+
+@pytest.fixture(scope="session")
+def conversation() -> Mix:
+    """Two voices in turn."""
+    return mix(2, seed=3, seconds=25, among=("jfk", "librivox"))
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,11 @@ def test_stream(found: Any) -> None:
     assert "".join(event["delta"] for event in deltas) == done["text"] == found["json"]["text"]
 
 
+def test_speakers(found: Any) -> None:
+    assert {one["speaker"] for one in found["diarized"]["segments"]} == {"A"}
+    assert found["diarized"]["text"] == found["json"]["text"]
+
+
 def test_headers_and_models(found: Any) -> None:
     assert found["raw"]["gpuUsed"] == "false"
     assert found["raw"]["warnings"] == 'model_alias;param="model"'
@@ -71,5 +76,5 @@ def test_errors_are_the_clients_own(found: Any) -> None:
     assert [(error["name"], error["code"]) for error in found["errors"]] == [
         ("BadRequestError", "invalid_parameter"),
         ("NotFoundError", "model_not_found"),
-        ("BadRequestError", "diarization_not_available"),
+        ("BadRequestError", "invalid_parameter"),
     ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 import math
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ import openai
 import pytest
 from openai.types.audio import (
     Transcription,
+    TranscriptionDiarized,
     TranscriptionTextDeltaEvent,
     TranscriptionTextDoneEvent,
+    TranscriptionTextSegmentEvent,
     TranscriptionVerbose,
     TranslationVerbose,
 )
 
 from server import Server
+from speakers_mixes import Mix
 
 KEY = "a-key-of-at-least-thirty-two-characters"
 WORDS = "ask not what your country can do for you"
@@ -35,6 +39,15 @@ def client(served: Server) -> Iterator[openai.OpenAI]:
 
 def spoken(text: str) -> str:
     return "".join(c for c in text.lower() if c.isalpha() or c == " ")
+
+
+def silence(seconds: int = 1) -> bytes:
+    """A WAV file."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
+        file.writeframes(bytes(32_000 * seconds))
+    return buffer.getvalue()
 
 
 def valid(kind: type[Any], body: str | bytes) -> Any:
@@ -124,6 +137,56 @@ def test_stream_is_typed_events(client: openai.OpenAI, speech: Path) -> None:
     assert told == [one.to_dict() for one in done.logprobs or ()] != []
 
 
+def spoken_by(mix: Mix, segments: Iterable[Any]) -> dict[str, set[str]]:
+    """The speakers of the segments, by the voice that is heard in the middle of each."""
+    found: dict[str, set[str]] = {}
+    for segment in segments:
+        middle = (segment.start + segment.end) / 2
+        if (voice := mix.voice_at(middle, middle)) is not None:
+            found.setdefault(voice, set()).add(segment.speaker)
+    return found
+
+
+def reference(mix: Mix, voice: str) -> str:
+    """A data URL of what this voice says first."""
+    return "data:audio/wav;base64," + base64.b64encode(mix.reference(voice)).decode()
+
+
+def test_speakers_and_one_of_them_by_name(client: openai.OpenAI, conversation: Mix) -> None:
+    answer = client.audio.transcriptions.create(
+        model="gpt-4o-transcribe-diarize",
+        file=("talk.wav", conversation.wav),
+        response_format="diarized_json",
+        chunking_strategy="auto",
+        known_speaker_names=["Kennedy"],
+        known_speaker_references=[reference(conversation, "jfk")],
+    )
+
+    assert isinstance(answer, TranscriptionDiarized)
+    checked = valid(TranscriptionDiarized, answer.to_json())
+    assert checked.usage and checked.usage.type == "duration"
+    found = spoken_by(conversation, checked.segments)
+    assert found["jfk"] == {"Kennedy"}
+    assert len(found["librivox"]) == 1 and "Kennedy" not in found["librivox"]
+
+
+def test_stream_of_speakers_is_typed_events(client: openai.OpenAI, conversation: Mix) -> None:
+    stream = client.audio.transcriptions.create(
+        model="gpt-4o-transcribe-diarize",
+        file=("talk.wav", conversation.wav),
+        response_format="diarized_json",
+        stream=True,
+    )
+    events = list(stream)
+
+    deltas = [event for event in events if isinstance(event, TranscriptionTextDeltaEvent)]
+    segments = [event for event in events if isinstance(event, TranscriptionTextSegmentEvent)]
+    assert isinstance(events[-1], TranscriptionTextDoneEvent)
+    assert "".join(event.delta for event in deltas) == events[-1].text
+    assert " ".join(valid(TranscriptionTextSegmentEvent, one.to_json()).text for one in segments)
+    assert all(len(names) == 1 for names in spoken_by(conversation, segments).values())
+
+
 @pytest.mark.filterwarnings(
     "ignore:deprecated:DeprecationWarning"
 )  # OpenAI gives the route up; its clients have it
@@ -169,7 +232,22 @@ def test_models_are_listed(client: openai.OpenAI) -> None:
     ("kind", "code", "fields"),
     [
         (openai.BadRequestError, "invalid_parameter", {"temperature": 7}),
-        (openai.BadRequestError, "diarization_not_available", {"response_format": "diarized_json"}),
+        (
+            openai.BadRequestError,
+            "invalid_parameter",
+            {"response_format": "diarized_json", "known_speaker_names": ["Ada"]},
+        ),
+        (
+            openai.BadRequestError,
+            "invalid_parameter",  # known only when it is decoded: one second of silence
+            {
+                "response_format": "diarized_json",
+                "known_speaker_names": ["Ada"],
+                "known_speaker_references": [
+                    "data:audio/wav;base64," + base64.b64encode(silence(1)).decode()
+                ],
+            },
+        ),
         (openai.NotFoundError, "model_not_found", {"model": "large-v9"}),
         (openai.BadRequestError, "empty_upload", {"file": ("a.wav", b"")}),
         (openai.BadRequestError, "undecodable_media", {"file": ("a.wav", b"no audio at all" * 99)}),
@@ -219,15 +297,6 @@ def test_request_that_times_out_and_comes_twice_again_is_one_job(stand_in: Calla
     page = server.get("/jobs", headers={"Authorization": f"Bearer {KEY}"}).json
     assert [job["status"] for job in page["jobs"]] == ["succeeded"]
     assert page["jobs"][0]["attempts"] == 1
-
-
-def silence(seconds: int = 1) -> bytes:
-    """A WAV file."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
-        file.writeframes(bytes(32_000 * seconds))
-    return buffer.getvalue()
 
 
 def test_body_is_json_that_any_client_reads(served: Server, speech: Path) -> None:

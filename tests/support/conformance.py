@@ -16,6 +16,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "clients" / "conformance.m
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
 TRANSLATIONS = "/v1/audio/translations"
 VERBOSE = ("response_format", "verbose_json")
+DIARIZED = ("response_format", "diarized_json")
+KNOWN = (("known_speaker_names[]", "Ada"), ("known_speaker_references[]", "data:audio/wav;base64,AAAA"))
 VAD = ("chunking_strategy[type]", "server_vad")
 
 
@@ -159,11 +161,24 @@ ROWS = (
         options={"vad.min_silence_duration_ms": 350},
         remark="`min_silence_duration_ms`",
     ),
-    Row(field="known_speaker_names[]", sent=[("known_speaker_names[]", "Ada")], outcome="warned"),
     Row(
-        field="known_speaker_references[]",
-        sent=[("known_speaker_references[]", "data:audio/wav;base64,AAAA")],
+        field="known_speaker_names[], known_speaker_references[]",
+        sent=[*KNOWN, DIARIZED],
+        outcome="honoured",
+        options={"diarize": True, "known_speakers": ("Ada",)},
+        remark="with `diarize=true` in every format; a data URL of 2 to 10 s for each name",
+    ),
+    Row(
+        field="known_speaker_names[] without speakers",
+        sent=KNOWN,
         outcome="warned",
+        options={"diarize": False, "known_speakers": ()},
+    ),
+    Row(
+        field="known_speaker_references[] without known_speaker_names[]",
+        sent=[KNOWN[1], DIARIZED],
+        outcome="refused",
+        remark="400 `invalid_parameter`",
     ),
     Row(field="response_format=json", sent=[("response_format", "json")], outcome="honoured"),
     Row(
@@ -190,9 +205,19 @@ ROWS = (
     Row(field="response_format=verbose_json", sent=[VERBOSE], outcome="honoured"),
     Row(
         field="response_format=diarized_json",
-        sent=[("response_format", "diarized_json")],
-        outcome="refused",
-        remark="400 `diarization_not_available`",
+        sent=[DIARIZED],
+        outcome="honoured",
+        options={"diarize": True},
+        remark="speakers `A`, `B`, … or by name",
+    ),
+    Row(
+        field="stream with diarized_json",
+        sent=[("stream", "true"), DIARIZED],
+        outcome="honoured",
+        begins=": connected",
+        content_type="text/event-stream",
+        options={"diarize": True},
+        remark="the text as deltas, then `transcript.text.segment` for each segment",
     ),
     Row(field="a field of none of ours", sent=[("best_of", "5")], outcome="warned"),
     Row(

@@ -74,6 +74,8 @@ class FakeService(JobService):
         self.spool = spool
         self.jobs: dict[str, Job] = {}
         self.received: dict[str, bytes] = {}
+        #: Recordings of known speakers, by the id of the upload that they came with.
+        self.references: dict[str, list[bytes]] = {}
         self.results: dict[str, Transcription] = {}
         self.segments: dict[str, list[Segment]] = {}
         self.progresses: dict[str, JobProgress] = {}
@@ -134,6 +136,9 @@ class FakeService(JobService):
     def check_room(self) -> None:
         if self.room_error is not None:
             raise self.room_error
+
+    def add_reference(self, upload: Upload, number: int, recording: bytes) -> None:
+        self.references.setdefault(upload.job_id, []).insert(number, recording)
 
     def abandon_upload(self, upload: Upload) -> None:
         shutil.rmtree(upload.path.parent)

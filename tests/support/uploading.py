@@ -24,9 +24,11 @@ def post_file(
     environ: dict[str, Any] | None = None,
     **fields: Any,
 ) -> TestResponse:
-    """POST one file; the other fields come after it. `key` is the Idempotency-Key."""
+    """POST one file; the other fields come after it, a list's one by one. `key` is the Idempotency-Key."""
     body = [_part(f'name="{field}"; filename="{name}"', data)]
-    body += [_part(f'name="{key}"', str(value).encode()) for key, value in fields.items()]
+    for option, value in fields.items():
+        values = value if isinstance(value, list) else [value]
+        body += [_part(f'name="{option}"', str(one).encode()) for one in values]
     return client.post(
         f"{path}{query}",
         data=b"".join(body) + b"--b--\r\n",

@@ -75,6 +75,8 @@ class TranscriptionOptions:
     diarize: bool = False
     min_speakers: int | None = None
     max_speakers: int | None = None
+    #: Names of voices that were sent along, each with a recording in the job's folder.
+    known_speakers: tuple[str, ...] = ()
 
     @property
     def for_engine(self) -> TranscriptionOptions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -117,10 +117,13 @@ class Diarizer(Protocol):
         *,
         minimum: int | None = None,
         maximum: int | None = None,
+        references: Sequence[DecodedAudio] = (),
         cancelled: Callable[[], bool] = ...,
         progress: Callable[[float], None] = ...,
     ) -> Diarization:
         """Who speaks when; minimum, maximum: how many speakers there are, where that is known.
+
+        references: voices to look for among them, one each.
 
         Raises DiarizationError, JobCancelledError, ShuttingDownError.
         """

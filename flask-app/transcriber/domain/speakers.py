@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -32,6 +32,10 @@ class Diarization:
     turns: tuple[Turn, ...]
     #: For each speaker a vector that tells voices apart.
     voices: tuple[tuple[float, ...], ...]
+    #: For each speaker the number of the reference that is of the same voice; None: of none of them.
+    references: tuple[int | None, ...] = ()
+    #: References in which nobody speaks.
+    silent_references: tuple[int, ...] = ()
     device: str
     provider: str
     pid: int
@@ -47,8 +51,13 @@ class Attribution:
     turns: tuple[SpeakerTurn, ...]
 
 
-def attribute(segments: Sequence[Segment], turns: Sequence[Turn]) -> Attribution:
-    """Give every segment and word its speaker. Speakers without a word are left out."""
+def attribute(
+    segments: Sequence[Segment], turns: Sequence[Turn], names: Mapping[int, str] | None = None
+) -> Attribution:
+    """Give every segment and word its speaker. Speakers without a word are left out.
+
+    `names`: of the speakers that are known by name.
+    """
     if not turns or not segments:
         return Attribution(segments=tuple(segments), speakers=(), turns=())
     timeline = _TurnTimeline(turns)
@@ -60,7 +69,7 @@ def attribute(segments: Sequence[Segment], turns: Sequence[Turn]) -> Attribution
     speakers = tuple(
         Speaker(
             id=ids[number],
-            name="",
+            name=(names or {}).get(int(number), ""),
             seconds=sum(turn.end - turn.start for turn in heard if str(turn.speaker) == number),
         )
         for number in order

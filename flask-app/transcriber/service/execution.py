@@ -366,6 +366,7 @@ class JobExecution:
         return TranscriptionWork(
             job=job,
             upload=self._storage.spool.upload_path(job.id),
+            references=self._storage.spool.reference_paths(job.id),
             pcm=self._storage.spool.pcm_path(job.id),
             journal=journal,
             cancellation=cancellation,

@@ -119,6 +119,7 @@ class Service:
         self.begin_upload = self._submission.begin_upload
         self.check_queue = self._runner.check_room
         self.check_room = self._submission.check_room
+        self.add_reference = self._submission.add_reference
         self.abandon_upload = self._submission.abandon_upload
         self.submit = self._submission.submit
         self.find_submitted = self._submission.find_submitted

@@ -71,6 +71,12 @@ class KeyRing:
         key = self._known().get(owner)
         return _principal(key) if key is not None and key.is_active(self._clock.now()) else None
 
+    def is_valid(self, principal: Principal) -> bool:
+        """Whether who was found by a key, or asked without one, would be let in now."""
+        if principal.owner is not None:
+            return self.find_by_owner(principal.owner) is not None
+        return bool(principal.digest) or not self.is_needed
+
     def all(self) -> list[ApiKey]:
         """The keys of the table, revoked ones too, oldest first."""
         return self._store.list_keys()

@@ -48,6 +48,10 @@ class JobService(Protocol):
         """For an upload on its way: raises StorageFullError when the disk's reserve is reached."""
         ...
 
+    def add_reference(self, upload: Upload, number: int, recording: bytes) -> None:
+        """Put a recording of a known speaker beside an upload. Raises StorageFullError, StorageFailedError."""
+        ...
+
     def abandon_upload(self, upload: Upload) -> None:
         """Remove a file whose request failed before it became a job."""
         ...

@@ -26,6 +26,7 @@ from ..jobs.estimates import Estimates, read_head
 from ..jobs.files.spool import new_job_id
 from ..jobs.queue import WaitingJob, WorkQueue
 from ..models.finder import LocalModel, ModelFinder
+from ..system.durable_files import write_whole
 from .completion import STORAGE_ERRORS, Storage
 from .url_import import UrlImports
 
@@ -89,6 +90,11 @@ class Submission:
     def check_room(self) -> None:
         """Raises StorageFullError when uploads have reached the reserve: many at once share what is free."""
         self._storage.spool.check_room(0)
+
+    def add_reference(self, upload: Upload, number: int, recording: bytes) -> None:
+        """Put a recording of a known speaker beside an upload. Raises StorageFullError, StorageFailedError."""
+        path = self._storage.spool.reference_path(upload.job_id, number)
+        self._storage.run(write_whole, path, recording)
 
     def abandon_upload(self, upload: Upload) -> None:
         """Remove a file whose request failed before it became a job."""

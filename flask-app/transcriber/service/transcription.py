@@ -36,7 +36,7 @@ from ..jobs.active_job import CancellationToken
 from ..jobs.files.journal import Journal, JournalState
 from ..system.durable_files import storage_errors
 from .answer_builder import AnswerBuilder, EventRecorder, in_order
-from .diarization import find_speakers
+from .diarization import decode_references, find_speakers
 from .failure_policy import MemoryFallback, RetryPolicy
 
 logger = structlog.get_logger(__name__)
@@ -89,6 +89,8 @@ class TranscriptionWork:
     cancellation: CancellationToken
     retry_policy: RetryPolicy
     watcher: Watcher
+    #: Recordings of known speakers, in the order of their names.
+    references: tuple[Path, ...] = ()
 
 
 class Transcriber:
@@ -145,6 +147,7 @@ class Transcriber:
             earlier += state.decode_seconds
         audio = self.decode(work)
         lane = work.watcher.decoded(audio)
+        references = self._decode_references(work)
         recorder = self._hear(work, audio, decision, lane)
         judged = recorder.judged
         self._insist(work.job.request, judged)
@@ -154,6 +157,7 @@ class Transcriber:
             audio,
             marked(in_order(work.journal.state.segments)),
             lambda: work.cancellation.is_pulled,
+            references,
         )
         worked = earlier + self._clock.monotonic() - begun
         total = max(worked, self._clock.age(work.job.created_at))
@@ -179,6 +183,19 @@ class Transcriber:
                 continue
             work.journal.add_audio(audio, self._boot_id, self._clock.monotonic() - begun)
             return audio
+
+    def _decode_references(self, work: TranscriptionWork) -> tuple[DecodedAudio, ...]:
+        """Before the work: what can't be used is to be said at once."""
+        if not work.job.request.options.known_speakers:
+            return ()
+        with storage_errors():
+            return decode_references(
+                self._decoder,
+                work.job,
+                work.references,
+                work.pcm.parent,
+                lambda: work.cancellation.is_pulled,
+            )
 
     def _decode_once(self, work: TranscriptionWork, until: Callable[[], bool] | None) -> DecodedAudio:
         def is_over() -> bool:

@@ -3,13 +3,14 @@
 Messages are JSON objects, one a line, on a Unix stream socket:
 
 to the child
-  diarize       pcm_path, samples, min_speakers|null, max_speakers|null
+  diarize       pcm_path, samples, min_speakers|null, max_speakers|null, references[[pcm_path, samples]]
 
 from the child
   ready         pid, device, provider, load_seconds       it has passed its self-test
   start_failed  code, message, fix                        then the child exits
   progress      part (0 to 1)
-  done          turns[[speaker, start, end]], voices[[float]], seconds
+  done          turns[[speaker, start, end]], voices[[float]], references[reference|null of each speaker],
+                silent_references[reference], seconds
   error         code, message                             the job failed; the child lives on
 
 A closed socket ends the child. A job that is cancelled or takes too long ends it, too: the next one is started fresh.
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from typing import Any
 import structlog
 
 from ..domain.errors import DiarizationError, JobCancelledError, ShuttingDownError
-from ..domain.ports import SAMPLE_RATE
+from ..domain.ports import SAMPLE_RATE, DecodedAudio
 from ..domain.speakers import Diarization, Turn
 
 logger = structlog.get_logger(__name__)
@@ -82,6 +83,7 @@ class ChildDiarizer:
         *,
         minimum: int | None = None,
         maximum: int | None = None,
+        references: Sequence[DecodedAudio] = (),
         cancelled: Callable[[], bool] = lambda: False,
         progress: Callable[[float], None] = lambda part: None,
     ) -> Diarization:
@@ -99,6 +101,7 @@ class ChildDiarizer:
                     "samples": samples,
                     "min_speakers": minimum,
                     "max_speakers": maximum,
+                    "references": [[str(audio.path), audio.samples] for audio in references],
                 }
             )
             limit = _LEAST_SECONDS + 0.5 * samples / SAMPLE_RATE
@@ -160,6 +163,8 @@ class ChildDiarizer:
                     for who, start, end in message["turns"]
                 ),
                 voices=tuple(tuple(map(float, voice)) for voice in message["voices"]),
+                references=tuple(None if one is None else int(one) for one in message["references"]),
+                silent_references=tuple(int(one) for one in message["silent_references"]),
                 device=self._config.device,
                 provider=child.provider,
                 pid=child.pid,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -225,8 +225,22 @@ class RetryForm(OptionsForm):
 def fields_of(request: TranscriptionRequest) -> dict[str, str]:
     """A request as the fields of a form that would make it."""
     flags = {"use_gpu": request.use_gpu, "require_gpu": request.require_gpu}
-    values = {"model": request.model, **flags, **asdict(request.options)}
-    return {name: _field(value) for name, value in values.items() if value is not None}
+    values = {"model": request.model, **flags, **dataclasses.asdict(request.options)}
+    return {
+        name: _field(value)
+        for name, value in values.items()
+        if value is not None and name in OptionsForm.model_fields
+    }
+
+
+def fieldless_options(request: TranscriptionRequest) -> dict[str, Any]:
+    """The options of a request that no field of ours sets; OpenAI's do."""
+    options = request.options
+    return {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(options)
+        if field.name not in OptionsForm.model_fields
+    }
 
 
 def _field(value: object) -> str:

@@ -20,10 +20,11 @@ found.events = [];
 for await (const event of await ask({ stream: true })) found.events.push(event);
 const raw = await ask({ languages: ["en", "de"], keywords: ["Americans"], chunking_strategy: "auto" }).withResponse();
 found.raw = { text: raw.data.text, gpuUsed: raw.response.headers.get("x-gpu-used"), warnings: raw.response.headers.get("x-warnings") };
+found.diarized = await ask({ response_format: "diarized_json" });
 found.models = [];
 for await (const model of client.models.list()) found.models.push(model.id);
 found.errors = [];
-for (const more of [{ temperature: 7 }, { model: "large-v9" }, { response_format: "diarized_json" }]) {
+for (const more of [{ temperature: 7 }, { model: "large-v9" }, { response_format: "diarized_json", known_speaker_names: ["Ada"] }]) {
   try {
     await ask(more);
   } catch (error) {

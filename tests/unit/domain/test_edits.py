@@ -6,8 +6,8 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcriber.domain.edits import Edit, EditedSegment, align_words, apply_edit, with_edit
-from transcriber.domain.transcript import Word
+from transcriber.domain.edits import Edit, EditedSegment, align_words, apply_edit, speakers_of, with_edit
+from transcriber.domain.transcript import Segment, Speaker, SpeakerTurn, Word
 from transcriptions import make_segment, make_transcription, untimed
 
 HEARD = (
@@ -147,3 +147,85 @@ def test_a_corrected_segment_keeps_its_channel_and_language_and_is_suspect_no_mo
     [made] = apply_edit([heard], [EditedSegment(start=0.0, end=2.5, text="Hola.", sources=(0,))])
 
     assert (made.channel, made.language, made.suspect) == (1, "es", ())
+
+
+def said(number: int, text: str, speaker: str | None) -> Segment:
+    words = (Word(start=number, end=number + 1, word=text, probability=0.9, speaker=speaker),)
+    return make_segment(
+        id=number, start=number, end=number + 1, text=text, words=words, tokens=(), speaker=speaker
+    )
+
+
+TALK = (said(0, " Hello.", "A"), said(1, " Hello!", "B"), said(2, " Goodbye.", "A"))
+WHO = (Speaker(id="A", name="Ada", seconds=2.0), Speaker(id="B", name="", seconds=1.0))
+
+
+def kept(*speakers: str | None) -> tuple[Segment, ...]:
+    """The talk, its text as it was, with these speakers."""
+    return apply_edit(
+        TALK,
+        [
+            EditedSegment(
+                start=one.start, end=one.end, text=one.text, sources=(number,), speaker=speakers[number]
+            )
+            for number, one in enumerate(TALK)
+        ],
+    )
+
+
+def test_speakers_stay_where_nobody_names_others() -> None:
+    assert kept(None, None, None) == TALK
+    assert speakers_of(TALK, WHO, {}) == WHO
+
+
+def test_a_segment_moves_to_another_speaker_with_its_words() -> None:
+    moved = kept(None, "A", None)
+
+    assert [one.speaker for one in moved] == ["A"] * 3
+    assert [word.speaker for one in moved for word in one.words or ()] == ["A"] * 3
+
+
+def test_a_segment_moves_to_a_speaker_who_was_not_there() -> None:
+    found = speakers_of(kept(None, None, "C"), WHO, {"C": "Carol"})
+
+    assert [(one.id, one.name, one.seconds) for one in found] == [
+        ("A", "Ada", 1.0),
+        ("B", "", 1.0),
+        ("C", "Carol", 1.0),
+    ]
+
+
+def test_a_speaker_whose_segments_have_all_moved_is_gone() -> None:
+    assert speakers_of(kept("B", None, "B"), WHO, {}) == (Speaker(id="B", name="", seconds=3.0),)
+
+
+def test_a_name_that_is_given_stays_over_later_edits() -> None:
+    named = speakers_of(TALK, WHO, {"B": "Bob"})
+    later = speakers_of(kept("B", None, None), named, {})
+
+    assert [(one.id, one.name) for one in named] == [("A", "Ada"), ("B", "Bob")]
+    assert [(one.id, one.name) for one in later] == [("B", "Bob"), ("A", "Ada")]
+
+
+def test_a_name_is_taken_away_by_an_empty_one() -> None:
+    assert speakers_of(TALK, WHO, {"A": ""})[0].name == ""
+
+
+def test_words_of_two_speakers_in_one_segment_are_the_first_ones() -> None:
+    [merged] = apply_edit(TALK, [EditedSegment(start=0, end=2, text="Hello. Hello!", sources=(0, 1))])
+
+    assert (merged.speaker, {word.speaker for word in merged.words or ()}) == ("A", {"A"})
+
+
+def test_turns_of_those_who_are_gone_are_gone() -> None:
+    turns = tuple(
+        SpeakerTurn(speaker=one.speaker or "", start=one.start, end=one.end, overlap=False) for one in TALK
+    )
+    heard = make_transcription(*TALK, speakers=WHO, speaker_turns=turns)
+    segments = kept("B", None, "B")
+    edit = Edit(revision=1, segments=segments, speakers=speakers_of(segments, WHO, {}))
+
+    found = with_edit(heard, edit).transcription
+
+    assert {turn.speaker for turn in found.speaker_turns} == {"B"}
+    assert [speaker.id for speaker in found.speakers] == ["B"]

@@ -173,3 +173,29 @@ def test_names_are_checked(store: FailingKeys, clock: HeldClock) -> None:
         keys.add("-", Role.USER)
     with pytest.raises(KeyNotFoundError):
         keys.revoke("nobody")
+
+
+def test_who_was_let_in_stays_until_the_key_ends(store: FailingKeys, clock: HeldClock) -> None:
+    keys = ring(store, clock, "first")
+    soon = clock.now() + timedelta(minutes=5)
+    _, lasting = keys.add("laptop", Role.ADMIN)
+    _, short = keys.add("visitor", Role.USER, expires_at=soon)
+    found = [keys.find(secret.encode()) for secret in (lasting, short, "first")]
+    asking = [one for one in found if one is not None]
+    before = [keys.is_valid(one) for one in asking]
+
+    clock.seconds = 301.0
+    keys.revoke("laptop")
+
+    assert before == [True, True, True]
+    assert [keys.is_valid(one) for one in asking] == [False, False, True]
+
+
+def test_who_asks_without_a_key_stays_until_one_is_needed(store: FailingKeys, clock: HeldClock) -> None:
+    keys = ring(store, clock)
+    anyone = keys.anyone()
+    before = keys.is_valid(anyone)
+
+    keys.add("laptop", Role.USER)
+
+    assert (before, keys.is_valid(anyone)) == (True, False)

@@ -27,7 +27,10 @@ for line in lines:
     {work}
 """
 READY = 'import os; send(type="ready", pid=os.getpid(), device="cpu", provider="CPUExecutionProvider", load_seconds=0.1)'
-ANSWER = 'send(type="progress", part=0.5); send(type="done", turns=[[0, 0.0, 1.5]], voices=[[1.0, 0.0]], seconds=0.2)'
+ANSWER = (
+    'send(type="progress", part=0.5); send(type="done", turns=[[0, 0.0, 1.5]], voices=[[1.0, 0.0]], references=[0], '
+    "silent_references=[1], seconds=0.2)"
+)
 
 
 @pytest.fixture
@@ -68,6 +71,7 @@ def test_turns_and_where_they_were_found(make: Callable[..., ChildDiarizer]) -> 
     assert [(one.speaker, one.start, one.end) for one in found.turns] == [(0, 0.0, 1.5)]
     assert (found.device, found.provider, found.pid) == ("cpu", "CPUExecutionProvider", diarizer.pid)
     assert parts == [0.5]
+    assert (found.references, found.silent_references) == ((0,), (1,))
 
 
 def test_the_child_serves_one_job_after_the_other(make: Callable[..., ChildDiarizer]) -> None:

@@ -14,6 +14,9 @@ from ..ids import checked_job_id, is_job_id, new_job_id
 
 __all__ = ["Spool", "find_free_bytes", "free_bytes", "is_job_id", "new_job_id"]
 
+#: How the names of the recordings of known speakers begin.
+_REFERENCE = "reference-"
+
 
 class Spool:
     """Uploads and work files under `root`, with `reserve_bytes` of the disk left to everyone else.
@@ -37,6 +40,14 @@ class Spool:
     def upload_path(self, job_id: str) -> Path:
         """Where the upload is written; it has no extension, so nothing can be read from its name."""
         return self._folder(job_id) / "upload"
+
+    def reference_path(self, job_id: str, number: int) -> Path:
+        """Where a recording of a known speaker is, which came with the upload."""
+        return self._folder(job_id) / f"{_REFERENCE}{number}"
+
+    def reference_paths(self, job_id: str) -> tuple[Path, ...]:
+        """The recordings of known speakers that came with the upload."""
+        return tuple(sorted(self._folder(job_id).glob(f"{_REFERENCE}*")))
 
     def pcm_path(self, job_id: str) -> Path:
         """Where the decoder writes the samples."""
@@ -68,20 +79,22 @@ class Spool:
         return {job_id: at for job_id, at in found if at is not None}
 
     def commit(self, job_id: str) -> None:
-        """Put the upload on disk for good: the file, its folder and the folder's name."""
+        """Put what was sent on disk for good: the files, their folder and the folder's name."""
         with storage_errors():
-            sync_path(self.upload_path(job_id))
+            for path in (self.upload_path(job_id), *self.reference_paths(job_id)):
+                sync_path(path)
             sync_path(self._folder(job_id))
             sync_path(self._root)
 
     def take_over(self, source_id: str, job_id: str) -> None:
-        """Give a job that has a folder the upload of another one; the bytes are shared, not copied.
+        """Give a job that has a folder what was sent with another one; the bytes are shared, not copied.
 
         Raises UploadGoneError, StorageFailedError.
         """
         with storage_errors():
             try:
-                os.link(self.upload_path(source_id), self.upload_path(job_id))
+                for path in (self.upload_path(source_id), *self.reference_paths(source_id)):
+                    os.link(path, self._folder(job_id) / path.name)
             except FileNotFoundError as error:
                 raise UploadGoneError() from error
 
@@ -114,11 +127,11 @@ class Spool:
         return sum(self.size_bytes(job_id) for job_id in self.ids())
 
     def drop_work(self, job_id: str) -> None:
-        """Delete all that the work left (samples, journal) and keep the upload; fine when nothing is there."""
+        """Delete all that the work left (samples, journal) and keep what was sent; fine when nothing is there."""
         kept = self.upload_path(job_id)
         with storage_errors(), suppress(FileNotFoundError):
             for path in kept.parent.iterdir():
-                if path != kept:
+                if path != kept and not path.name.startswith(_REFERENCE):
                     path.unlink(missing_ok=True)
 
     def remove(self, job_id: str) -> None:

@@ -1,6 +1,6 @@
 """From sound to turns: voices, what they sound like, whose they are, and when each speaker has the word."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from . import embedding
 from .arrays import SAMPLE_RATE, Flags, Floats, Labels
 from .clustering import SpeakerLimits, cluster_speakers, unit
 from .embedding import VoiceStretch, embed_stretches, find_stretches
+from .identification import name_speakers
 from .models import SpeakerModels
 from .segmentation import FIRST_FRAME_SECONDS, FRAME_SECONDS, Read, find_voices
 
@@ -30,16 +31,25 @@ class VoiceTurn:
 
 @dataclass(frozen=True)
 class Diarized:
-    """Turns by start; speakers are numbered by their first turn, and each has the mean embedding of its voice."""
+    """Turns by start; speakers are numbered by their first turn, and each has the mean embedding of its voice.
+
+    references: of each speaker the number of the known voice that it is, or None.
+    """
 
     turns: tuple[VoiceTurn, ...]
     embeddings: Floats
+    references: tuple[int | None, ...] = ()
 
 
 def diarize(
-    models: SpeakerModels, read: Read, samples: int, limits: SpeakerLimits, progress: Callable[[float], None]
+    models: SpeakerModels,
+    read: Read,
+    samples: int,
+    limits: SpeakerLimits,
+    progress: Callable[[float], None],
+    known: Sequence[Floats | None] = (),
 ) -> Diarized:
-    """Who spoke when. progress gets the part that is done, from 0 to 1."""
+    """Who spoke when. `known`: voices to look for, by mean embedding. progress gets the part that is done, 0 to 1."""
     voices = find_voices(
         models.segmentation, read, samples, lambda part: progress(part * _SEGMENTATION_SHARE)
     )
@@ -54,8 +64,11 @@ def diarize(
         lambda part: progress(_SEGMENTATION_SHARE + part * (1 - _SEGMENTATION_SHARE)),
     )
     labels = cluster_speakers(embeddings, seconds, limits)
+    weights = np.minimum(seconds, embedding.LONGEST_SECONDS) + 1e-3
+    numbers, named = name_speakers(_mean_voices(embeddings, weights, labels), known, limits)
+    labels = numbers[labels]
     turns = _turns(_activity(stretches, labels, len(voices)), samples / SAMPLE_RATE)
-    return _numbered(turns, embeddings, seconds, labels)
+    return _numbered(turns, _mean_voices(embeddings, weights, labels), named)
 
 
 def _activity(stretches: list[VoiceStretch], labels: Labels, frames: int) -> Flags:
@@ -83,13 +96,18 @@ def _turns(activity: Flags, duration: float) -> list[VoiceTurn]:
     return sorted(turns, key=lambda turn: (turn.start, turn.end))
 
 
-def _numbered(turns: list[VoiceTurn], embeddings: Floats, seconds: Floats, labels: Labels) -> Diarized:
+def _mean_voices(embeddings: Floats, weights: Floats, labels: Labels) -> Floats:
+    sums = np.zeros((int(labels.max()) + 1, embeddings.shape[1]), np.float32)
+    np.add.at(sums, labels, unit(embeddings) * weights[:, None])
+    return unit(sums)
+
+
+def _numbered(turns: list[VoiceTurn], voices: Floats, named: Sequence[int | None]) -> Diarized:
     """Speakers by first turn; one without a turn is left out."""
     order = list(dict.fromkeys(turn.speaker for turn in turns))
     number = {speaker: place for place, speaker in enumerate(order)}
-    weights = np.minimum(seconds, embedding.LONGEST_SECONDS)[:, None] + 1e-3
-    means = [(unit(embeddings) * weights)[labels == speaker].sum(axis=0) for speaker in order]
     return Diarized(
         tuple(VoiceTurn(number[turn.speaker], turn.start, turn.end) for turn in turns),
-        unit(np.stack(means)) if means else np.empty((0, embeddings.shape[1]), np.float32),
+        voices[order],
+        tuple(named[speaker] for speaker in order),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import takewhile
+from typing import TypeVar
 
 from flask import current_app, g, request
 from werkzeug.exceptions import MethodNotAllowed
@@ -13,6 +15,8 @@ from ...domain.keys import Principal, Role
 from ...jobs.files.resumable import ResumableUpload
 from ...jobs.ids import is_job_id
 from ..extensions import application
+
+Event = TypeVar("Event")
 
 
 def principal() -> Principal:
@@ -42,6 +46,12 @@ def get_upload(upload_id: str) -> ResumableUpload:
     if not principal().sees(upload.key_id):
         raise UploadNotFoundError()
     return upload
+
+
+def while_allowed(events: Iterable[Event]) -> Iterator[Event]:
+    """The events of a stream, until the key that opened it is revoked or expires."""
+    who, keys = principal(), application().keys
+    return takewhile(lambda _: keys.is_valid(who), events)
 
 
 def named_by_address() -> Mapping[str, str]:

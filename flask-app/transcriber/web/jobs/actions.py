@@ -23,7 +23,7 @@ from ..auth.access import get_job
 from ..bodies import read_form, read_json
 from ..extensions import application
 from ..file_names import shown_title
-from ..forms import Flag, RetryForm, fields_of, parse_fields, parse_query
+from ..forms import Flag, RetryForm, fieldless_options, fields_of, parse_fields, parse_query
 from ..negotiation import wants_html
 from ..openapi.answers import JobAnswer
 from ..openapi.operations import JSON, LOOKUP_ERRORS, Operation, OperationAnswer
@@ -103,6 +103,7 @@ def retry(job_id: str) -> Response:
         again = wanted.to_request(
             model=job.request.model, use_gpu=job.request.use_gpu, vad_filter=settings.vad_filter
         )
+        again = again.evolve(**fieldless_options(job.request))
         job = service.retry_with(job.id, again, request_id=g.request_id)
     else:
         service.retry(job.id)

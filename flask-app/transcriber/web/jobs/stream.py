@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ...domain.errors import InvalidParameterError
 from ...domain.feed import FeedEvent
 from ...domain.jobs import Job
-from ..auth.access import get_job
+from ..auth.access import get_job, while_allowed
 from ..extensions import application
 from ..forms import Whole, parse_query
 from ..openapi.operations import EVENTS, LOOKUP_ERRORS, Operation, OperationAnswer
@@ -57,7 +57,7 @@ def follow(job_id: str) -> Response:
     events = open_events(get_job(job_id), last_event_id())
     if events is None:
         return Response(status=204)
-    response = Response(iter_lines(events), content_type=f"{EVENTS}; charset=utf-8")
+    response = Response(iter_lines(while_allowed(events)), content_type=f"{EVENTS}; charset=utf-8")
     response.headers["X-Accel-Buffering"] = "no"  # nginx would hold the events back
     return response
 

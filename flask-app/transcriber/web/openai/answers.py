@@ -53,6 +53,17 @@ class SpeechWord(BaseModel):
     end: float
 
 
+class DiarizedSegment(BaseModel):
+    """What one speaker says."""
+
+    type: Literal["transcript.text.segment"]
+    id: str
+    start: float
+    end: float
+    text: str
+    speaker: str = Field(description="the known name, else A, B, …; unknown where no voice was found")
+
+
 class SpeechAnswer(BaseModel):
     """`json`, and with all fields `verbose_json`; the device facts beside what OpenAI sends."""
 
@@ -60,12 +71,12 @@ class SpeechAnswer(BaseModel):
     languages: list[LanguageObject] | None = Field(None, description="json")
     logprobs: list[LogprobObject] | None = Field(None, description="json with include[]=logprobs")
     usage: DurationUsage
-    task: str | None = Field(None, description="verbose_json")
+    task: str | None = Field(None, description="verbose_json, diarized_json")
     language: str | None = Field(None, description="verbose_json: the English name")
     language_code: str | None = Field(None, description="verbose_json")
     source_language: str | None = Field(None, description="verbose_json of a translation: what was spoken")
-    segments: list[SpeechSegment] | None = Field(
-        None, description="verbose_json, unless words alone were asked for"
+    segments: list[SpeechSegment] | list[DiarizedSegment] | None = Field(
+        None, description="verbose_json, unless words alone were asked for; diarized_json: by speaker"
     )
     words: list[SpeechWord] | None = Field(
         None, description="verbose_json with timestamp_granularities[]=word"

@@ -39,12 +39,12 @@ class Deltas:
 def stream_lines(
     events: Iterable[FeedEvent | None],
     *,
-    finish: Callable[[], Json],
+    finish: Callable[[], list[Json]],
     is_gone: Callable[[], bool],
     body_of: Callable[[TranscriberError], Json],
     with_logprobs: bool,
 ) -> Iterator[str]:
-    """The stream's lines. `finish` gives the last event, or raises what the job failed with.
+    """The stream's lines. `finish` gives the last events, or raises what the job failed with.
 
     `is_gone`: whether the client has left; asked where nothing is sent that would tell.
     """
@@ -53,9 +53,10 @@ def stream_lines(
     for event in events:
         if event is not None and event.is_last:
             try:
-                yield encoded(finish())
+                last = finish()
             except TranscriberError as error:
-                yield encoded(body_of(error))
+                last = [body_of(error)]
+            yield from map(encoded, last)
             return
         if is_gone():
             return

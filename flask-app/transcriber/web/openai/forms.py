@@ -15,7 +15,9 @@ from ...domain.errors import InvalidParameterError
 from ...domain.languages import normalise_language
 from ...domain.options import TranscriptionRequest, VadParameters
 from ...domain.transcript import Notice
+from ...service.diarization import REFERENCES
 from ..forms import Decimal, Flag, OptionsForm, Whole, parse_values
+from .references import MOST_REFERENCES
 
 ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt", "diarized_json"]
 
@@ -78,8 +80,18 @@ class SpeechForm(OptionsForm):
     chunking_strategy: (
         Annotated[ServerVad, BeforeValidator(parse_chunking), WithJsonSchema({"type": "string"})] | None
     ) = Field(None, description="auto, or an object with type=server_vad")
-    known_speaker_names: tuple[str, ...] = Field((), max_length=4, description="up to 4 names")
-    known_speaker_references: tuple[str, ...] = Field((), max_length=4, description="up to 4 data URLs")
+    known_speaker_names: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
+        (), max_length=MOST_REFERENCES, description=f"up to {MOST_REFERENCES} names"
+    )
+    known_speaker_references: tuple[str, ...] = Field(
+        (),
+        max_length=MOST_REFERENCES,
+        description=f"up to {MOST_REFERENCES} data URLs, each of a recording of 2 to 10 seconds",
+    )
+
+    @property
+    def wants_speakers(self) -> bool:
+        return self.diarize or self.response_format == "diarized_json"
 
     @property
     def wants_words(self) -> bool:
@@ -105,6 +117,7 @@ class SpeechForm(OptionsForm):
                 "hotwords": ", ".join((*filter(None, [self.hotwords]), *self.keywords)) or None,
                 "vad_filter": True if self.chunking_strategy is not None else self.vad_filter,
                 "word_timestamps": self.word_timestamps or self.wants_words,
+                "diarize": self.wants_speakers,
             }
         )
         request = OptionsForm.to_request(mapped, model=model, use_gpu=use_gpu, vad_filter=vad_filter)
@@ -112,6 +125,7 @@ class SpeechForm(OptionsForm):
             languages=candidates if len(candidates) > 1 else (),
             token_logprobs=self.wants_logprobs,
             vad_parameters=self._vad_parameters(),
+            known_speakers=self.known_speaker_names if self.wants_speakers else (),
         )
 
     def notices(self, model: str) -> tuple[Notice, ...]:
@@ -154,8 +168,8 @@ class SpeechForm(OptionsForm):
                 bool(self.timestamp_granularities) and self.response_format != "verbose_json",
             ),
             ("response_format", self.stream and self.response_format in _NOT_STREAMED),
-            ("known_speaker_names[]", bool(self.known_speaker_names)),
-            ("known_speaker_references[]", bool(self.known_speaker_references)),
+            ("known_speaker_names[]", bool(self.known_speaker_names) and not self.wants_speakers),
+            (REFERENCES, bool(self.known_speaker_references) and not self.wants_speakers),
             *(
                 (f"chunking_strategy[{name[:40]}]", True)
                 for name in sorted((self.chunking_strategy and self.chunking_strategy.model_extra) or ())
@@ -170,14 +184,18 @@ class TranslationForm(SpeechForm):
 
 
 def parse_speech(kind: type[SpeechForm], fields: Mapping[str, Any]) -> SpeechForm:
-    """The form of these fields. Raises InvalidParameterError, also for what only speakers could give."""
+    """The form of these fields. Raises InvalidParameterError, also for fields that contradict one another."""
     form = parse_values(kind, fields)
-    if form.response_format == "diarized_json":
+    names, references = len(form.known_speaker_names), len(form.known_speaker_references)
+    if form.wants_speakers and names != references:
         raise InvalidParameterError(
-            "response_format",
-            "diarized_json",
-            "json, text, srt, verbose_json or vtt",
-            code="diarization_not_available",
-            fix="Send response_format=verbose_json; this installation does not tell speakers apart.",
+            REFERENCES,
+            f"{references} recordings",
+            f"as many recordings as known_speaker_names[] has names, which is {names}",
+            fix="Send one recording for each name, in the same order.",
+        )
+    if form.response_format == "diarized_json" and form.channels == "split":
+        raise InvalidParameterError(
+            "channels", "split", "mix, left or right with response_format=diarized_json"
         )
     return form

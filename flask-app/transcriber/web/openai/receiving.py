@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,6 +20,7 @@ from .fields import Fields, fields_of_form, fields_of_json
 from .forms import SpeechForm, parse_speech
 from .json_body import decoded, read_json, take_audio
 from .models import ModelNames
+from .references import FORM_BYTES, MAX_FIELD_BYTES, decode_references
 
 #: OpenAI's SDKs count their tries in this header.
 _TRY_HEADER = "X-Stainless-Retry-Count"
@@ -42,7 +43,8 @@ def receive(kind: type[SpeechForm]) -> Received:
     """Receive the request and make it a job, unless it is one that comes again."""
     with _arrived(cast(UploadRequest, request)) as (upload, fields):
         form = parse_speech(kind, fields)
-        fingerprint = _fingerprint(form, upload)
+        references = decode_references(form.known_speaker_references) if form.wants_speakers else ()
+        fingerprint = _fingerprint(form, upload, references)
         known = _find_job(fingerprint)
         if known is not None:
             application().service.abandon_upload(upload.place)
@@ -54,6 +56,8 @@ def receive(kind: type[SpeechForm]) -> Received:
             fingerprint=None if key is None else fingerprint,
             owner=owner_id(),
         )
+        for number, recording in enumerate(references):
+            application().service.add_reference(upload.place, number, recording)
         job = make_job(_resolved(form), upload, terms)
     return Received(form=form, job=job, fingerprint=fingerprint, is_resend=job.id != upload.place.job_id)
 
@@ -70,6 +74,7 @@ def _arrived(sent: UploadRequest) -> Iterator[tuple[ReceivedUpload, Fields]]:
         with received_bytes(service, pieces, limit, name=name, expected_bytes=len(text) * 3 // 4) as upload:
             yield upload, in_query | fields_of_json(body)
         return
+    sent.form_room_bytes, sent.max_form_memory_size = FORM_BYTES, MAX_FIELD_BYTES
     with received_upload(service, sent, limit, needs_digest=True, fields=FILE_FIELDS) as upload:
         yield upload, in_query | fields_of_form(sent.form.items(multi=True))
 
@@ -91,13 +96,14 @@ def _find_job(fingerprint: str) -> Job | None:
     return job
 
 
-def _fingerprint(form: SpeechForm, upload: ReceivedUpload) -> str:
+def _fingerprint(form: SpeechForm, upload: ReceivedUpload, references: Sequence[bytes]) -> str:
     """A digest of all that was sent, and of who sent it."""
     sent: Mapping[str, Any] = {
         "path": request.path,
         "owner": owner_id(),
         "key": request.headers.get("Idempotency-Key"),
         "file": upload.digest,
-        "form": form.model_dump(mode="json"),
+        "references": [hashlib.sha256(recording).hexdigest() for recording in references],
+        "form": form.model_dump(mode="json", exclude={"known_speaker_references"}),
     }
     return hashlib.sha256(json.dumps(sent, sort_keys=True).encode()).hexdigest()

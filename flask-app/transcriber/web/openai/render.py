@@ -9,8 +9,9 @@ from typing import Any
 from flask import Response, jsonify
 
 from ...domain.answer import fallback_to_dict, notices_to_list, rounded
+from ...domain.errors import DiarizationError
 from ...domain.languages import language_name
-from ...domain.transcript import Segment, TokenLogprob, Transcription
+from ...domain.transcript import Segment, Speaker, TokenLogprob, Transcription
 from ...formats.table import FORMATS
 from ...formats.verbose_json import verbose_answer, verbose_word
 from ..transcripts.downloads import set_facts
@@ -21,6 +22,9 @@ Json = dict[str, Any]
 #: Positions of Whisper's encoder for a second of audio: what stands for audio tokens in `usage`.
 AUDIO_TOKENS_PER_SECOND = 50
 
+#: The speaker of what was heard where no voice was found.
+UNKNOWN_SPEAKER = "unknown"
+
 
 def answer(transcription: Transcription, form: SpeechForm) -> Response:
     """The answer in the format that was asked for."""
@@ -29,6 +33,8 @@ def answer(transcription: Transcription, form: SpeechForm) -> Response:
             response = jsonify(json_answer(transcription, form))
         case "verbose_json":
             response = jsonify(verbose_json_answer(transcription, form))
+        case "diarized_json":
+            response = jsonify(diarized_json_answer(transcription))
         case plain:
             row = FORMATS[plain]
             response = Response(row.render(transcription), content_type=row.content_type)
@@ -61,6 +67,60 @@ def verbose_json_answer(transcription: Transcription, form: SpeechForm) -> Json:
         segments = transcription.segments
         found["words"] = [verbose_word(word) for segment in segments for word in segment.words or ()]
     return found
+
+
+def diarized_json_answer(transcription: Transcription) -> Json:
+    """`diarized_json`: what each speaker says. Raises DiarizationError."""
+    return {
+        "task": transcription.task,
+        "text": transcription.text,
+        "segments": segment_events(transcription),
+        "usage": {"type": "duration", "seconds": _seconds(transcription)},
+    } | facts(transcription)
+
+
+def last_events(transcription: Transcription, form: SpeechForm) -> list[Json]:
+    """What ends a stream: with diarized_json each segment with its speaker, then the whole text. Raises DiarizationError.
+
+    Speakers are known when all has been heard, so that the text itself comes before them, as deltas.
+    """
+    segments = segment_events(transcription) if form.response_format == "diarized_json" else []
+    return [*segments, done_event(transcription, form)]
+
+
+def segment_events(transcription: Transcription) -> list[Json]:
+    """Segments of one speaker each, as diarized_json and its stream have them. Raises DiarizationError."""
+    if transcription.segments and transcription.receipt.diarization is None:
+        raise _without_speakers(transcription)
+    labels = _labels(transcription.speakers)
+    return [
+        {
+            "type": "transcript.text.segment",
+            "id": f"seg_{segment.id:03d}",
+            "start": rounded(segment.start, 3),
+            "end": rounded(segment.end, 3),
+            "text": segment.text.strip(),
+            "speaker": labels.get(segment.speaker or "", UNKNOWN_SPEAKER),
+        }
+        for segment in transcription.segments
+    ]
+
+
+def _labels(speakers: Iterable[Speaker]) -> dict[str, str]:
+    """What to call each speaker: the known name, else the letter, unless that is a known name of somebody else."""
+    names = {speaker.name for speaker in speakers}
+    return {
+        speaker.id: speaker.name or (f"Speaker {speaker.id}" if speaker.id in names else speaker.id)
+        for speaker in speakers
+    }
+
+
+def _without_speakers(transcription: Transcription) -> DiarizationError:
+    """What the transcription says of why it has none."""
+    failures = [notice for notice in transcription.warnings if notice.param == "diarize"]
+    if not failures:
+        return DiarizationError("This transcript was made without speakers.")
+    return DiarizationError(failures[-1].message, code=failures[-1].code)
 
 
 def done_event(transcription: Transcription, form: SpeechForm) -> Json:

@@ -12,6 +12,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from ...domain import errors as e
 from ...domain.transcript import Transcription
+from ..auth.access import while_allowed
 from ..client_disconnect import ClientConnection, ClientGoneError, wait_for
 from ..errors import openai_answer
 from ..extensions import application, resends
@@ -30,7 +31,7 @@ from .events import stream_lines
 from .forms import SpeechForm, TranslationForm
 from .models import ModelNames
 from .receiving import Received, receive
-from .render import answer, done_event
+from .render import answer, last_events
 
 if TYPE_CHECKING:
     from ...service.ports import JobService
@@ -144,12 +145,12 @@ def _waiting(
 
 
 def _lines(received: Received, service: JobService, connection: ClientConnection) -> Iterator[str]:
-    def finish() -> dict[str, Any]:
+    def finish() -> list[dict[str, Any]]:
         transcription = service.transcription(received.job.id)
-        return done_event(_with_notices(transcription, received), received.form)
+        return last_events(_with_notices(transcription, received), received.form)
 
     return stream_lines(
-        service.follow(received.job.id),
+        while_allowed(service.follow(received.job.id)),
         finish=finish,
         is_gone=connection.is_gone,
         body_of=openai_answer,

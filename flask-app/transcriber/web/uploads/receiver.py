@@ -38,6 +38,8 @@ class UploadRequest(Request):
     """A request whose file parts go where the route says, and nowhere when it says nothing."""
 
     open_file: Callable[[], IO[bytes]] | None = None
+    #: Room for what is not the file; a route with large fields has more.
+    form_room_bytes = FORM_ROOM_BYTES
 
     def _get_file_stream(
         self,
@@ -153,9 +155,10 @@ class UploadReceiver:
         """Read the whole form; the file is closed and in the spool on return."""
         request = self._request
         refuse_other_content(request)
-        if (request.content_length or 0) > self._max_bytes + FORM_ROOM_BYTES:
+        limit = self._max_bytes + request.form_room_bytes
+        if (request.content_length or 0) > limit:
             raise too_large(self._max_bytes)
-        request.max_content_length = self._max_bytes + FORM_ROOM_BYTES
+        request.max_content_length = limit
         request.open_file = self._open
         parse_form(request)
         return self._received()

@@ -109,6 +109,7 @@ def test_no_foreign_name_becomes_a_path(spool: Spool, tmp_path: Path, job_id: st
         spool.pcm_path,
         spool.journal_path,
         spool.commit,
+        spool.reference_paths,
         spool.size_bytes,
         spool.drop_work,
         spool.remove,
@@ -161,17 +162,32 @@ def test_sweep_removes_what_no_job_knows_and_leaves_foreign_files(spool: Spool, 
     assert (kept.exists(), gone.exists(), foreign.exists()) == (True, False, True)
 
 
-def test_the_work_goes_and_the_upload_stays(spool: Spool) -> None:
+def test_the_work_goes_and_what_was_sent_stays(spool: Spool) -> None:
     folder = spool.create(JOB_ID)
     for path in (spool.upload_path(JOB_ID), spool.pcm_path(JOB_ID), spool.journal_path(JOB_ID)):
         path.write_bytes(b"x")
+    spool.reference_path(JOB_ID, 0).write_bytes(b"x")
     (folder / ".journal.tmp").write_bytes(b"half")
 
     spool.drop_work(JOB_ID)
     spool.drop_work(JOB_ID)
     spool.drop_work(OTHER_ID)
 
-    assert os.listdir(folder) == ["upload"]
+    assert sorted(os.listdir(folder)) == ["reference-0", "upload"]
+
+
+def test_another_job_may_have_all_that_was_sent(spool: Spool) -> None:
+    for job_id in (JOB_ID, OTHER_ID):
+        spool.create(job_id)
+    spool.upload_path(JOB_ID).write_bytes(b"speech")
+    for number in (1, 0):
+        spool.reference_path(JOB_ID, number).write_bytes(b"voice %d" % number)
+
+    spool.take_over(JOB_ID, OTHER_ID)
+    spool.remove(JOB_ID)
+
+    assert spool.upload_path(OTHER_ID).read_bytes() == b"speech"
+    assert [path.read_bytes() for path in spool.reference_paths(OTHER_ID)] == [b"voice 0", b"voice 1"]
 
 
 def test_sizes_are_told_by_job_and_in_all(spool: Spool, results: FileResultStore, tmp_path: Path) -> None:

@@ -267,3 +267,21 @@ def test_nobody_manages_keys_over_a_network_without_one(tmp_path: Path) -> None:
 def post_file_as(team: Team, who: dict[str, str], key: str | None = None) -> TestResponse:
     environ = {f"HTTP_{name.upper()}": value for name, value in who.items()}
     return post_file(team.client, key=key, environ=environ)
+
+
+def test_stream_ends_when_its_key_is_revoked(team: Team) -> None:
+    service = team.application.service
+    service.resume()
+    job = service.add_job(new_job_id(), REQUEST, owner=service.jobs[team.job_ids[0]].owner)
+    service.start(job.id)
+    answer = team.client.get(f"/jobs/{job.id}/stream", headers=team.alice, buffered=False)
+    lines = iter(answer.response)
+    service.say(job.id, " before")
+    while b" before" not in (line := next(lines)):
+        assert line
+
+    team.application.keys.revoke("alice")
+    service.say(job.id, " after")
+
+    assert b" after" not in b"".join(lines)
+    assert team.client.get(f"/jobs/{job.id}/stream", headers=team.alice).status_code == 401

@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 
 from fakes import FakeService
 from transcriber.domain.jobs import JobError, JobStatus
-from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
+from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest, VadParameters
 from transcriber.jobs.ids import new_job_id
 from uploading import BROWSER
 
@@ -102,6 +102,25 @@ def test_retry_without_its_upload_is_410(client: FlaskClient, service: FakeServi
     assert answer.status_code == 410
     assert answer.json["error"]["code"] == "upload_gone"
     assert "/retry" not in page
+
+
+def test_retry_with_another_model_keeps_what_only_openais_fields_can_say(
+    client: FlaskClient, service: FakeService
+) -> None:
+    options = TranscriptionOptions(
+        language="de",
+        diarize=True,
+        known_speakers=("Ada",),
+        token_logprobs=True,
+        vad_parameters=VadParameters(threshold=0.3),
+    )
+    request = TranscriptionRequest(model="base", use_gpu=False, require_gpu=False, options=options)
+    job_id = service.add_job(new_job_id(), request, status=JobStatus.FAILED, error=ERROR).id
+
+    answer = client.post(f"/jobs/{job_id}/retry", data={"model": "tiny.en"})
+
+    again = service.jobs[answer.json["job_id"]].request
+    assert (again.model, again.options, again.ignored) == ("tiny.en", options, ())
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from flask.testing import FlaskClient
 from conformance import PAGE, ROWS, Row, table
 from fakes import FakeService
 from transcriber.domain.options import TranscriptionRequest
+from transcriber.domain.transcript import DiarizationReceipt, Transcription
+from transcriptions import make_segment, make_transcription
 
 
 def sent(client: FlaskClient, row: Row) -> Any:
@@ -25,6 +28,13 @@ def sent(client: FlaskClient, row: Row) -> Any:
     )
 
 
+def diarized() -> Transcription:
+    """The service's answer, with its speakers told apart: only those who ask for them see it."""
+    made = make_transcription(make_segment())
+    found = DiarizationReceipt(device="cpu", provider="CPUExecutionProvider", pid=7, seconds=0.5)
+    return replace(made, receipt=replace(made.receipt, diarization=found))
+
+
 def value_of(request: TranscriptionRequest, name: str) -> Any:
     owner, _, last = name.rpartition(".")
     of: Any = {"": request.options, "request": request, "vad": request.options.vad_parameters}[owner]
@@ -33,6 +43,7 @@ def value_of(request: TranscriptionRequest, name: str) -> Any:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.path.rpartition('/')[2]}-{row.field}")
 def test_row(client: FlaskClient, service: FakeService, row: Row) -> None:
+    service.answer = diarized()
     answer = sent(client, row)
 
     if row.outcome == "refused":
@@ -47,7 +58,7 @@ def test_row(client: FlaskClient, service: FakeService, row: Row) -> None:
     warned = answer.headers.get("X-Warnings", "") or answer.text
     name = row.sent[0][0] if row.sent else ""
     if row.outcome == "warned":
-        told = "response_format" if row.field.startswith("stream with") else name
+        told = "response_format" if row.field.startswith("stream with srt") else name
         assert f'"{told}"' in warned
     else:
         assert "X-Warnings" not in answer.headers

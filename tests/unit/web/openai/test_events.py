@@ -21,7 +21,7 @@ def segment(text: str, **data: Any) -> FeedEvent:
 
 
 def lines(
-    events: Iterable[FeedEvent | None], finish: Any = lambda: {"type": "end"}, **changes: Any
+    events: Iterable[FeedEvent | None], finish: Any = lambda: [{"type": "end"}], **changes: Any
 ) -> list[str]:
     options: dict[str, Any] = {
         "finish": finish,

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +14,11 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from fakes import FakeService
-from transcriber.domain.errors import EngineFailedError, QueueFullError
+from transcriber.domain.errors import DiarizationError, EngineFailedError, QueueFullError
 from transcriber.domain.jobs import JobStatus
+from transcriber.domain.transcript import DiarizationReceipt, Notice, Speaker
+from transcriber.web.openai.references import MAX_REFERENCE_BYTES
+from transcriber.web.openai.render import segment_events
 from transcriptions import make_segment, make_transcription
 from uploading import post_file
 
@@ -164,11 +168,178 @@ def test_json_body_without_audio_is_refused(
     assert list(service.spool.iterdir()) == []
 
 
-def test_diarized_json_is_a_400_with_its_code(client: FlaskClient) -> None:
-    answer = speak(client, response_format="diarized_json")
+def with_speakers(*names: str, **changes: Any) -> Any:
+    """What two speakers said, the first ones by name."""
+    segments = [
+        make_segment(speaker="A"),
+        make_segment(id=1, start=2.5, end=4.0, text=" Ask more.", speaker="B"),
+    ]
+    speakers = [
+        Speaker(id=letter, name=name, seconds=2.0)
+        for letter, name in zip("AB", [*names, "", ""], strict=False)
+    ]
+    found = DiarizationReceipt(device="cpu", provider="CPUExecutionProvider", pid=7, seconds=0.5)
+    made = make_transcription(*segments, **({"speakers": tuple(speakers)} | changes))
+    return replace(made, receipt=replace(made.receipt, diarization=found))
+
+
+def test_diarized_json_has_what_each_speaker_says(client: FlaskClient, service: FakeService) -> None:
+    service.answer = with_speakers("Ada")
+
+    body = speak(client, response_format="diarized_json").json
+
+    assert (body["task"], body["duration"], body["usage"]) == (
+        "transcribe",
+        11.0,
+        {"type": "duration", "seconds": 11.0},
+    )
+    assert body["text"].endswith("Ask more.")
+    assert body["segments"][1] == {
+        "type": "transcript.text.segment",
+        "id": "seg_001",
+        "start": 2.5,
+        "end": 4.0,
+        "text": "Ask more.",
+        "speaker": "B",
+    }
+    assert body["segments"][0]["speaker"] == "Ada"
+    assert next(iter(service.jobs.values())).request.options.diarize
+
+
+def test_letter_that_is_the_name_of_somebody_else_is_told_apart(
+    client: FlaskClient, service: FakeService
+) -> None:
+    service.answer = with_speakers("B")
+
+    body = speak(client, response_format="diarized_json").json
+
+    assert [one["speaker"] for one in body["segments"]] == ["B", "Speaker B"]
+
+
+def test_stream_of_diarized_json_has_the_text_then_the_segments(
+    client: FlaskClient, service: FakeService
+) -> None:
+    service.answer = with_speakers()
+
+    events = events_of(speak(client, response_format="diarized_json", stream="true"))
+
+    assert [event["type"].rpartition(".")[2] for event in events] == [
+        *["delta"] * 2,
+        *["segment"] * 2,
+        "done",
+    ]
+    assert [event["speaker"] for event in events if "speaker" in event] == ["A", "B"]
+    assert events[-1]["text"] == "".join(event.get("delta", "") for event in events)
+
+
+def test_text_where_no_voice_was_found_is_of_nobody(client: FlaskClient, service: FakeService) -> None:
+    service.answer = with_speakers(speakers=())
+
+    body = speak(client, response_format="diarized_json").json
+
+    assert {one["speaker"] for one in body["segments"]} == {"unknown"}
+
+
+@pytest.mark.parametrize("stream", ["false", "true"])
+def test_speakers_that_could_not_be_told_apart_are_an_error_of_the_format_that_needs_them(
+    client: FlaskClient, service: FakeService, stream: str
+) -> None:
+    answer = speak(client, response_format="diarized_json", stream=stream)
+
+    error = events_of(answer)[-1]["error"] if stream == "true" else answer.json["error"]
+    assert error["code"] == "diarization_failed"
+    assert answer.status_code == (200 if stream == "true" else 500)
+
+
+def test_error_of_speakers_is_the_one_of_the_warnings() -> None:
+    notice = Notice(code="diarization_timeout", message="It took too long.", param="diarize")
+
+    with pytest.raises(DiarizationError, match="too long") as raised:
+        segment_events(make_transcription(make_segment(), warnings=(notice,)))
+
+    assert raised.value.code == "diarization_timeout"
+
+
+def data_url(data: bytes = b"RIFF a voice", kind: str = "audio/wav") -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+@pytest.mark.parametrize("kind", ["audio/wav", "audio/mpeg;rate=16000", "audio/ogg;codecs=opus"])
+def test_known_speakers_come_with_their_recordings(
+    client: FlaskClient, service: FakeService, kind: str
+) -> None:
+    names = ["Ada", "Bob, the second"]
+    fields = {
+        "response_format": "diarized_json",
+        "known_speaker_names[]": names,
+        "known_speaker_references[]": [data_url(b"ada", kind), data_url(b"bob" * 700_000, kind)],
+    }
+    service.answer = with_speakers(*names)
+
+    answer = speak(client, **fields)
+
+    (job,) = service.jobs.values()
+    assert answer.status_code == 200
+    assert job.request.options.known_speakers == tuple(names)
+    assert service.references[job.id] == [b"ada", b"bob" * 700_000]
+    assert 'param="known' not in answer.headers["X-Warnings"]
+
+
+def test_known_speakers_serve_every_format_with_speakers(client: FlaskClient, service: FakeService) -> None:
+    service.answer = with_speakers("Ada")
+    fields = {"known_speaker_names[]": "Ada", "known_speaker_references[]": data_url()}
+
+    text = speak(client, response_format="vtt", diarize="true", **fields).text
+
+    assert "<v Ada>" in text
+
+
+def test_other_recordings_are_another_job(client: FlaskClient, service: FakeService) -> None:
+    client.environ_base["HTTP_X_STAINLESS_RETRY_COUNT"] = "1"
+    service.answer = with_speakers("Ada")
+    for voice in (b"ada", b"ada", b"not ada"):
+        fields = {"known_speaker_names[]": "Ada", "known_speaker_references[]": data_url(voice)}
+        assert speak(client, response_format="diarized_json", **fields).status_code == 200
+
+    assert len(service.jobs) == 2
+
+
+@pytest.mark.parametrize(
+    ("references", "names"),
+    [
+        (["not a URL"], ["Ada"]),
+        (["https://example.org/ada.wav"], ["Ada"]),
+        (["data:audio/wav,plain"], ["Ada"]),
+        (["data:audio/wav;base64,!!!!"], ["Ada"]),
+        (["data:audio/wav;base64,"], ["Ada"]),
+        ([data_url(bytes(MAX_REFERENCE_BYTES + 9))], ["Ada"]),
+        ([data_url()], []),
+        ([], ["Ada"]),
+        ([data_url()] * 5, ["Ada"] * 5),
+    ],
+)
+def test_recording_that_can_not_be_used_is_refused(
+    client: FlaskClient, service: FakeService, references: list[str], names: list[str]
+) -> None:
+    body = {
+        "input_audio": {"data": base64.b64encode(SPEECH).decode()},
+        "response_format": "diarized_json",
+        "known_speaker_names": names,
+        "known_speaker_references": references,
+    }
+
+    answer = client.post(PATH, json=body)
 
     assert answer.status_code == 400
-    assert answer.json["error"]["code"] == "diarization_not_available"
+    assert answer.json["error"]["param"].startswith("known_speaker_")
+    assert answer.json["error"]["code"] == "invalid_parameter"
+    assert list(service.spool.iterdir()) == []
+
+
+def test_channels_on_their_own_have_no_speakers(client: FlaskClient) -> None:
+    answer = speak(client, response_format="diarized_json", channels="split")
+
+    assert (answer.status_code, answer.json["error"]["param"]) == (400, "channels")
 
 
 def test_error_has_openais_shape_with_the_fix_in_its_message(client: FlaskClient) -> None:

@@ -13,8 +13,10 @@ from werkzeug.test import TestResponse
 from fakes import FakeService
 from transcriber.domain.jobs import JobError, JobStatus
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
+from transcriber.domain.transcript import Speaker
 from transcriber.jobs.ids import new_job_id
 from transcriber.web.openapi.answers import TranscriptAnswer
+from transcriptions import make_segment, make_transcription
 from uploading import BROWSER, post_file
 
 REQUEST = TranscriptionRequest(model="base", use_gpu=True, require_gpu=False, options=TranscriptionOptions())
@@ -305,3 +307,66 @@ def test_spoken_markup_is_text_on_the_pages(client: FlaskClient, service: FakeSe
         page = client.get(path, headers={"Accept": BROWSER}).text
         assert "<script>alert" not in page and "<img src=x" not in page and "&lt;img src=x&gt;" in page
     assert json.loads(client.get(f"/jobs/{done}/transcript.json").data)["text"] == hostile
+
+
+@pytest.fixture
+def talk(client: FlaskClient, service: FakeService) -> str:
+    """A job in which A and B speak."""
+    service.answer = make_transcription(
+        make_segment(text=" Hello.", speaker="A"),
+        make_segment(id=1, start=2.5, end=4.0, text=" Goodbye.", speaker="B"),
+        speakers=(Speaker(id="A", name="", seconds=2.5), Speaker(id="B", name="", seconds=1.5)),
+    )
+    return str(post_file(client, diarize="true").json["job_id"])
+
+
+def said_by(*speakers: str) -> list[dict[str, Any]]:
+    times = ((0.0, 2.5, "Hello."), (2.5, 4.0, "Goodbye."))
+    return [
+        {"start": start, "end": end, "text": text, "sources": [number], "speaker": speakers[number]}
+        for number, (start, end, text) in enumerate(times)
+    ]
+
+
+def save(client: FlaskClient, job_id: str, *speakers: str, **names: str) -> Any:
+    body = {
+        "segments": said_by(*speakers),
+        "speakers": [{"id": one, "name": name} for one, name in names.items()],
+    }
+    return client.put(f"/jobs/{job_id}/transcript", json=body, headers={"If-Match": "*"})
+
+
+def test_a_name_is_in_every_format_and_stays_over_a_later_edit(client: FlaskClient, talk: str) -> None:
+    named = save(client, talk, "A", "B", A="Ada   Lovelace")
+    save(client, talk, "A", "B", B="Bob")
+
+    assert [(one["id"], one["name"]) for one in named.json["speakers"]] == [("A", "Ada Lovelace"), ("B", "")]
+    for format, lines in {
+        "vtt": ["<v Ada Lovelace>Hello.", "<v Bob>Goodbye."],
+        "srt": ["Ada Lovelace: Hello.", "Bob: Goodbye."],
+        "txt": ["Ada Lovelace: Hello.", "Bob: Goodbye."],
+        "tsv": ["Ada Lovelace\tHello.", "Bob\tGoodbye."],
+    }.items():
+        text = client.get(f"/jobs/{talk}/transcript.{format}").text
+        assert [line for line in lines if line not in text] == [], text
+
+
+def test_moving_the_last_segment_of_a_speaker_merges_them(client: FlaskClient, talk: str) -> None:
+    merged = save(client, talk, "A", "A").json
+
+    assert [(one["id"], one["seconds"]) for one in merged["speakers"]] == [("A", 4.0)]
+    assert {segment["speaker"] for segment in merged["segments"]} == {"A"}
+    assert "Speaker B" not in client.get(f"/jobs/{talk}/transcript.txt").text
+
+
+def test_what_the_diarizer_found_can_be_restored(client: FlaskClient, talk: str) -> None:
+    save(client, talk, "A", "A", A="Ada")
+
+    restored = client.delete(f"/jobs/{talk}/transcript", headers={"If-Match": "*"}).json
+
+    assert [(one["id"], one["name"]) for one in restored["speakers"]] == [("A", ""), ("B", "")]
+
+
+@pytest.mark.parametrize("speaker", ["", "a b", "A" * 65, "<b>"])
+def test_speaker_that_is_no_id_is_refused(client: FlaskClient, talk: str, speaker: str) -> None:
+    assert save(client, talk, "A", speaker).status_code == 422
