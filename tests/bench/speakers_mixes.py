@@ -32,6 +32,9 @@ _PAUSE_SECONDS = 0.5
 _SHORTEST_SECONDS = 0.05
 _LEVEL = 0.05
 
+#: Kennedy in one piece, for those who need to know what he says.
+WHOLE = "jfk-whole"
+
 Samples = npt.NDArray[np.float32]
 
 #: Clips of one reader who appears under several languages.
@@ -102,7 +105,7 @@ class VoiceClip:
 
 
 @cache
-def voices() -> Mapping[str, tuple[VoiceClip, ...]]:
+def voices() -> dict[str, tuple[VoiceClip, ...]]:
     """The nine voices at hand: eight readers, and Kennedy."""
     found: dict[str, list[VoiceClip]] = {}
     for clip in CLIPS:
@@ -128,7 +131,10 @@ def one_voice(voice: str, seconds: float, seed: int) -> Mix:
 
 def mix(speakers: int, seed: int, *, seconds: float = SECONDS, among: Sequence[str] = ()) -> Mix:
     """A conversation of so many voices, of those `among` where any are named."""
-    chosen = {voice: clips for voice, clips in voices().items() if not among or voice in among}
+    everybody = (
+        voices() | {WHOLE: (VoiceClip(sound=_trimmed(load(JFK.path)), text=JFK.text),)} if among else voices()
+    )
+    chosen = {voice: clips for voice, clips in everybody.items() if not among or voice in among}
     return _Mixer(chosen, np.random.default_rng(seed)).mix(f"{speakers}-{seed}", speakers, seconds)
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from speakers_mixes import RATE, mix, voices
 from speakers_score import DiarizationScore, pair_speakers, score
+from speakers_words import ChangeScore, SaidWord, said
+from speakers_words import score as score_words
 
 ADA, BOB = ("ada", 0.0, 10.0), ("bob", 10.0, 20.0)
 
@@ -78,3 +80,23 @@ def test_mix_is_the_same_to_the_sample_and_as_it_says() -> None:
 
 def test_nine_voices_are_at_hand() -> None:
     assert sorted(voices()) == ["en", "es", "fr", "hi", "it", "ja", "jfk", "librivox", "zh"]
+
+
+def words(text: str, voice: str, near: str) -> list[SaidWord]:
+    return [SaidWord(word, voice, word in near.split()) for word in text.split()]
+
+
+def test_words_at_changes_are_matched_by_what_is_said() -> None:
+    reference = words("we begin here now", "ada", "here now") + words("no i do", "bob", "no i")
+    heard = [("We", "A"), (" begin", "A"), (" here", "A"), (" now.", "B"), (" I", "B"), (" do", "B")]
+
+    assert score_words(reference, heard) == ChangeScore(words=3, right=2)
+
+
+def test_text_next_to_a_change_is_near_it() -> None:
+    talk = mix(2, 3000, seconds=40, among=("en", "librivox"))
+
+    near = [word for word in said(talk) if word.is_near]
+
+    assert {word.voice for word in near} == {"en", "librivox"}
+    assert len(near) < len(said(talk))
