@@ -46,6 +46,8 @@ def start(*arguments: object, **env: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         cwd="/",
+        # A shell's background jobs ignore SIGINT, and hand that down to what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

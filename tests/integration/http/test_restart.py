@@ -81,8 +81,9 @@ def windows_on_disk(server: Server, job_id: str) -> int:
 
 
 def until_windows(server: Server, job_id: str, count: int) -> None:
+    """Return with that many windows on disk, or when the job has ended: its journal is gone then."""
     deadline = time.monotonic() + DEADLINE
-    while windows_on_disk(server, job_id) < count:
+    while windows_on_disk(server, job_id) < count and not has_ended(job_of(server, job_id)):
         assert time.monotonic() < deadline, job_of(server, job_id)
         time.sleep(0.01)
 
