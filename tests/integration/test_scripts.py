@@ -37,7 +37,7 @@ print(json.dumps({
 CLI = """
 import os, pathlib, sys
 if sys.argv[1:] == ["models", "place"]:
-    pathlib.Path(os.environ.get("PLACED") or os.environ["WHISPER_DATA_DIR"] + "/models").touch()
+    pathlib.Path(os.environ.get("PLACED") or os.environ["WHISPER_DATA_DIR"] + "/models").touch(mode=0o600)
 """
 
 
@@ -395,7 +395,8 @@ def test_service_is_installed_upgraded_and_removed(tree: Tree, tmp_path: Path) -
     assert release.parent == home / "releases"
     assert unit.read_text() == (ROOT / "systemd" / "transcriber.service").read_text()
     assert (mode(settings), mode(home / "current" / "flask-app" / "app.py")) == (0o600, 0o644)
-    assert (home / "models").exists()
+    # The service's user is not the one who installs.
+    assert (home / "models").stat().st_mode & 0o044 == 0o044
     for word in directive(unit, "ExecStart").split():
         assert (target / word.removeprefix("/")).exists()
 

@@ -51,7 +51,6 @@ class ImageTally:
         return json.dumps(
             {
                 "checks": self.checks,
-                "failed": len(self.failures),
                 "text": self.text,
                 "compressed_mb": self.compressed_mb,
                 "unpacked_mb": self.unpacked_mb,
