@@ -1,4 +1,4 @@
-"""Clients that ask at a steady rate and count what they lost: a refused, reset or unanswered request, or a 5xx."""
+"""Clients that ask at a steady rate and count what they lost: a refused, reset or unanswered request, or any status but 2xx."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Sent:
 
     @property
     def is_lost(self) -> bool:
-        return self.status == 0 or self.status >= 500
+        return not 200 <= self.status < 300
 
 
 class Traffic:
@@ -72,10 +72,11 @@ class Traffic:
         begun, number = time.monotonic(), 0
         with ThreadPoolExecutor(max_workers=512) as pool:
             while not self._over.wait(max(0.0, begun + number / self._rate - time.monotonic())):
-                pool.submit(self._send, self._kinds[number % len(self._kinds)])
+                pool.submit(self.send, self._kinds[number % len(self._kinds)])
                 number += 1
 
-    def _send(self, request: Request) -> None:
+    def send(self, request: Request) -> None:
+        """One request, noted in `sent`."""
         begun = time.monotonic()
         connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_SECONDS)
         try:
