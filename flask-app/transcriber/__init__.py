@@ -1,3 +1,3 @@
 """Transcriber: a self-hosted transcription service that never lies about where the work ran."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m transcriber", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    doctor = commands.add_parser("doctor", help="say what works here, what does not, and how to mend it")
+    doctor = commands.add_parser("doctor", help="say what works here, what does not, and how to fix it")
     doctor.add_argument("--json", action="store_true", help="print the same facts as JSON")
     doctor.set_defaults(command=_doctor)
     models = commands.add_parser(

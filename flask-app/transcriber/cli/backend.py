@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ..domain.feed import FeedEvent
 from .request import TranscribeRequest
 
-#: Told how many bytes of a file have arrived, of how many.
+#: Called with the bytes of a file that have arrived, and its size.
 Told = Callable[[int, int], None]
 
 #: The formats of a transcript, by the ending of a download's address.

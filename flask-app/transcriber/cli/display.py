@@ -49,7 +49,7 @@ class Display(Protocol):
 
 
 def make_display(stream: TextIO | None = None) -> Display:
-    """The one that fits the stream (standard error)."""
+    """The display for this stream (standard error)."""
     stream = stream or sys.stderr
     return Bar(stream) if stream.isatty() else Lines(stream)
 

@@ -19,7 +19,7 @@ from .retries import InterruptedExchangeError, Retries, unreachable
 from .sent_file import SentFile, file_error
 from .sse import iter_events
 
-#: A server that was there and went away is waited for so long, in seconds: a restart that loads a large model fits.
+#: A server that was there and went away is waited for this long, in seconds: a restart that loads a large model fits.
 PATIENCE_SECONDS = 300.0
 
 

@@ -106,7 +106,7 @@ def matches(
 
 
 def _anchors(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
-    """Places of word sequences that stand once in each, as many as are in the same order in both."""
+    """Positions of word sequences that occur once in each text, as many as are in the same order in both."""
     places = _unique(b)
     pairs = [(at, places[words]) for words, at in _unique(a).items() if words in places]
     return _longest_rising(sorted(pairs))

@@ -1,4 +1,4 @@
-"""What a follower of a job is told: events with ids that stay the same over restarts."""
+"""What a follower of a job receives: events with ids that stay the same over restarts."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class JobError:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Webhook:
-    """Who is told when a job ends. The secret signs by the Standard Webhooks convention; empty: unsigned."""
+    """Where to send a message when a job ends. The secret signs by the Standard Webhooks convention; empty: unsigned."""
 
     url: str
     secret: str = field(default="", repr=False)

@@ -91,7 +91,7 @@ class MediaDecoder(Protocol):
     def close(self) -> None: ...
 
 
-#: Is told the bytes fetched so far and, where that is known, in all. Raises to stop.
+#: Receives the bytes fetched so far and, where known, in all. Raises to stop.
 FetchProgress = Callable[[int, int | None], None]
 
 
@@ -339,7 +339,7 @@ class JobStore(Protocol):
         ...
 
     def purge(self, job_id: str, *, attempt: int | None = None) -> bool:
-        """Delete a job that has ended, with its deliveries; False if there is none such.
+        """Delete a job that has ended, with its deliveries; False if there is no such job.
 
         `attempt` fences it as in note_upload_removed.
         """

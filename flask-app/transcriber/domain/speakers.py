@@ -30,7 +30,7 @@ class Diarization:
     """What the diarizer found in one recording, and where it ran."""
 
     turns: tuple[Turn, ...]
-    #: For each speaker a vector that tells voices apart.
+    #: For each speaker an embedding of the voice.
     voices: tuple[tuple[float, ...], ...]
     #: For each speaker the number of the reference that is of the same voice; None: of none of them.
     references: tuple[int | None, ...] = ()

@@ -80,7 +80,7 @@ class SpeakerTurn:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiarizationReceipt:
-    """Where the speakers of one job were told apart. provider: ONNX Runtime's word for what computed."""
+    """Where the speakers of one job were separated. provider: ONNX Runtime's word for what computed."""
 
     device: str
     provider: str
@@ -190,7 +190,7 @@ class Receipt:
     steps: tuple[MemoryStep, ...] = ()
     #: The engines that did windows of the answer, in order, each with its part.
     engines: tuple[EngineShare, ...] = ()
-    #: Where the speakers were told apart; None: nobody asked, or it failed.
+    #: Where the speakers were separated; None: not requested, or it failed.
     diarization: DiarizationReceipt | None = None
 
 

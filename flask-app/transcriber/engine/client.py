@@ -45,7 +45,7 @@ OWN_COMMAND = (sys.executable, "-m", "transcriber.engine.child.main")
 _DYING_SECONDS = 2.0
 _CANCEL_SECONDS = 0.2
 
-#: Is told the sizes of the batches that an engine put through its model.
+#: Receives the sizes of the batches that an engine put through its model.
 OnBatch = Callable[[EngineInfo, tuple[int, ...]], None]
 
 #: Put into an inbox by cancel(): from here on, only the job's end matters, and not for long.
@@ -270,7 +270,7 @@ class ChildEngine:
         return {"type": "cancelled"}
 
     def _end_if_stalled(self, inbox: Inbox) -> None:
-        """Kill a child that has been silent for too long; the reader then tells its jobs."""
+        """Kill a child that has been silent for too long; the reader then ends its jobs."""
         silent = self._clock.monotonic() - self._last_heard
         if self._stall_timeout is None or silent < self._stall_timeout or not self._process.is_running:
             return
@@ -307,7 +307,7 @@ class ChildEngine:
     # The reader's thread
 
     def _read(self) -> None:
-        """Thread: hand each message to its job, until the child is gone; then tell every job."""
+        """Thread: hand each message to its job, until the child is gone; then end every job."""
         try:
             while (message := receive_message(self._process.sock)) is not None:
                 self._dispatch(message)

@@ -43,7 +43,7 @@ StartChild = Callable[[EngineConfig, Mapping[str, str]], StartedEngine]
 
 
 class LaunchListener(Protocol):
-    """Is told how starts end."""
+    """Receives how each start ended."""
 
     def admitted(self, info: EngineInfo, report: SelfTestReport) -> None: ...
 

@@ -283,7 +283,7 @@ def engine_event(message: Message) -> EngineEvent | None:
 
 
 def batch_sizes(message: Message) -> tuple[int, ...]:
-    """How many windows went through the model together, for each time; empty where it is not told."""
+    """How many windows went through the model together, for each time; empty where that is unknown."""
     sizes = message.get("sizes")
     return tuple(size for size in sizes if isinstance(size, int)) if isinstance(sizes, list) else ()
 

@@ -21,7 +21,7 @@ class Cue:
     start_ms: int
     end_ms: int
     text: str
-    #: What to call who says it, or its channel; empty where neither was told apart.
+    #: The name of the speaker, or of the channel; empty where neither was separated.
     speaker: str = ""
     #: Where each segment has its own: the code; and whether it is another than before.
     language: str = ""

@@ -70,7 +70,7 @@ def verbose_word(word: Word) -> dict[str, Any]:
 
 
 def _speaker(speaker: str | None) -> dict[str, str]:
-    """Beside OpenAI's fields where speakers were told apart; their own shape is as it is elsewhere."""
+    """Beside OpenAI's fields where speakers were separated; their own shape is as it is elsewhere."""
     return {} if speaker is None else {"speaker": speaker}
 
 

@@ -72,7 +72,7 @@ class DegradationPolicy:
     """Remembers for each model what it was given to fit into the GPU's memory."""
 
     def __init__(self, *, clock: Clock, status: Callable[[], GpuStatus | None], read_gpu: ReadGpu) -> None:
-        """status: the newest probe. read_gpu: tells the memory that is free; it returns at once."""
+        """status: the newest probe. read_gpu: the newest reading of free memory; it returns at once."""
         self._clock = clock
         self._status = status
         self._read_gpu = read_gpu
@@ -125,7 +125,7 @@ class DegradationPolicy:
         return lesson is not None and lesson.level is None
 
     def why_left(self, model: str) -> FallbackReason | None:
-        """What jobs for this model are told that pass the GPU by; None while they do not."""
+        """The reason given to jobs for this model that run on the CPU instead; None while they don't."""
         if not self.has_left_gpu(model):
             return None
         return fault_codes.reason("cuda_out_of_memory", f"{model} did not fit a while ago")

@@ -185,7 +185,7 @@ def weigh_on(
 
 
 def own_bytes(device: GpuDevice) -> int:
-    """What processes of this service hold of the device, as far as NVML tells."""
+    """What processes of this service hold of the device, as far as NVML reports."""
     own = device.sharing.own_processes if device.sharing else {}
     return sum(size or 0 for size in own.values())
 

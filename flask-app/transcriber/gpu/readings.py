@@ -9,7 +9,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GpuReadings:
-    """One device's word; None where it does not report that (a MIG slice tells no utilisation).
+    """One device's word; None where it does not report that (a MIG slice reports no utilisation).
 
     It corroborates and explains; it never proves that a job ran on the GPU.
     """

@@ -41,7 +41,7 @@ class CancellationToken:
         return self._pulled.is_set()
 
     def pull(self, reason: StopReason) -> None:
-        """Have the job stop: whoever works on it now is told by the caller's thread."""
+        """Stop the job: whoever works on it now is stopped by the caller's thread."""
         with self._lock:
             if self.reason is not None:
                 return
@@ -149,7 +149,7 @@ class Progress:
                     self._speeds.end(self._mark)
 
     def now(self) -> JobProgress:
-        """As the job stands."""
+        """The job's progress now."""
         percent = 100.0 * self._share
         return JobProgress(
             percent=round(min(percent, 99.9), 1),

@@ -19,7 +19,7 @@ from .outlook import Load, foresee
 from .queue import WaitingJob, WorkQueue
 from .speeds import Speeds, work_of
 
-#: What a client of a full queue is told, at least and at most.
+#: The least and the longest wait that a client of a full queue is given.
 _SOONEST_SECONDS, _LATEST_SECONDS = 1, 600
 
 
@@ -90,7 +90,7 @@ class Estimates:
         return starts[-1]
 
     def _loads(self) -> list[Load]:
-        """The jobs at work, and those that hold a slot and have told nothing of themselves yet."""
+        """The jobs at work, and those that hold a slot and haven't reported progress yet."""
         held = self._runner.held()
         told = {progress.job.id: progress for progress in self._at_work()}
         loads = [

@@ -1,4 +1,4 @@
-"""The feeds: what the followers of running jobs are told, as it happens. One list a job, however many follow."""
+"""The feeds: what followers of running jobs receive, as it happens. One list a job, however many follow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..domain.answer import segment_to_dict
 from ..domain.feed import FeedEvent
 from ..domain.transcript import Segment
 
-#: A follower who hears nothing for so long is told that there is nothing.
+#: After this long without an event a follower gets a sign of life.
 HEARTBEAT_SECONDS = 10.0
 
 #: A follower is served at most this often: many of them on a fast job cost no more than they must.
@@ -48,7 +48,7 @@ class JobEvents:
 
     @property
     def is_told(self) -> bool:
-        """Whether anybody who works on the job has told how far it is."""
+        """Whether anybody who works on the job has reported its progress."""
         with self._changed:
             return self._progress is not None
 
@@ -58,7 +58,7 @@ class JobEvents:
             self.add_segment(segment)
 
     def add_segment(self, segment: Segment) -> None:
-        """The next segment. One that was told already, and was made again, is not told twice."""
+        """The next segment. One that was sent already, and was made again, is not sent twice."""
         with self._changed:
             if segment.id != len(self._events):
                 return
@@ -74,7 +74,7 @@ class JobEvents:
             self._changed.notify_all()
 
     def withdraw_progress(self) -> None:
-        """Nobody works on the job any more, and somebody will later: followers are told its place meanwhile."""
+        """Nobody works on the job any more, and somebody will later: followers see its place in the queue meanwhile."""
         with self._changed:
             self._progress = None
 

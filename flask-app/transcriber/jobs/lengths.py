@@ -5,7 +5,7 @@ from __future__ import annotations
 #: How much of a file the guess looks at.
 HEAD_BYTES = 64
 
-#: Bytes a second by what a file begins with (offset, magic): typical rates where the header tells none.
+#: Bytes a second by what a file begins with (offset, magic): typical rates where the header has none.
 _TYPICAL_RATES = (
     (0, b"OggS", 6_000),
     (0, b"ID3", 16_000),

@@ -8,7 +8,7 @@ from ..system.backoff import Backoff
 from .events import HEARTBEAT_SECONDS, PACE_SECONDS
 from .queue import Slots
 
-#: The limit where none is set: so much, and so much for each second of audio.
+#: The limit where none is set: a base, and a factor for each second of audio.
 BASE_TIMEOUT_SECONDS = 1800.0
 TIMEOUT_FACTOR = 60.0
 
@@ -20,7 +20,7 @@ class JobLimits:
     slots: Slots
     short_seconds: float
     job_timeout_seconds: float = 0.0
-    #: How long followers hear nothing before they are told so, and how often they are served at most.
+    #: Seconds without an event before followers get a sign of life, and between two events at least.
     heartbeat_seconds: float = HEARTBEAT_SECONDS
     pace_seconds: float = PACE_SECONDS
     #: Before a job is tried again whose disk failed.

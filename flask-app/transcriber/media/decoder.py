@@ -54,7 +54,7 @@ _BROKEN = "broken"
 
 
 class _LostBeforeStartError(Exception):
-    """The server died before it forked a child for the job, so the file is not to blame."""
+    """The server died before it forked a child for the job, so the file is not the cause."""
 
 
 class SandboxedDecoder:

@@ -101,7 +101,7 @@ def build_error(message: Message) -> TranscriberError:
 
 
 def error_of_exit(returncode: int | None) -> TranscriberError:
-    """The error for a child that ended without a word; None when not even its end was told."""
+    """The error for a child that ended without a word; None when not even its end was reported."""
     if returncode in (-signal.SIGALRM, -signal.SIGXCPU):
         return DecodeTimeoutError()
     crashed = DecoderCrashedError()

@@ -125,7 +125,7 @@ class ModelFinder:
         return self._verified(candidate)
 
     def describe(self, name: str) -> LocalModel:
-        """The same, for taking a request in: what would have to be fetched is told as the catalogue has it (source hub).
+        """The same, for taking a request in: what would have to be fetched is described as the catalogue has it (source hub).
 
         So nobody waits for gigabytes before the job is accepted. Raises what find raises.
         """
@@ -360,7 +360,7 @@ def _is_whisper(folder: Path) -> bool:
 
 
 def _is_english_only(candidate: _Candidate) -> bool:
-    """Whether the model knows English only, as the size of its vocabulary tells."""
+    """Whether the model knows English only, by the size of its vocabulary."""
     count = _vocabulary_size(candidate.path)
     return candidate.name.endswith(".en") if count is None else count < _MULTILINGUAL_VOCABULARY
 

@@ -146,7 +146,7 @@ def _answer(output: bytes) -> dict[str, Any]:
         answer = json.loads(output)
     except ValueError:
         return {"error": "the downloader died"}
-    return answer if isinstance(answer, dict) else {"error": "the downloader said nothing of use"}
+    return answer if isinstance(answer, dict) else {"error": "the downloader gave no reason"}
 
 
 def _end_with_parent() -> None:

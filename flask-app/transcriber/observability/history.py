@@ -42,7 +42,7 @@ class History:
         self.last: Transcription | None = None
 
     def note_job(self, job: Job, transcription: Transcription | None, error: TranscriberError | None) -> None:
-        """A job has ended; only a transcription tells of speed."""
+        """A job has ended; only a transcription says how fast it was."""
         if transcription is None:
             return
         self.last = transcription

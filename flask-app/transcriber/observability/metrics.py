@@ -1,4 +1,4 @@
-"""What Prometheus is told: counters fed by observers, gauges read when it asks. One registry for each application.
+"""What Prometheus gets: counters fed by observers, gauges read when it asks. One registry for each application.
 
 Labels are few and short: no file name, no id and no text of a caller's ever becomes one.
 """
@@ -58,7 +58,7 @@ class BoundedLabel:
 
 
 class Metrics:
-    """Everything this application tells Prometheus; safe to call from any thread."""
+    """All metrics of this application; safe to call from any thread."""
 
     def __init__(self, *, version: str, clock: Clock) -> None:
         self._clock = clock

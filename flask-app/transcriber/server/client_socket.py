@@ -13,7 +13,7 @@ from typing import Any
 from ..domain.errors import BodyTimeoutError
 from .connections import Connection, Connections
 
-#: An answer of which nothing was taken for so many seconds is given up.
+#: After this many seconds without a byte taken, an answer is given up.
 UNREAD_SECONDS = 60.0
 
 #: So much of an answer is offered to the kernel at once: progress is seen after that.

@@ -1,6 +1,6 @@
 """The connections of the web worker: how many each address may have, and which one makes room for the next.
 
-Nobody without a key can hold the service: a connection that has not shown a right key is ended, the oldest first,
+Nobody without a key can block the service: a connection that has not shown a right key is ended, the oldest first,
 where its address has too many or all are taken. One that has is held until its request is answered.
 """
 

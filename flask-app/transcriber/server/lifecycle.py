@@ -65,7 +65,7 @@ MEND_SECONDS = 60.0
 GRACE_SECONDS = 3.0
 CLOSE_SECONDS = 1.0
 
-#: How often the worker is asked whether it has been told to end, in seconds.
+#: How often the worker is asked whether it is ending, in seconds.
 END_POLL_SECONDS = 0.2
 
 #: How often old uploads and results are removed, and measured speeds are saved, in seconds.
@@ -73,7 +73,7 @@ SWEEP_SECONDS = 600.0
 SAVE_SECONDS = 60.0
 
 
-#: A required GPU's proof is too old after so many intervals between self-tests, and never within these seconds.
+#: A required GPU's proof is too old after this many intervals between self-tests, and never within these seconds.
 PROOF_INTERVALS = 4
 PROOF_SECONDS = 1_800.0
 
@@ -180,7 +180,7 @@ class Application:
         self._close_lock = threading.Lock()
         self._is_closed = False
         self._booted = threading.Event()
-        #: Is told why the process ends for want of a GPU, before it does.
+        #: Called with the reason before the process ends for lack of a GPU.
         self.on_refusal: Callable[[FallbackReason], None] = lambda cause: None
         self._gpu_watch = GpuRecovery(
             probe=parts.probe,

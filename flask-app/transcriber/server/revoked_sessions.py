@@ -34,7 +34,7 @@ class RevokedSessions:
             return {}
 
     def write(self, ended: dict[str, int]) -> None:
-        """Keep these. A disk that can't is no reason not to sign out: this process remembers them all the same."""
+        """Keep these. If the disk fails, sign-out still works: this process remembers them."""
         data = json.dumps(ended).encode()
         try:
             self._natively(lambda: write_small(self._path, data))

@@ -16,7 +16,7 @@ START_SECONDS = 0.1
 
 
 class VitalSigns:
-    """A store that hangs leaves the last note to grow old. One that answers with an error is for readiness to name: no restart mends it."""
+    """A store that hangs leaves the last note to grow old. One that answers with an error is for readiness to name: no restart fixes it."""
 
     def __init__(
         self,

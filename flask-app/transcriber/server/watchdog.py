@@ -20,7 +20,7 @@ logger = structlog.get_logger(__name__)
 LOOP_SECONDS = 20.0
 STORE_SECONDS = 40.0
 
-#: How often systemd is told, in seconds; its own limit is WatchdogSec= in the unit.
+#: How often systemd is notified, in seconds; its own limit is WatchdogSec= in the unit.
 TELL_SECONDS = 5.0
 
 _FIELDS = struct.Struct("<dd?")

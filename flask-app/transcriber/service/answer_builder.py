@@ -106,7 +106,7 @@ class EventRecorder:
 
     @property
     def is_lie(self) -> bool:
-        """Whether this engine's own windows belie what it claims."""
+        """Whether this engine's windows contradict its claim."""
         return verdict(self._own.receipt(self.info), self._decision).is_lie
 
     @property
@@ -115,7 +115,7 @@ class EventRecorder:
         return 0 if plan is None else len(plan.windows)
 
     def _end_window(self) -> None:
-        """The segments of a window are whole once the next thing is told."""
+        """The segments of a window are complete once the next event arrives."""
         window, self._window = self._window, None
         if window is None:
             return
@@ -124,7 +124,7 @@ class EventRecorder:
         self._keep(window, segments)
 
     def _fill_up_to(self, end: int) -> None:
-        """Windows that the engine told nothing of: their text, if any, stays, and nothing says where they ran."""
+        """Windows without an event: their text, if any, stays, and where they ran is unknown."""
         for index in range(len(self._journal.state.windows), end):
             segments, self._segments = self._segments, []
             self._keep(WindowDone(index=index, device=NO_DEVICE), segments)

@@ -38,14 +38,14 @@ Outcome = concurrent.futures.Future[Transcription]
 
 
 class JobWaiters:
-    """One future for each job that somebody waits for; gone once it is told."""
+    """One future for each job that somebody waits for; dropped once it is set."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waited_for: dict[str, Outcome] = {}
 
     def expect(self, job_id: str) -> Outcome:
-        """What will be told of this job. Look at the store after this call: it may have ended before."""
+        """The job's future result. Check the store after this call: the job may have ended before."""
         with self._lock:
             return self._waited_for.setdefault(job_id, concurrent.futures.Future())
 
@@ -55,12 +55,12 @@ class JobWaiters:
             return frozenset(self._waited_for)
 
     def forget(self, job_id: str) -> None:
-        """Nobody will tell this one."""
+        """No result will come for this one."""
         with self._lock:
             self._waited_for.pop(job_id, None)
 
     def tell(self, job_id: str, outcome: Transcription | TranscriberError) -> None:
-        """The job has ended like this."""
+        """Set the job's result."""
         with self._lock:
             future = self._waited_for.pop(job_id, None)
         if future is None:
@@ -71,7 +71,7 @@ class JobWaiters:
             future.set_result(outcome)
 
     def tell_all(self, error: TranscriberError) -> None:
-        """Nobody's job will end in this process."""
+        """No job will end in this process any more."""
         with self._lock:
             job_ids = list(self._waited_for)
         for job_id in job_ids:
@@ -120,13 +120,13 @@ class Storage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Webhooks:
-    """The service's side of webhooks: messages are made with the job's end, and somebody is told to send them."""
+    """The service's side of webhooks: messages are made with the job's end, and the dispatcher is woken to send them."""
 
     make_delivery: MakeDelivery
     wake: Callable[[], None]
 
 
-#: Told of every job that ended: with its transcription if it succeeded, else with the error.
+#: Called for every job that ended: with its transcription if it succeeded, else with the error.
 JobEnded = Callable[[Job, Transcription | None, TranscriberError | None], None]
 
 
@@ -238,7 +238,7 @@ class JobCompletion:
         ended = self._ended(job, status, error)
         delivery = self._webhooks.make_delivery(ended, None, self._clock.now())
         if job.is_awaited:
-            # The client is told at once even if the store can't be: it may send the file again.
+            # The client is answered at once even if the store can't be written: it may send the file again.
             self._waiters.tell(job.id, error)
         if not self._finish(ended, delivery):
             return False

@@ -109,7 +109,7 @@ def _names(options: TranscriptionOptions, found: Diarization) -> dict[int, str]:
 
 
 def _notices(options: TranscriptionOptions, found: Diarization) -> Iterator[Notice]:
-    """What was asked for and not found is no secret."""
+    """Say what was asked for and not found."""
     count = len(found.voices)
     least, most = options.min_speakers or 0, options.max_speakers or count
     if not count:

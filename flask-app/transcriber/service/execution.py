@@ -1,4 +1,4 @@
-"""Working on jobs: from the claim to the end, with what is done when disk, engine or service fail in between."""
+"""Working on jobs: from the claim to the end, and what happens when disk, engine or service fail in between."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class JobExecution:
         """Work on a queued job until it has ended or is handed back."""
         active = ActiveJob(CancellationToken())
         with self._lock:
-            # Before the claim: whoever cancels the job from now on finds somebody to tell.
+            # Before the claim: whoever cancels the job from now on finds somebody to stop.
             self._active[waiting.job_id] = active
             if self._closing:
                 active.cancellation.pull(StopReason.HANDED_BACK)

@@ -194,13 +194,13 @@ class Service:
     # Looking at jobs
 
     def outcome(self, job_id: str) -> Outcome:
-        """What becomes of the job: its transcription, or its error, once it has ended. Raises JobNotFoundError."""
+        """The job's outcome: its transcription, or its error, once it has ended. Raises JobNotFoundError."""
         self.get(job_id)
         outcome = self._waiters.expect(job_id)
         if self._stopped.is_set():
             self._waiters.tell(job_id, ShuttingDownError())
         elif self.get(job_id).status.is_final:
-            # It had ended before anybody waited, or its end is just being told.
+            # It had ended before anybody waited, or its end is being announced right now.
             self._waiters.tell(job_id, self._stored_outcome(job_id))
         return outcome
 
@@ -281,7 +281,7 @@ class Service:
             self._interrupt_if_awaited(waiting.job_id)
 
     def hand_back(self) -> None:
-        """Put all jobs at work back into the queue for the next start, and tell those who wait for one."""
+        """Put all jobs at work back into the queue for the next start, and answer those who wait for one."""
         self.stop()
         self._stopped.set()
         self._execution.hand_back_all()

@@ -139,7 +139,7 @@ def _enough(error: EngineCrashedError, count: str) -> EngineCrashedError:
     return EngineCrashedError(f"{error.message} ({count}.)", is_fault=error.is_fault, code=error.code)
 
 
-#: A job goes on with a lighter compute type at most so often.
+#: How often a job continues with a lighter compute type at most.
 MAX_LIGHTER_STEPS = 3
 
 

@@ -1,4 +1,4 @@
-"""Following jobs: their events as they come, or all of them again, and how a job stands at this moment."""
+"""Following jobs: their events live or replayed, and a job's current state."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class JobView:
 
 
 class JobQueries:
-    """Reads jobs for those who look on. Safe to call from any thread."""
+    """Reads jobs for viewers. Safe to call from any thread."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class JobQueries:
         self._estimates = estimates
 
     def view(self, job_id: str) -> JobView:
-        """How the job stands. Raises JobNotFoundError."""
+        """The job's state now. Raises JobNotFoundError."""
         job = self._storage.jobs.get(job_id)
         return JobView(
             job=job,

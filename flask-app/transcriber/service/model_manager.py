@@ -58,7 +58,7 @@ class ModelManager:
     def all(self) -> list[dict[str, Any]]:
         """Models that are here, and known ones that may be fetched; plain, for JSON and pages."""
         views = self._engines.views()
-        # Before the models: one whose download ends meanwhile is told as downloading, and not as absent.
+        # Before the models: one whose download ends meanwhile is reported as downloading, not as absent.
         downloads = self._hub.downloads.all()
         return [self._facts(model, views, downloads.get(model.name)) for model in self._finder.all()]
 

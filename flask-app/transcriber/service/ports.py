@@ -19,7 +19,7 @@ from .transcript_editing import TranscriptEditing
 
 
 class Outcome(Protocol):
-    """What becomes of a job."""
+    """The outcome of a job."""
 
     def result(self, timeout: float | None = None) -> Transcription:
         """Wait for it. Raises the job's error, or TimeoutError."""
@@ -96,7 +96,7 @@ class JobService(Protocol):
         ...
 
     def outcome(self, job_id: str) -> Outcome:
-        """What becomes of the job: its transcription, or its error, once it has ended. Raises JobNotFoundError."""
+        """The job's outcome: its transcription, or its error, once it has ended. Raises JobNotFoundError."""
         ...
 
     def get(self, job_id: str) -> Job:

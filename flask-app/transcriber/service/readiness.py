@@ -12,7 +12,7 @@ from ..gpu.policy import GpuSituation, find_proven, reason_of_engine_failure
 from ..models.catalogue import canonical_name, find_model
 from ..models.finder import ModelFinder
 
-_FIX = "Look at the log for the engine's last words, mend what they say and restart."
+_FIX = "Look at the log for the engine's last output, fix what it says and restart."
 
 
 class DefaultModel:
@@ -95,5 +95,5 @@ def _reason_on(device: str, error: TranscriberError) -> FallbackReason:
 
 
 def reason_of(error: TranscriberError) -> FallbackReason:
-    """An error as a cause, always with something to do."""
+    """An error as a cause, always with a fix."""
     return FallbackReason(code=error.code, message=error.message, fix=error.fix or _FIX)

@@ -73,7 +73,7 @@ class Submission:
         self._estimates = estimates
         self._imports = imports
         self._clock = clock
-        #: Jobs whose row may or may not be in the store; their clients were told that they are not.
+        #: Jobs whose row may or may not be in the store; their clients got an error.
         self._doubtful: set[str] = set()
 
     def begin_upload(self, *, expected_bytes: int = 0, owner: str | None = None) -> Upload:
@@ -146,7 +146,7 @@ class Submission:
         return None if job is None else _checked(job, fingerprint)
 
     def is_job(self, job_id: str) -> bool:
-        """Whether the store has this job. One whose client was told otherwise runs from now on."""
+        """Whether the store has this job. A job whose client got an error runs from now on."""
         try:
             job = self._storage.jobs.get(job_id)
         except JobNotFoundError:
@@ -238,7 +238,7 @@ class Submission:
         return stored
 
     def _stored_after_all(self, job: Job) -> Job | None:
-        """The row of a job whose writing failed, if it got through. Where even that can't be told, it is doubtful."""
+        """The row of a job whose writing failed, if it got through. If even that is unknown, the job is doubtful."""
         try:
             return self._storage.jobs.get(job.id)
         except JobNotFoundError:
@@ -248,7 +248,7 @@ class Submission:
             return None
 
     def _discard_doubtful(self, job: Job) -> None:
-        """Remove a row that nobody was told of and whose file is gone, so that its key is free again."""
+        """Remove a row that no client knows of and whose file is gone, so that its key is free again."""
         claimed = self._storage.jobs.claim(job.id, self._clock.now())
         if claimed is not None:
             self._storage.jobs.finish(job.id, claimed.attempts, JobStatus.FAILED, self._clock.now())

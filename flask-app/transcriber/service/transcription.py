@@ -63,7 +63,7 @@ class DevicePlan:
 
 
 class Watcher(Protocol):
-    """Is told how a job gets on."""
+    """Receives the progress of a job."""
 
     def decoded(self, audio: DecodedAudio) -> str:
         """The audio is there; answers with the engine's lane for it."""
@@ -302,7 +302,7 @@ class Transcriber:
 
 
 def _lie(engine: EngineInfo) -> EngineStartError:
-    """What is wrong with an engine whose windows belie it."""
+    """The error of an engine whose windows contradict its claim."""
     code = "engine_device_mismatch"
     message = f"The engine claimed {engine.device}, and its windows ran elsewhere."
     return EngineStartError(message, code=code, fix=fault_codes.CAUSES[code].fix)

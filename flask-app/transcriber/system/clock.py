@@ -93,7 +93,7 @@ class SystemClock:
         return 0.0
 
     def before(self, ago: timedelta) -> datetime:
-        """The moment so long ago: whatever was written down before it is older, however the clock was set meanwhile."""
+        """The moment this many seconds ago: whatever was written down before it is older, however the clock was set meanwhile."""
         then = self._look() - ago.total_seconds()
         number = max((n for n, epoch in enumerate(self._epochs) if epoch.begun <= then), default=0)
         later = [epoch.first_stamp for epoch in self._epochs[number + 1 :]]

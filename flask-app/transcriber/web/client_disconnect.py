@@ -1,4 +1,4 @@
-"""Whether a client is still there while it waits for its answer: WSGI does not tell, its socket does."""
+"""Whether a client is still there while it waits for its answer: WSGI doesn't say, its socket does."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ClientConnection:
 def wait_for(service: JobService, job_id: str, presence: ClientConnection) -> Transcription:
     """The job's transcription. Raises the job's error, or ClientGoneError when nobody waits any more."""
     while True:
-        # Asked anew now and then: the store has the last word on a job whose end nobody could tell.
+        # Asked anew now and then: the store decides about a job whose end could not be announced.
         outcome = service.outcome(job_id)
         for _ in range(_LOOKS):
             try:
@@ -75,7 +75,7 @@ class ConnectedClients:
 
     @contextmanager
     def counted(self, job_id: str) -> Iterator[None]:
-        """Count one more while the body of the `with` runs."""
+        """One more waiting client inside the `with` block."""
         with self._lock:
             self._waiting[job_id] += 1
         try:

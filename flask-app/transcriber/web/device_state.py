@@ -20,7 +20,7 @@ class DeviceState:
 
 
 def device_state() -> DeviceState:
-    """By the same facts that the health routes tell; asks no hardware."""
+    """By the same facts as the health routes; asks no hardware."""
     app = application()
     _, gpu = app.gpu_health()
     _, readiness = app.ready()

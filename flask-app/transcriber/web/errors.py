@@ -163,7 +163,7 @@ def answer_error(error: TranscriberError) -> Response:
         asked = getattr(error, "retry_after", getattr(kind, "retry_after", CapacityError.retry_after))
         response.headers["Retry-After"] = str(asked)
     if (status >= 500 or status in (408, 409)) and not kind.retryable:
-        # OpenAI's SDKs send these twice more unless they are told that this won't help.
+        # OpenAI's SDKs send these twice more unless a header says that this won't help.
         response.headers["X-Should-Retry"] = "false"
     if status == 401:
         # Not Basic, though its password is taken, too: a browser would put its own window before our page.

@@ -45,7 +45,7 @@ def waiters() -> ConnectedClients:
 
 
 def resends() -> Resends:
-    """Requests of OpenAI's clients that may come again."""
+    """Requests of OpenAI's clients that may be sent again."""
     return _memory().resends
 
 
@@ -60,7 +60,7 @@ def sessions() -> Sessions:
 
 
 def tries() -> SignInThrottle:
-    """Wrong keys of late."""
+    """Wrong keys, recently."""
     return _memory().tries
 
 

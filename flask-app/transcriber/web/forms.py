@@ -156,7 +156,7 @@ class OptionsForm(BaseModel):
         return (least, most) if self.diarize else (None, None)
 
     def _ignored(self) -> tuple[str, ...]:
-        """What has no effect: unknown fields, and a number of speakers where they are not told apart."""
+        """What has no effect: unknown fields, and a number of speakers where speakers aren't separated."""
         numbers = () if self.diarize else ("num_speakers", "min_speakers", "max_speakers")
         return (*(name for name in numbers if getattr(self, name) is not None), *self.ignored)
 
@@ -199,7 +199,7 @@ class JobForm(OptionsForm):
 
     @property
     def webhook(self) -> Webhook | None:
-        """Who is told of the end. Raises InvalidParameterError for an address or secret that can't be used."""
+        """The webhook. Raises InvalidParameterError for an address or secret that can't be used."""
         if self.webhook_url is None:
             if self.webhook_secret is not None:
                 raise InvalidParameterError("webhook_secret", "a secret", "left out where webhook_url is")

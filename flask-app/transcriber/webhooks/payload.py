@@ -1,4 +1,4 @@
-"""The message that tells a receiver how a job ended. It carries no transcript text."""
+"""The message that says how a job ended. It carries no transcript text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..domain.transcript import Transcription
 def make_delivery(
     job: Job, transcription: Transcription | None, now: datetime, new_id: Callable[[], str]
 ) -> Delivery | None:
-    """The delivery for a job that has ended; None if nobody asked to be told.
+    """The delivery for a job that has ended; None without a webhook.
 
     `job` has its final status, completed_at and error already. Raises ValueError for one that has not ended.
     """

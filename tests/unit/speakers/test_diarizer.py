@@ -1,4 +1,4 @@
-"""The child that tells speakers apart: started when needed, proven, and ended when idle, cancelled or broken."""
+"""The diarization child: started when needed, proven, and ended when idle, cancelled or broken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of one job, in the order that the protocol promises: language, plan, windows with their segments."""
+"""The events of one job, in the order that the protocol promises: language, plan, windows with their segments."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PlanTotals:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sequenced:
-    """What an earlier run of the job has told, and the plan if that was told whole."""
+    """What an earlier run of the job has sent, and its plan if that was complete."""
 
     windows: int = 0
     segments: int = 0
@@ -46,7 +46,7 @@ class EventSequencer:
         totals: PlanTotals | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """told: by an earlier run. totals: those of a plan that is known already."""
+        """told: sent by an earlier run. totals: those of a plan that is known already."""
         self._duration = round(samples / SAMPLE_RATE, 3)
         self._clock = clock
         self._next_index = told.windows
@@ -72,7 +72,7 @@ class EventSequencer:
 
     @property
     def is_done(self) -> bool:
-        """Everything has been told, but for the end."""
+        """Everything has been sent except the end."""
         return self._plan_is_told and self._next_index >= self._planned
 
     def know_language(
@@ -84,7 +84,7 @@ class EventSequencer:
         )
 
     def skip_language(self) -> None:
-        """The language was told by an earlier run."""
+        """An earlier run has sent the language."""
         self._language_is_told = True
 
     def add_planned(self, window: Window, totals: PlanTotals) -> None:
@@ -93,12 +93,12 @@ class EventSequencer:
         self._totals = totals
 
     def add_result(self, window: Window, decoded: DecodedWindow) -> None:
-        """A window is decoded. One that was told already changes nothing."""
+        """A window is decoded. One that was sent already changes nothing."""
         if window.index >= self._next_index:
             self._results[window.index] = decoded
 
     def pull(self) -> list[EngineEvent]:
-        """What can be told now."""
+        """What can be sent now."""
         events: list[EngineEvent] = []
         if self._language is not None and not self._language_is_told:
             self._language_is_told = True

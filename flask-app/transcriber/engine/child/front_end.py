@@ -98,7 +98,7 @@ class FrontEnd:
             self._post(FrontEndFailed(job=self._job, error=error))
 
     def _plan(self) -> None:
-        """Find the windows. Each is told once the next is known, so that the last one is told as such."""
+        """Find the windows. Each is passed on once the next is known, so that the last one is marked as such."""
         _step_back()
         known = self._job.known_plan
         if known is not None:

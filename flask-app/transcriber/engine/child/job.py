@@ -118,7 +118,7 @@ class EngineJob:
 
     @property
     def wants_uncut(self) -> bool:
-        """Whether the whole sound of a short file tells its language."""
+        """Whether the language of a short file is detected from all of its sound."""
         return (
             self._language is None
             and not self.spec.options.multilingual
@@ -274,7 +274,7 @@ class EngineJob:
         return self.is_sequential or self._language is None
 
     def _telling(self) -> list[Entry]:
-        """The window that tells the language, alone."""
+        """The window that the language is detected from, alone."""
         complete = self._newest == self._last or len(self._waiting) >= self._run_ahead
         order = rank_telling([entry.window for entry in self._waiting])
         if not order or (not complete and len(order) < _TELLING_WINDOWS):
@@ -282,6 +282,6 @@ class EngineJob:
         return [self._waiting[order[0]]]
 
     def _telling_besides(self, group: Sequence[Entry]) -> list[Features]:
-        """Of the windows that are asked as well where the first does not tell the language for sure."""
+        """The windows that are used too where the first one leaves the language unsure."""
         order = rank_telling([entry.window for entry in self._waiting])[:_TELLING_WINDOWS]
         return [self._waiting[place].features for place in order if self._waiting[place] not in group]

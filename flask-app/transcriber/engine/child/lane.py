@@ -17,7 +17,7 @@ from .memory import give_back
 
 _LOGGER = logging.getLogger("transcriber.engine")
 
-#: So long without a batch, and the work is over for now.
+#: Seconds without a batch after which the work counts as over.
 _IDLE_SECONDS = 0.5
 
 #: Rows of several jobs through the model.
@@ -112,11 +112,11 @@ class Lane:
         return self.test_id is not None or (self.batch is not None and self.serves != SHORT)
 
     def start(self, batch: list[Taken]) -> None:
-        """Decode this next; BatchEnded tells the rest."""
+        """Decode this next; BatchEnded follows."""
         self._batches.put(batch)
 
     def start_test(self, test_id: int) -> None:
-        """Test the engine next; SelfTestEnded tells the rest."""
+        """Test the engine next; SelfTestEnded follows."""
         self.test_id = test_id
         self._batches.put(None)
 
@@ -157,7 +157,7 @@ class Lane:
             return []
         try:
             decoded = self._work.decode([taken.row for taken in batch])
-        except Exception as error:  # noqa: BLE001 - the boundary between jobs; a fault is told, or ends the process
+        except Exception as error:  # noqa: BLE001 - the boundary between jobs; a fault is reported, or ends the process
             return self._decode_halves(batch, fault_of(error))
         self._sizes.append(len(batch))
         return [

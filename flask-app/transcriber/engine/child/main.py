@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> NoReturn:
     threading.Thread(target=reader.run, name="reader", daemon=True).start()
     try:
         scheduler, ready = _load(config, outbox, started)
-    except Exception as error:  # noqa: BLE001 - the process's boundary; every cause is told to the service
+    except Exception as error:  # noqa: BLE001 - the process's boundary; every cause is reported to the service
         _LOGGER.exception("engine_start_failed model=%s device=%s", config.model, config.device)
         _tell_start_failed(outbox, error)
         end_process(EXIT_START_FAILED)
@@ -124,7 +124,7 @@ def end_process(status: int) -> NoReturn:
 
 
 def _guard_process() -> None:
-    """Signals, log and threads of a child whose life is its service's to end."""
+    """Signals, log and threads of a child that only its service ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     prctl.call(prctl.PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The owner of all jobs: one thread that gives their windows to the lanes in batches, and tells what came out.
+"""The owner of all jobs: one thread that gives their windows to the lanes in batches, and reports what came out.
 
 It never computes, so a new job, and a cancelled one, are heard at once, whatever the model does.
 """

@@ -17,7 +17,7 @@ WINDOW_SAMPLES = 30 * SAMPLE_RATE
 #: Speech without a pause is cut at its least speechy point in this last part of a full window.
 _SEARCH_SAMPLES = 10 * SAMPLE_RATE
 
-#: A window that is to tell the file's language should hold this much speech.
+#: A window that the language is detected from should hold this much speech.
 _TELLING_SAMPLES = 5 * SAMPLE_RATE
 
 #: Speech left after the model stopped: with an open end it is decoded again, with a closed end only if longer.
@@ -137,7 +137,7 @@ def find_rest(window: Window, resume_at: int, *, closed: bool) -> int | None:
 
 
 def rank_telling(windows: Sequence[Window]) -> list[int]:
-    """Which windows tell the language: those with enough speech in their order; without any, the one with the most."""
+    """Which windows the language is detected from: those with enough speech in their order; without any, the one with the most."""
     enough = [
         place
         for place, window in enumerate(windows)

@@ -85,7 +85,7 @@ class HealthFinding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HealthListeners:
-    """Who is told what the canary finds.
+    """Who receives the findings of the health check.
 
     observe: every finding, with the device of its engine, and whether it is the word on that device from now on.
     condemned: an engine is ended for this error. has_no_room: a GPU's engine is about to be ended, since one window
@@ -243,7 +243,7 @@ class HealthCheck:
             return self._run(engine)
 
     def _run(self, engine: PooledEngine) -> HealthFinding:
-        """Under the lock: test it, remember and tell what was found, and end it if it is unfit."""
+        """Under the lock: test it, remember and report the finding, and end it if it is unfit."""
         info, begun = engine.info, self._clock.monotonic()
         try:
             report = self._speeds.judge(info, engine.selftest(self._timeout))

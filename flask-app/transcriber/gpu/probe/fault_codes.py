@@ -299,7 +299,7 @@ CAUSES: dict[str, Cause] = {
     ),
     "gpu_not_used": Cause(
         "The GPU was chosen, and every window ran on the CPU.",
-        "Run 'python -m transcriber doctor' for why the GPU engine is not up, mend that, and run 'sudo systemctl restart transcriber'.",
+        "Run 'python -m transcriber doctor' for why the GPU engine is not up, fix that, and run 'sudo systemctl restart transcriber'.",
     ),
     "gpu_not_proven": Cause(
         "The GPU looks usable, and no engine has proven it yet.",

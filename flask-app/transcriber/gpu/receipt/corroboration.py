@@ -31,7 +31,7 @@ def corroborate(facts: SharingFacts, pid: int) -> Corroboration:
 
 
 def not_asked(why: str) -> Corroboration:
-    """NVML has no word on this engine."""
+    """NVML says nothing about this engine."""
     return Corroboration(verdict=NOT_AVAILABLE, why=why)
 
 

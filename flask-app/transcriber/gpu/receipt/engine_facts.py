@@ -16,7 +16,7 @@ WHOLE = "whole"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineFacts:
-    """The fields of a receipt that speak of the engine; docs/gpu-reference.md tells their meaning."""
+    """The fields of a receipt about the engine; docs/gpu-reference.md explains them."""
 
     partition: str | None = None
     kernels: str | None = None

@@ -159,7 +159,7 @@ def _device(receipt: Receipt) -> str:
 
 
 def _is_lie(receipt: Receipt, device: str) -> bool:
-    """Whether the windows belie the engine. A job of several attempts may be mixed in all honesty."""
+    """Whether the windows contradict the engine. A job of several attempts may be mixed in all honesty."""
     if device == "unknown":
         return False
     if device == "mixed":

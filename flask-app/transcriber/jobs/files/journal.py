@@ -193,7 +193,7 @@ class Journal:
         self._add({"kind": "window", **asdict(window), "history": history, "seconds": seconds})
 
     def add_step(self, step: MemoryStep) -> None:
-        """Something was given up for want of memory on the GPU; told twice, it counts once."""
+        """Something was given up for want of memory on the GPU; noted twice, it counts once."""
         if step not in self.state.steps:
             self._add({"kind": "step", **asdict(step)})
 

@@ -195,7 +195,7 @@ class MemoryJobStore:
         return {status: found[status] for status in JobStatus}
 
     def purge(self, job_id: str, *, attempt: int | None = None) -> bool:
-        """Delete a job that has ended, with its deliveries; False if there is none such."""
+        """Delete a job that has ended, with its deliveries; False if there is no such job."""
         with self._lock:
             if self._ended(job_id, attempt) is None:
                 return False

@@ -9,7 +9,7 @@ from ...domain.ports import JobPage
 
 
 def page_of(jobs: Sequence[Job], limit: int) -> JobPage:
-    """A page of `limit` jobs, newest first; one more in `jobs` tells that there is a next page."""
+    """A page of `limit` jobs, newest first; one more in `jobs` means that there is a next page."""
     if limit < 1:
         raise ValueError("a page has at least one job")
     shown = tuple(jobs[:limit])

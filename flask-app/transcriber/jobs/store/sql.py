@@ -137,7 +137,7 @@ class SqlJobStore:
         owner: str | None = None,
     ) -> JobPage:
         """Jobs numbered below `before`, newest first; with `search` those that have it in their name or text."""
-        # One more than asked for tells whether there is a next page.
+        # One more than asked for shows whether there is a next page.
         if search:
             return self._search(statuses, limit, before, search, owner)
         return page_of(self._list(queries.select_jobs(statuses, limit + 1, before, owner)), limit)
@@ -160,7 +160,7 @@ class SqlJobStore:
         self._database.check_writable()
 
     def purge(self, job_id: str, *, attempt: int | None = None) -> bool:
-        """Delete a job that has ended, with its deliveries; False if there is none such."""
+        """Delete a job that has ended, with its deliveries; False if there is no such job."""
         return self._database.transaction(lambda connection: self._purge(connection, job_id, attempt))
 
     def ended_before(

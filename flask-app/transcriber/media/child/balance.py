@@ -16,7 +16,7 @@ _CODES = {
     "dbl": ("d", 1.0),
 }
 
-#: Of a frame so many samples are looked at, and of so many frames one.
+#: The samples of a frame that are looked at; of this many frames, one.
 _LOOKED_AT = 32
 _FRAME_STRIDE = 4
 
@@ -27,7 +27,7 @@ _BLOCK_FRAMES = 12
 _CANCELLED = 0.05
 _CANCELLED_SHARE = 0.2
 
-#: The peaks of speech are about so many times its root mean square.
+#: The ratio of speech's peaks to its root mean square, about.
 _CREST = 6.0
 
 

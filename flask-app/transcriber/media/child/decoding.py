@@ -35,7 +35,7 @@ from .tracks import choose_track, describe_tracks, discard_others, rank_tracks
 Message = dict[str, Any]
 
 _MICROSECONDS = 1_000_000
-#: PyAV 18 refuses a file whose tags are not UTF-8, unless it is told to replace what it can't read. PyAV 19 keeps
+#: PyAV 18 refuses a file whose tags are not UTF-8, unless it is asked to replace what it can't read. PyAV 19 keeps
 #: their bytes and no longer knows the argument.
 _TAG_ARGUMENTS: dict[str, Any] = (
     {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}

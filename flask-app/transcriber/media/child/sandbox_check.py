@@ -20,7 +20,7 @@ from .seccomp import SeccompUnavailableError
 _SECONDS = 10
 _SAMPLES = 1600
 
-#: A test whose process is killed from outside proves nothing; it is made so often at most.
+#: A test whose process is killed from outside proves nothing; it is repeated this often at most.
 _TRIES = 5
 
 

@@ -1,1 +1,1 @@
-"""The child that tells speakers apart: the only part with numpy and onnxruntime."""
+"""The diarization child: the only part with numpy and onnxruntime."""

@@ -1,4 +1,4 @@
-"""The child that tells speakers apart: python -m transcriber.speakers.child FD CONFIG_JSON.
+"""The diarization child: python -m transcriber.speakers.child FD CONFIG_JSON.
 
 FD is an inherited Unix stream socket that speaks ../messages.py. The child ends at once when the socket closes.
 """
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> NoReturn:
     config = json.loads(arguments[1])
     try:
         serve = _load(config, channel)
-    except Exception as error:  # noqa: BLE001 - the process's boundary; the service is told
+    except Exception as error:  # noqa: BLE001 - the process's boundary; the service gets the cause
         _LOGGER.exception("speakers_start_failed")
         code, fix = getattr(error, "code", "diarization_failed"), getattr(error, "fix", "")
         channel.send({"type": "start_failed", "code": code, "message": str(error), "fix": fix})
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> NoReturn:
 
 
 def _load(config: Message, channel: DiarizerSocket) -> Callable[[Message], None]:
-    """What serves a request, on loaded and proven models; the service is told that it is ready."""
+    """What serves a request, on loaded and proven models; the service learns that it is ready."""
     # Imported here: after the guards, and so that a broken library is a start_failed.
     from .models import load_models
     from .requests import answer
@@ -114,7 +114,7 @@ def end_process(status: int) -> NoReturn:
 
 
 def _guard_process() -> None:
-    """Signals and log of a child whose life is its service's to end."""
+    """Signals and log of a child that only its service ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s %(message)s")

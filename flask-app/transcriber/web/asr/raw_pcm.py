@@ -10,7 +10,7 @@ from ..uploads.receiver import SpooledFile
 
 _SAMPLE_BYTES = 2
 
-#: The size that a header of 32 bits can tell.
+#: The largest size that a 32-bit header can state.
 _LARGEST = 2**32 - 1 - 36
 
 HEADER_BYTES = 44
@@ -48,7 +48,7 @@ class RawPcmFile(SpooledFile):
             self._file.write(wav_header(0))
 
     def _finish(self, file: IO[bytes]) -> None:
-        """The header tells the size, once it is known."""
+        """The header has the size, once it is known."""
         if self._head:
             held = self._head
             self._begin_samples(held)
@@ -65,7 +65,7 @@ class LanguageSample(RawPcmFile):
 
 
 def wav_header(data_bytes: int) -> bytes:
-    """44 bytes for so many bytes of samples; a half sample at the end does not count."""
+    """44 bytes for this many bytes of samples; a half sample at the end does not count."""
     size = min(data_bytes - data_bytes % _SAMPLE_BYTES, _LARGEST)
     rate = SAMPLE_RATE * _SAMPLE_BYTES
     return struct.pack(

@@ -70,7 +70,7 @@ def named_by_address() -> Mapping[str, str]:
 def check_owner(arguments: Mapping[str, str]) -> None:
     """Raises JobNotFoundError, UploadNotFoundError for what an address names and somebody else owns.
 
-    Before all other checks, so that nothing tells what is another's from what is not there.
+    Before all other checks, so that another's job looks like one that doesn't exist.
     """
     if principal().role is Role.ADMIN:
         return

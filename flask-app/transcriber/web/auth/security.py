@@ -141,7 +141,7 @@ def check_host(rule: HostRule) -> None:
 
 
 def check_key() -> None:
-    """Raises UnauthorizedError where a key is needed; before routing errors, so that nothing is told."""
+    """Raises UnauthorizedError where a key is needed; before routing errors, so that nothing is revealed."""
     if not g.authorised and request.endpoint not in OPEN_ENDPOINTS:
         raise UnauthorizedError()
 

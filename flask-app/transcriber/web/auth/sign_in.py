@@ -36,7 +36,7 @@ _TO_NEXT = OperationAnswer("For browsers: where one wanted to go.", headers=("Lo
     is_open=True,
 )
 def show() -> Response:
-    """`next` is the page to go to afterwards; `again` tells that a try was wrong, `wait` that there were too many."""
+    """`next` is the page to go to afterwards; `again`: the key was wrong; `wait`: there were too many tries."""
     if g.authorised:
         return _redirect(next_page(request.args.get("next", "")))
     wait = request.args.get("wait", "")

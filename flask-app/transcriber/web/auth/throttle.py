@@ -19,7 +19,7 @@ _WAITS = Backoff(1.0, LONGEST_WAIT)
 #: Wrong tries are forgotten after this time without another, in seconds.
 FORGET_SECONDS = 900.0
 
-#: For so long an address is known from which the right key came, in seconds.
+#: How long an address is trusted from which the right key came, in seconds.
 KNOWN_SECONDS = 86_400.0
 
 #: Wrong tries from all addresses that cost nothing, and how many more each second: a guesser may have many addresses.

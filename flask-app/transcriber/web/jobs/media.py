@@ -86,7 +86,7 @@ def show(job_id: str) -> Response:
 
 
 def media_type(job: Job) -> str:
-    """What players are told; a type without a meaning until a transcription says what the file is."""
+    """The media type for players; a generic one until a transcription says what the file is."""
     try:
         transcription = find_transcription(job)
     except TranscriberError:  # the result is gone or damaged; its own address says so

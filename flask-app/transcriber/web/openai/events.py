@@ -46,7 +46,7 @@ def stream_lines(
 ) -> Iterator[str]:
     """The stream's lines. `finish` gives the last events, or raises what the job failed with.
 
-    `is_gone`: whether the client has left; asked where nothing is sent that would tell.
+    `is_gone`: whether the client has left; asked while nothing is sent that would show it.
     """
     deltas = Deltas()
     yield ": connected\n\n"

@@ -20,7 +20,7 @@ OPENAI_NAMES = (
     "gpt-4o-transcribe-diarize",
 )
 
-#: What a model counts as created at whose files tell nothing.
+#: The creation time of a model whose files have none.
 _UNKNOWN_MOMENT = 0
 
 

@@ -35,7 +35,7 @@ def _written(row: Format | Document, transcription: Transcription, line_length: 
 
 
 def set_facts(response: Response, transcription: Transcription) -> Response:
-    """Headers that tell clients of every format where the work ran, and what to know about it."""
+    """Headers that say in every format where the work ran, and its warnings."""
     headers = response.headers
     headers["X-Job-Id"] = transcription.job_id
     headers["X-Gpu-Used"] = "true" if transcription.gpu_used else "false"

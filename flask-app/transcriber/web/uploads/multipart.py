@@ -37,7 +37,7 @@ class StrictDecoder(MultipartDecoder):
 
 
 class StrictPartParser(MultiPartParser):
-    """Werkzeug's loop over the parts, with our decoder: theirs can't be told to take another."""
+    """Werkzeug's loop over the parts, with our decoder: theirs takes no other."""
 
     def parse(self, stream: IO[bytes], boundary: bytes, content_length: int | None) -> Parsed:
         decoder = StrictDecoder(boundary, self.max_form_memory_size, max_parts=self.max_form_parts)

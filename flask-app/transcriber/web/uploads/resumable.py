@@ -128,7 +128,7 @@ def create() -> Response:
     raises=(UploadNotFoundError, *_STORAGE),
 )
 def show(upload_id: str) -> Response:
-    """tus asks with HEAD, and that ends a connection that still sends, so that the offset it tells stays true."""
+    """tus asks with HEAD, and that ends a connection that still sends, so that the offset in the answer stays true."""
     resumable = application().service.resumable
     if request.method == "HEAD":
         check_version()

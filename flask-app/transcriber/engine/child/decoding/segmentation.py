@@ -16,7 +16,7 @@ from .word_timing import TimedWord, confine
 #: Segment.seek counts frames of log-mel, 10 ms each.
 _SEEK_SAMPLES = SAMPLE_RATE // 100
 
-#: Nobody speaks so many characters in a second: the fastest readers reach a third of it.
+#: More characters a second than anybody speaks: the fastest readers reach a third of it.
 _FASTEST_CHARACTERS = 80
 
 #: Text without time repeats one of so many pieces before it, or is none of the loop.

@@ -123,7 +123,7 @@ def _write_file(source: BinaryIO, contents: _Contents) -> BinaryIO:
 
 
 def _read_contents(source: BinaryIO) -> _Contents | None:
-    """What is in the file; None in a layout that is not known."""
+    """The file's contents; None for an unknown layout."""
     if _number(source, "<I") != _VERSION:
         return None
     _string(source)

@@ -233,7 +233,7 @@ class SelfTest:
                 "engine_device_mismatch",
                 f"By the driver, the encoder's output lies in {made.memory} memory and not on the GPU.",
             )
-        # Growth is told and not judged: what the pass before it left may be freed meanwhile. Nor does the pool overrule
+        # Growth is reported, not judged: what the pass before it left may be freed meanwhile. Nor does the pool overrule
         # the driver's word on the output itself.
         if made.memory is None and made.pool_used is not None and made.pool_used < _least_bytes(made.numbers):
             raise _fault(
@@ -294,7 +294,7 @@ class SelfTest:
     # Speed
 
     def _measure(self, numbers: dict[str, Any], passes: list[_Pass]) -> None:
-        """The median of three warm passes; a CPU's one pass tells enough."""
+        """The median of three warm passes; on a CPU one pass is enough."""
         timed = passes[-1:]
         if self._device == "cuda":
             timed += [self._pass() for _ in range(_TIMED_PASSES - 1)]
@@ -305,7 +305,7 @@ class SelfTest:
         }
 
     def _without_verdict(self, step: Step) -> Step:
-        """A CPU's time is told and not judged."""
+        """A CPU's time is reported, not judged."""
         if self._device == "cuda" or step.code is not None:
             return step
         message = "A CPU is shared with other work: its time is told and not judged."
