@@ -36,6 +36,9 @@ _LINK_REST = re.compile(
     r"_SERVICE_HOST|_SERVICE_PORT(_[A-Z0-9_]+)?|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?"
 )
 
+#: Characters of a refused value that its message quotes.
+_LONGEST_SHOWN = 200
+
 
 def load(environ: Mapping[str, str]) -> Settings:
     """Settings from these variables. Raises ConfigError that names the variable and what is allowed."""
@@ -61,12 +64,7 @@ def load(environ: Mapping[str, str]) -> Settings:
             try:
                 values[f.name] = f.metadata["parse"](given)
             except ValueError as error:
-                shown = "its value" if f.metadata["secret"] else repr(given)
-                raise ConfigError(
-                    f"{name} was {shown}; allowed: {error}.",
-                    param=name,
-                    fix=f"Set {name} to {error}, or unset it.",
-                ) from None
+                raise _refused(name, None if f.metadata["secret"] else given, str(error)) from None
             if f.name == "data_dir":
                 _refuse_forgotten_store(name, given, values[f.name])
             sources[f.name] = name
@@ -131,16 +129,38 @@ def _resolve(settings: Settings) -> Settings:
     elif settings.device == "cuda" and "default_use_gpu" not in sources:
         changes["default_use_gpu"] = True
         sources["default_use_gpu"] = f"{sources['device']}=cuda"
-    for name in ("gpu_compute_type", "cpu_compute_type"):
-        parse = next(f.metadata["parse"] for f in fields(Settings) if f.name == name)
-        if settings.compute_type and name not in sources:
-            try:
-                changes[name] = parse(settings.compute_type)
-                sources[name] = "COMPUTE_TYPE"
-            except ValueError:
-                continue
+    for name, compute_type in _compute_types(settings.compute_type).items():
+        if name not in sources:
+            changes[name] = compute_type
+            sources[name] = "COMPUTE_TYPE"
     current = {f.name: getattr(settings, f.name) for f in fields(Settings)}
     return _require_fleet(Settings(**(current | changes | {"sources": sources})))
+
+
+def _compute_types(given: str) -> dict[str, Any]:
+    """COMPUTE_TYPE for each setting that allows it. Raises ConfigError for a value that no device knows."""
+    if not given:
+        return {}
+    found, allowed = {}, []
+    for f in fields(Settings):
+        if f.name in ("gpu_compute_type", "cpu_compute_type"):
+            try:
+                found[f.name] = f.metadata["parse"](given)
+            except ValueError as error:
+                allowed.append(f"{error} ({f.metadata['names'][0]})")
+    if not found:
+        raise _refused("COMPUTE_TYPE", given, "; ".join(allowed))
+    return found
+
+
+def _refused(name: str, given: str | None, allowed: str) -> ConfigError:
+    """The refusal of a value; a secret's is None, and a long one is cut."""
+    shown = "its value" if given is None else repr(given)
+    if len(shown) > _LONGEST_SHOWN:
+        shown = f"{shown[:_LONGEST_SHOWN]}… ({len(given or '')} characters)"
+    return ConfigError(
+        f"{name} was {shown}; allowed: {allowed}.", param=name, fix=f"Set {name} to {allowed}, or unset it."
+    )
 
 
 def _require_fleet(settings: Settings) -> Settings:

@@ -89,9 +89,13 @@ def _is_address(text: str) -> bool:
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._~:\[\]-]+", re.IGNORECASE)
 
 
+#: Browsers leave these ports out of an Origin header.
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
 def origins(value: str) -> tuple[str, ...]:
-    """Origins, comma-separated."""
-    found = words(value)
+    """Origins, comma-separated, as browsers send them: without their scheme's own port."""
+    found = tuple(_without_default_port(origin) for origin in words(value))
     for origin in found:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             raise ValueError(
@@ -99,6 +103,11 @@ def origins(value: str) -> tuple[str, ...]:
                 "comma-separated, or *"
             )
     return found
+
+
+def _without_default_port(origin: str) -> str:
+    port = _DEFAULT_PORTS.get(origin.partition("://")[0].lower())
+    return origin.removesuffix(port) if port else origin
 
 
 def networks(value: str) -> tuple[str, ...]:

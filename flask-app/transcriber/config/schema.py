@@ -159,7 +159,8 @@ class Settings:
         "",
         "COMPUTE_TYPE",
         text,
-        "Taken for the GPU's and the CPU's type where that device allows it and its own variable is not set.",
+        "Taken for the GPU's and the CPU's type where that device allows it and its own variable is not set. "
+        "A value that neither allows is refused.",
     )
     vad_filter: bool = setting(
         True,

@@ -70,6 +70,8 @@ class ChildEnginePool:
         #: Who waits for room on which device, in the order of coming.
         self._line: list[Ticket] = []
         self._stopped = threading.Event()
+        #: What made the supervisor's last round fail, "" for none.
+        self._fault = ""
 
     @contextmanager
     def lend(self, device: str, model: str) -> Iterator[PooledEngine]:
@@ -386,5 +388,10 @@ class ChildEnginePool:
     def _round(self) -> None:
         try:
             self.tend()
-        except Exception:  # noqa: BLE001  the thread's boundary: the supervisor must outlive any fault
-            _log.exception("engine_supervisor_failed")
+        except Exception as error:  # noqa: BLE001  the thread's boundary: the supervisor must outlive any fault
+            # A fault that lasts is met every second: it is logged when it begins.
+            if repr(error) != self._fault:
+                _log.exception("engine_supervisor_failed")
+            self._fault = repr(error)
+        else:
+            self._fault = ""

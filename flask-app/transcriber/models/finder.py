@@ -139,8 +139,11 @@ class ModelFinder:
         return self._download and row.name not in self._known.carried()
 
     def size_of(self, name: str) -> int | None:
-        """Bytes of the model's weights; None for one that is neither known nor here."""
-        row, candidate = self._look(name)
+        """Bytes of the model's weights; None for one that is neither known nor here, or can't be looked for."""
+        try:
+            row, candidate = self._look(name)
+        except (ConfigError, ModelNotFoundError):
+            return None
         if candidate is not None:
             return _size_of(candidate.path / "model.bin")
         return row.model_bytes if row else None

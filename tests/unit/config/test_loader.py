@@ -40,6 +40,7 @@ def test_prefixed_name_beats_the_bare_one() -> None:
         ("WHISPER_GPU_POLICY", "maybe"),
         ("WHISPER_VAD", "perhaps"),
         ("WHISPER_CPU_COMPUTE_TYPE", "float16"),
+        ("COMPUTE_TYPE", "nonsense"),
         ("WHISPER_MAX_UPLOAD_BYTES", "0"),
         ("WHISPER_SHORT_SECONDS", "-1"),
         ("WHISPER_JOB_TIMEOUT_SECONDS", "1h"),
@@ -59,6 +60,27 @@ def test_wrong_value_names_the_variable_and_what_is_allowed(name: str, value: st
     assert name in caught.value.message
     assert repr(value) in caught.value.message
     assert "allowed" in caught.value.message
+
+
+def test_long_refused_value_is_cut() -> None:
+    with pytest.raises(ConfigError) as caught:
+        loader.load({"WHISPER_PORT": "9" * 5000})
+
+    assert len(caught.value.message) < 600
+    assert "(5000 characters)" in caught.value.message
+
+
+def test_origin_is_taken_as_browsers_send_it() -> None:
+    settings = loader.load(
+        {"WHISPER_CORS_ORIGINS": "https://a.example:443,HTTP://b.example:80,https://c.example:80,app://d:443"}
+    )
+
+    assert settings.cors_origins == (
+        "https://a.example",
+        "HTTP://b.example",
+        "https://c.example:80",
+        "app://d:443",
+    )
 
 
 def test_networks_are_a_list() -> None:

@@ -6,12 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from standin_start import HeldClock, SystemClock, eventually
 from transcriber.domain.errors import EngineStartError, ModelBusyError, ModelNotFoundError, ShuttingDownError
 from transcriber.domain.events import EngineEvent, Resumption
 from transcriber.domain.options import TranscriptionOptions
 from transcriber.domain.ports import EngineInfo
+from transcriber.engine.eviction import UnlimitedMemory
 from transcriber.engine.pool import ChildEnginePool
 
 
@@ -345,6 +347,40 @@ def test_kept_engine_that_dies_young_again_and_again_is_started_ever_later(
     launch.engines[-1].alive = False
     pool.tend()
     assert seconds_to_next_try(pool, launch, clock) == 1
+
+
+class UnreadableMemory(UnlimitedMemory):
+    """Fails as long as it is told to, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.asked = 0
+
+    def need(self, device: str, model: str) -> int:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        return 0
+
+
+def test_fault_of_the_supervisor_is_logged_once_and_outlived(launch: Launcher, clock: HeldClock) -> None:
+    memory = UnreadableMemory()
+    pool = ChildEnginePool(launch=launch, max_engines=2, clock=clock, memory=memory, busy_timeout=0.0)
+    pool.ensure("cpu", "base")
+    launch.engines[0].alive = False
+    pool.tend()
+    clock.seconds += 10
+    memory.error, memory.asked = OSError("no such folder"), 0
+
+    with capture_logs() as logs:
+        thread = pool.supervise(0.01)
+        assert eventually(lambda: memory.asked >= 5)
+        memory.error = None
+        assert eventually(lambda: len(launch.engines) == 2)
+        pool.close()
+        thread.join(20)
+
+    assert [line["event"] for line in logs].count("engine_supervisor_failed") == 1
 
 
 def test_other_engine_that_dies_is_not_started_again_until_wanted(

@@ -167,6 +167,11 @@ def test_path_that_is_no_folder_is_an_error_and_not_passed_over(
     assert (caught.value.code, caught.value.param) == ("model_path_missing", "WHISPER_MODEL_PATH")
 
 
+def test_size_of_what_cannot_be_looked_for_is_unknown(make_finder: Find, tmp_path: Path) -> None:
+    assert make_finder(tmp_path / "mistyped").size_of("base") is None
+    assert make_finder().size_of("../base") is None
+
+
 def test_hub_cache_s_pinned_snapshot_is_found(make_finder: Find, hub_cache: Path) -> None:
     folder = snapshot(hub_cache, "Pinned/whisper-small", files_of("small"))
 
