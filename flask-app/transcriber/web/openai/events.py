@@ -40,13 +40,12 @@ def stream_lines(
     events: Iterable[FeedEvent | None],
     *,
     finish: Callable[[], list[Json]],
-    is_gone: Callable[[], bool],
     body_of: Callable[[TranscriberError], Json],
     with_logprobs: bool,
 ) -> Iterator[str]:
     """The stream's lines. `finish` gives the last events, or raises what the job failed with.
 
-    `is_gone`: whether the client has left; asked while nothing is sent that would show it.
+    An event that has nothing to send is an empty line.
     """
     deltas = Deltas()
     yield ": connected\n\n"
@@ -58,13 +57,13 @@ def stream_lines(
                 last = [body_of(error)]
             yield from map(encoded, last)
             return
-        if is_gone():
-            return
         if event is None:
             yield HEARTBEAT
         elif event.kind == "segment" and (delta := deltas.of(event.data["text"])):
             logprobs = {"logprobs": event.data.get("logprobs") or []} if with_logprobs else {}
             yield encoded({"type": "transcript.text.delta", "delta": delta, **logprobs})
+        else:
+            yield ""
 
 
 def encoded(event: Json) -> str:

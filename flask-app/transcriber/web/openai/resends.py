@@ -2,19 +2,22 @@
 
 OpenAI's SDKs send a request again when its answer takes too long, as do proxies, without a key that would name it. So
 requests are known by who sent them and by all that they carry. While nobody waits for a job, it goes on for a while;
-it is cancelled if nobody has come back by then.
+it is cancelled if nobody has come back by then. An answer that was delivered whole ends the matter: the same request
+after it is a new one, even where its client closed the connection at once.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 #: How long a job goes on for a client that may come back, in seconds.
 WINDOW_SECONDS = 60.0
+
+Piece = TypeVar("Piece", str, bytes)
 
 
 class WaitingClient(Protocol):
@@ -39,14 +42,40 @@ def make_timer(seconds: float, call: Callable[[], None]) -> Alarm:
 
 
 @dataclass(slots=True, eq=False)
+class WaitingRequest:
+    """One request that waits for its answer."""
+
+    connection: WaitingClient
+    is_answered: bool = False
+
+    def deliver(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """The answer's pieces, while the client is there; empty ones only ask for that.
+
+        It is answered once the server has taken the last piece: a client that closes its connection then has all.
+        """
+        for piece in pieces:
+            if self.connection.is_gone():
+                return
+            if piece:
+                yield piece
+        self.is_answered = True
+
+    def is_lost(self) -> bool:
+        return not self.is_answered and self.connection.is_gone()
+
+
+@dataclass(slots=True, eq=False)
 class _Sent:
-    """One job, and the connections that wait for it."""
+    """One job, and the requests that wait for it."""
 
     job_id: str
-    connections: list[WaitingClient] = field(default_factory=list)
-    #: The last connection closed before it had its answer.
-    is_lost: bool = False
+    waiting: list[WaitingRequest] = field(default_factory=list)
+    #: One of them had its answer.
+    is_answered: bool = False
     alarm: Alarm | None = None
+
+    def is_lost(self) -> bool:
+        return not self.is_answered and all(one.is_lost() for one in self.waiting)
 
 
 class Resends:
@@ -66,30 +95,31 @@ class Resends:
     def find(self, fingerprint: str, *, is_resend: bool) -> str | None:
         """The job of an earlier request that carried the same, where this one comes in its place.
 
-        `is_resend`: the client says so itself. Else the earlier one's connection has to be closed: two that wait at
-        the same time are two requests.
+        `is_resend`: the client says so itself. Else the earlier one's connection has to be closed before its answer was
+        delivered: two that wait at the same time are two requests, and so are two in turn.
         """
         with self._lock:
             sent = self._sent.get(fingerprint)
-            if sent is None or not (is_resend or _is_lost(sent)):
+            if sent is None or not (is_resend or sent.is_lost()):
                 return None
             return sent.job_id
 
     @contextmanager
     def waiting(
         self, fingerprint: str, job_id: str, connection: WaitingClient, give_up: Callable[[str], None]
-    ) -> Iterator[None]:
+    ) -> Iterator[WaitingRequest]:
         """While the body of the `with` runs, this connection waits for the job.
 
         Once nobody has waited for the window's length, the job is forgotten, and `give_up` is called with its id.
         """
-        sent = self._join(fingerprint, job_id, connection)
+        one = WaitingRequest(connection)
+        sent = self._join(fingerprint, job_id, one)
         try:
-            yield
+            yield one
         finally:
-            self._leave(fingerprint, sent, connection, give_up)
+            self._leave(fingerprint, sent, one, give_up)
 
-    def _join(self, fingerprint: str, job_id: str, connection: WaitingClient) -> _Sent:
+    def _join(self, fingerprint: str, job_id: str, one: WaitingRequest) -> _Sent:
         with self._lock:
             sent = self._sent.get(fingerprint)
             if sent is None or sent.job_id != job_id:
@@ -97,17 +127,16 @@ class Resends:
             if sent.alarm is not None:
                 sent.alarm.cancel()
                 sent.alarm = None
-            sent.connections.append(connection)
+            sent.waiting.append(one)
             return sent
 
     def _leave(
-        self, fingerprint: str, sent: _Sent, connection: WaitingClient, give_up: Callable[[str], None]
+        self, fingerprint: str, sent: _Sent, one: WaitingRequest, give_up: Callable[[str], None]
     ) -> None:
-        is_gone = connection.is_gone()
         with self._lock:
-            sent.connections.remove(connection)
-            sent.is_lost = is_gone
-            if sent.connections:
+            sent.waiting.remove(one)
+            sent.is_answered = sent.is_answered or one.is_answered
+            if sent.waiting:
                 return
             sent.alarm = self._make_alarm(
                 self._window_seconds, lambda: self._expire(fingerprint, sent, give_up)
@@ -116,14 +145,8 @@ class Resends:
 
     def _expire(self, fingerprint: str, sent: _Sent, give_up: Callable[[str], None]) -> None:
         with self._lock:
-            if sent.connections:
+            if sent.waiting:
                 return
             if self._sent.get(fingerprint) is sent:
                 del self._sent[fingerprint]
         give_up(sent.job_id)
-
-
-def _is_lost(sent: _Sent) -> bool:
-    if sent.connections:
-        return all(connection.is_gone() for connection in sent.connections)
-    return sent.is_lost

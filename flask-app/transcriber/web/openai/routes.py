@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 from flask import Blueprint, Response, jsonify, request
@@ -32,9 +32,7 @@ from .forms import SpeechForm, TranslationForm
 from .models import ModelNames
 from .receiving import Received, receive
 from .render import answer, last_events
-
-if TYPE_CHECKING:
-    from ...service.ports import JobService
+from .resends import WaitingRequest
 
 logger = structlog.get_logger(__name__)
 
@@ -116,35 +114,39 @@ def _answered(received: Received) -> Response:
 def _whole(received: Received) -> Response:
     """Wait for the job; a client that goes away leaves it running for one that may come back."""
     service, connection = application().service, ClientConnection(request.environ)
-    with _waiting(received, service, connection):
+    with ExitStack() as leave:
+        waiting = leave.enter_context(_waiting(received, connection))
         try:
             transcription = wait_for(service, received.job.id, connection)
         except ClientGoneError:
             logger.info("client_gone", job_id=received.job.id)
             raise e.JobCancelledError("The client closed its connection before the answer.") from None
-    return answer(_with_notices(transcription, received), received.form)
+        response = answer(_with_notices(transcription, received), received.form)
+        response.response = waiting.deliver(list(response.iter_encoded()))
+        response.call_on_close(leave.pop_all().close)
+    return response
 
 
 def _streamed(received: Received) -> Response:
     """The job's events. It is waited for from now until the stream is closed, whether by its end or by its client."""
-    service, connection = application().service, ClientConnection(request.environ)
-    lines = _lines(received, service, connection)
+    lines = _lines(received)
     leave = ExitStack()
-    leave.enter_context(_waiting(received, service, connection))
-    response = Response(lines, content_type=f"{EVENTS}; charset=utf-8")
+    waiting = leave.enter_context(_waiting(received, ClientConnection(request.environ)))
+    response = Response(waiting.deliver(lines), content_type=f"{EVENTS}; charset=utf-8")
     response.call_on_close(leave.close)
     response.headers["X-Accel-Buffering"] = "no"  # nginx would hold the events back
     response.headers["X-Job-Id"] = received.job.id
     return response
 
 
-def _waiting(
-    received: Received, service: JobService, connection: ClientConnection
-) -> AbstractContextManager[None]:
-    return resends().waiting(received.fingerprint, received.job.id, connection, service.give_up)
+def _waiting(received: Received, connection: ClientConnection) -> AbstractContextManager[WaitingRequest]:
+    give_up = application().service.give_up
+    return resends().waiting(received.fingerprint, received.job.id, connection, give_up)
 
 
-def _lines(received: Received, service: JobService, connection: ClientConnection) -> Iterator[str]:
+def _lines(received: Received) -> Iterator[str]:
+    service = application().service
+
     def finish() -> list[dict[str, Any]]:
         transcription = service.transcription(received.job.id)
         return last_events(_with_notices(transcription, received), received.form)
@@ -152,7 +154,6 @@ def _lines(received: Received, service: JobService, connection: ClientConnection
     return stream_lines(
         while_allowed(service.follow(received.job.id)),
         finish=finish,
-        is_gone=connection.is_gone,
         body_of=openai_answer,
         with_logprobs=received.form.wants_logprobs,
     )

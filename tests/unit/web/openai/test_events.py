@@ -25,7 +25,6 @@ def lines(
 ) -> list[str]:
     options: dict[str, Any] = {
         "finish": finish,
-        "is_gone": lambda: False,
         "body_of": lambda error: {"error": {"code": error.code}},
         "with_logprobs": False,
     }
@@ -68,8 +67,8 @@ def test_failed_job_is_an_error_event() -> None:
     assert data_of(lines([DONE], fail)) == [{"error": {"code": "engine_failed"}}]
 
 
-def test_client_that_has_left_ends_the_stream() -> None:
-    assert data_of(lines([segment("a"), segment("b")], is_gone=lambda: True)) == []
+def test_event_that_has_nothing_to_send_is_an_empty_line() -> None:
+    assert lines([FeedEvent(kind="progress", data={}, number=1), segment("  "), DONE])[1:3] == ["", ""]
 
 
 def test_silence_is_filled_with_comments() -> None:

@@ -45,9 +45,9 @@ class Desk:
         return self.alarms[-1]
 
     def wait(self, connection: FakeConnection, job_id: str = "job") -> None:
-        """A request that waits until its connection's fate is known."""
-        with self.resends.waiting("print", job_id, connection, self.given_up.append):
-            pass
+        """A request that waits, and has its answer if its client is still there."""
+        with self.resends.waiting("print", job_id, connection, self.given_up.append) as one:
+            list(one.deliver(["answer"]))
 
     def ring(self) -> None:
         for alarm in self.alarms:
@@ -73,6 +73,45 @@ def test_answered_request_is_found_only_by_one_that_says_it_comes_again(desk: De
 
     assert desk.resends.find("print", is_resend=False) is None
     assert desk.resends.find("print", is_resend=True) == "job"
+
+
+def test_client_that_closes_once_it_has_all_is_answered(desk: Desk) -> None:
+    connection = FakeConnection()
+    with desk.resends.waiting("print", "job", connection, desk.given_up.append) as one:
+        assert list(one.deliver(["", "first", "last"])) == ["first", "last"]
+        connection.gone = True
+        assert desk.resends.find("print", is_resend=False) is None
+
+    assert desk.resends.find("print", is_resend=False) is None
+
+
+@pytest.mark.parametrize("left_after", [1, 2])
+def test_client_that_closes_before_the_last_piece_is_lost(desk: Desk, left_after: int) -> None:
+    connection = FakeConnection()
+    with desk.resends.waiting("print", "job", connection, desk.given_up.append) as one:
+        pieces = one.deliver(["first", "second", "last"])
+        for _ in range(left_after):
+            next(pieces)
+        connection.gone = True
+        assert list(pieces) == []
+
+    assert desk.resends.find("print", is_resend=False) == "job"
+
+
+def test_piece_that_could_not_be_sent_is_lost(desk: Desk) -> None:
+    """The server closes the answer where its socket fails."""
+    with desk.resends.waiting("print", "job", FakeConnection(), desk.given_up.append) as one:
+        next(one.deliver(["answer"]))
+
+    assert desk.resends.find("print", is_resend=False) == "job"
+
+
+def test_answer_to_one_that_came_again_ends_the_matter(desk: Desk) -> None:
+    """The first one's thread may learn later that its client has gone."""
+    with desk.resends.waiting("print", "job", FakeConnection(gone=True), desk.given_up.append):
+        desk.wait(FakeConnection())
+
+    assert desk.resends.find("print", is_resend=False) is None
 
 
 def test_two_that_wait_at_once_are_two_requests(desk: Desk) -> None:
