@@ -10,7 +10,40 @@ function textOf(element) {
 }
 
 /**
- * Select an element's text, for browsers that offer no clipboard (plain http on a network).
+ * Copy without the clipboard API, which browsers keep from pages on plain http.
+ * @param {string} text
+ * @returns {boolean} whether it worked
+ */
+function copyByHand(text) {
+  const area = document.createElement("textarea");
+  area.value = text;
+  area.className = "unseen";
+  area.readOnly = true;
+  const had = document.activeElement;
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  if (had instanceof HTMLElement) had.focus({ preventScroll: true });
+  return done;
+}
+
+/**
+ * Put a text on the clipboard.
+ * @param {string} text
+ * @returns {Promise<boolean>} whether it is there
+ */
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return copyByHand(text);
+  }
+}
+
+/**
+ * Select an element's text, for browsers that let a script copy nothing.
  * @param {Element} element
  */
 function select(element) {
@@ -32,10 +65,9 @@ function enhance(button) {
   const label = button.textContent;
   button.hidden = false;
   button.addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText([...document.querySelectorAll(selector)].map(textOf).join("\n"));
+    if (await copyText([...document.querySelectorAll(selector)].map(textOf).join("\n"))) {
       button.textContent = button.dataset.copied ?? "";
-    } catch {
+    } else {
       select(target.closest("[data-text]") ?? target);
       button.textContent = button.dataset.selected ?? "";
     }

@@ -1,29 +1,30 @@
-/** Correcting a transcript in place: text, times, split, merge, remove; undo, and saving on the server. */
+/** Correcting a transcript in place: text, times, speaker, split, merge, remove; undo and redo. */
 
-import { clock, endOf, rowAfter, rowsOf, saidOf, secondsIn, startOf, wordsOf } from "./rows.js";
-import { explain, token } from "./words.js";
+import { History, partOf, sourcesOf } from "./history.js";
+import { clock, endOf, placeAt, rowAfter, saidOf, secondsIn, startOf, wordsOf } from "./rows.js";
+import { Saver } from "./save.js";
 
-/** @typedef {{mark: Comment, old: HTMLElement[], made: HTMLElement[]}} Change */
+/** A time is the same if it differs by less, in seconds. */
+const SAME = 0.0006;
+
+/** Scripts without spaces between words. */
+const SPACELESS = "[\\u3040-\\u30ff\\u3400-\\u9fff]";
 
 /** Edits one text. */
 export class Editor {
   /**
    * @param {HTMLElement} section
    * @param {HTMLElement} text
-   * @param {(at: number) => Promise<void>} onSaved  shows the transcript as the server has it now, with the focus on
-   *   this row; -1: on none
+   * @param {() => Promise<void>} reload  shows the transcript as the server has it now
    * @param {AbortSignal} signal
    */
-  constructor(section, text, onSaved, signal) {
+  constructor(section, text, reload, signal) {
     this.section = section;
     this.text = text;
-    this.onSaved = onSaved;
+    this.history = new History();
+    this.saver = new Saver(this, reload, signal);
     this.template = /** @type {HTMLTemplateElement} */ (section.querySelector("template[data-editor]"));
     this.state = /** @type {HTMLElement} */ (section.querySelector("[data-edit-state]"));
-    /** @type {Change[]} */
-    this.done = [];
-    /** @type {Change[]} */
-    this.undone = [];
     /** @type {HTMLElement | null} */
     this.row = null;
     /** @type {HTMLElement | null} */
@@ -32,12 +33,14 @@ export class Editor {
     this.on("[data-redo]", () => this.redo(), signal);
     this.on("[data-save]", () => this.save(), signal);
     text.addEventListener("dblclick", (event) => this.onDouble(event), { signal });
-    addEventListener("beforeunload", (event) => { if (this.isDirty) event.preventDefault(); }, { signal });
+    addEventListener("beforeunload", (event) => {
+      if (this.isDirty || this.saver.isBusy) event.preventDefault();
+    }, { signal });
   }
 
   /** Whether there is something to save. */
   get isDirty() {
-    return this.done.length > 0 || this.isChanged();
+    return this.history.isDirty || this.isChanged();
   }
 
   /**
@@ -53,13 +56,17 @@ export class Editor {
   onDouble(event) {
     const target = /** @type {Element} */ (event.target);
     const row = target.closest(".said")?.closest("li[data-start]");
-    if (row instanceof HTMLElement) this.open(row);
+    if (row instanceof HTMLElement) this.open(row, placeAt(row, event.clientX, event.clientY));
   }
 
-  /** Edit this row. @param {HTMLElement} row */
-  open(row) {
+  /**
+   * Edit this row.
+   * @param {HTMLElement} row
+   * @param {number} place  of the cursor in its text
+   */
+  open(row, place = 0) {
     if (this.row === row) return;
-    if (!this.close()) return;
+    this.close();
     if (!row.isConnected) return;
     const part = /** @type {DocumentFragment} */ (this.template.content.cloneNode(true));
     const form = /** @type {HTMLElement} */ (part.firstElementChild);
@@ -68,14 +75,15 @@ export class Editor {
     this.form = form;
     this.area.value = said.textContent ?? "";
     this.area.lang = this.text.lang;
-    this.field("[data-from]").value = clock(startOf(row), 3);
-    this.field("[data-to]").value = clock(endOf(row), 3);
+    this.putTimes();
+    this.text.dispatchEvent(new CustomEvent("editing", { detail: { form, row } }));
     this.listen(form);
     said.hidden = true;
     said.after(form);
     this.measure();
     this.area.focus();
-    this.area.setSelectionRange(0, 0);
+    const cursor = Math.max(0, place);
+    this.area.setSelectionRange(cursor, cursor);
     form.scrollIntoView({ block: "nearest" });
   }
 
@@ -84,7 +92,7 @@ export class Editor {
     form.addEventListener("input", () => { this.measure(); this.tell(); });
     form.addEventListener("keydown", (event) => this.onKey(event));
     const actions = {
-      "[data-done]": () => this.leave(), "[data-split]": () => this.split(),
+      "[data-done]": () => this.leave(), "[data-cancel]": () => this.cancel(), "[data-split]": () => this.split(),
       "[data-merge]": () => this.merge(), "[data-remove]": () => this.remove(),
     };
     for (const [selector, action] of Object.entries(actions)) {
@@ -101,57 +109,100 @@ export class Editor {
     return /** @type {HTMLInputElement} */ (this.form?.querySelector(selector));
   }
 
+  /** Show the times of the row in the editor. */
+  putTimes() {
+    if (!this.row) return;
+    this.field("[data-from]").value = clock(startOf(this.row), 3);
+    this.field("[data-to]").value = clock(endOf(this.row), 3);
+  }
+
   /** What the editor holds now. */
   values() {
     const text = this.area.value.split(/\s+/).filter(Boolean).join(" ");
-    return { text, start: secondsIn(this.field("[data-from]").value), end: secondsIn(this.field("[data-to]").value) };
+    const chosen = /** @type {HTMLSelectElement | null} */ (this.form?.querySelector("[data-speaker-of-row]") ?? null);
+    return {
+      text, start: secondsIn(this.field("[data-from]").value), end: secondsIn(this.field("[data-to]").value),
+      speaker: chosen ? chosen.value : this.row?.dataset.speaker ?? "",
+    };
   }
 
   /** Whether the open editor holds something else than its row. */
   isChanged() {
     if (!this.row) return false;
-    const { text, start, end } = this.values();
-    /** @type {(a: number, b: number) => boolean} */
-    const same = (a, b) => Math.abs(a - b) < 0.0006;
-    return text !== saidOf(this.row).textContent || !same(start, startOf(this.row)) || !same(end, endOf(this.row));
+    const { text, start, end, speaker } = this.values();
+    const isSame = (/** @type {number} */ a, /** @type {number} */ b) => Math.abs(a - b) < SAME;
+    return text !== saidOf(this.row).textContent || !isSame(start, startOf(this.row)) || !isSame(end, endOf(this.row))
+      || speaker !== (this.row.dataset.speaker ?? "");
   }
 
-  /** Put what was edited into the text, and shut the editor. @returns {boolean} false: a time is wrong */
+  /** What is wrong with the times, by the name of its sentence; empty: nothing. */
+  fault() {
+    if (!this.row) return "";
+    const { start, end } = this.values();
+    if (!(end >= start)) return "times";
+    const length = Number(this.section.dataset.duration);
+    return length > 0 && end > length + 0.05 && end > endOf(this.row) + SAME ? "beyond" : "";
+  }
+
+  /** Put what was edited into the text, and shut the editor. A time that is wrong stays as it was. */
   close() {
-    if (!this.row || !this.form) return true;
-    const { row, form } = this;
-    const { text, start, end } = this.values();
-    if (!(end >= start)) {
-      /** @type {HTMLElement} */ (form.querySelector("[data-wrong]")).hidden = false;
-      return false;
-    }
-    const changed = this.isChanged();
-    form.remove();
-    saidOf(row).hidden = false;
-    this.row = this.form = null;
-    if (changed) this.change([row], text ? [copyOf(row, { text, start, end })] : []);
-    return true;
+    if (!this.row || !this.form) return;
+    const isWrong = Boolean(this.fault());
+    if (isWrong) this.putTimes();
+    const { row } = this;
+    const { text, start, end, speaker } = this.values();
+    const isChanged = this.isChanged();
+    this.drop();
+    if (isChanged) this.change([partOf([row], text ? [copyOf(row, { text, start, end, speaker })] : [])]);
+    if (isWrong) this.say("kept");
   }
 
-  /** Shut the editor, and go back to the row. */
+  /** Shut the editor, and go back to the row; while a time is wrong, say so instead. */
   leave() {
-    const next = this.row && rowAfter(this.row);
-    const before = this.row;
-    if (!this.close()) return;
-    const row = before?.isConnected ? before : this.done.at(-1)?.made[0] ?? next;
+    const fault = this.fault();
+    if (fault) {
+      for (const one of /** @type {NodeListOf<HTMLElement>} */ (this.form?.querySelectorAll("[data-wrong]"))) {
+        one.hidden = one.dataset.wrong !== fault;
+      }
+      return;
+    }
+    const [before, next] = [this.row, this.row && rowAfter(this.row)];
+    this.close();
+    this.goOn(before, next);
+  }
+
+  /**
+   * Let the keyboard go on from a row that was edited, or from what was made of it; else from another one.
+   * @param {HTMLElement | null} row
+   * @param {HTMLElement | null} other
+   */
+  goOn(row, other = null) {
+    focusRow(row?.isConnected ? row : this.history.done.at(-1)?.parts[0]?.made[0] ?? other);
+  }
+
+  /** Shut the editor; the row stays as it was. */
+  cancel() {
+    const { row } = this;
+    this.drop();
+    this.tell();
     focusRow(row);
   }
 
   /** @param {KeyboardEvent} event */
   onKey(event) {
     const inText = event.target === this.area;
-    if (event.key === "Escape" || (event.key === "Enter" && !inText)) {
+    if (event.key === "Escape") {
       event.preventDefault();
-      this.leave();
+      const { row } = this;
+      this.close();
+      this.goOn(row);
     } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       this.split();
-    } else if (event.key === "Enter") {
+    } else if (event.key === "Enter" && event.target instanceof HTMLInputElement) {
+      event.preventDefault();
+      this.leave();
+    } else if (event.key === "Enter" && inText && !event.isComposing) {
       event.preventDefault();
       const next = this.row && rowAfter(this.row);
       if (next) this.open(next);
@@ -166,14 +217,16 @@ export class Editor {
     const whole = this.area.value;
     const place = this.area.selectionStart;
     const [left, right] = [whole.slice(0, place).trim(), whole.slice(place).trim()];
-    const { start, end } = this.values();
-    if (!left || !right || !(end >= start)) return;
+    const { start, end, speaker } = this.values();
+    if (!left || !right || this.fault()) return;
     const isSame = whole === saidOf(row).textContent;
     const heard = isSame ? wordsOf(row).find(({ at }) => at >= place)?.begin : undefined;
     const middle = Math.min(end, Math.max(start, heard ?? start + ((end - start) * place) / whole.length));
     this.drop();
-    const made = [copyOf(row, { text: left, start, end: middle }), copyOf(row, { text: right, start: middle, end })];
-    this.change([row], made);
+    const made = [
+      copyOf(row, { text: left, start, end: middle, speaker }), copyOf(row, { text: right, start: middle, end, speaker }),
+    ];
+    this.change([partOf([row], made)]);
     this.open(made[1]);
   }
 
@@ -182,15 +235,16 @@ export class Editor {
     const next = this.row && rowAfter(this.row);
     if (!this.row || !next) return;
     const { row } = this;
-    const { text, start } = this.values();
+    const { text, start, speaker } = this.values();
     const other = saidOf(next).textContent ?? "";
-    const glue = /[\u3040-\u30ff\u3400-\u9fff]$/.test(text) && /^[\u3040-\u30ff\u3400-\u9fff]/.test(other) ? "" : " ";
+    const isSpaceless = new RegExp(`${SPACELESS}$`).test(text) && new RegExp(`^${SPACELESS}`).test(other);
     this.drop();
     const made = copyOf(row, {
-      text: `${text}${glue}${other}`.trim(), start: start >= 0 ? start : startOf(row), end: Math.max(endOf(row), endOf(next)),
+      text: `${text}${isSpaceless ? "" : " "}${other}`.trim(), start: start >= 0 ? start : startOf(row),
+      end: Math.max(endOf(row), endOf(next)), speaker,
     });
     made.dataset.sources = [sourcesOf(row), sourcesOf(next)].flat().join(" ");
-    this.change([row, next], [made]);
+    this.change([partOf([row, next], [made])]);
     this.open(made);
   }
 
@@ -200,7 +254,7 @@ export class Editor {
     const { row } = this;
     const next = rowAfter(row);
     this.drop();
-    this.change([row], []);
+    this.change([partOf([row], [])]);
     focusRow(next);
   }
 
@@ -213,54 +267,47 @@ export class Editor {
   }
 
   /**
-   * Put rows in place of others, so that it can be undone.
-   * @param {HTMLElement[]} old
-   * @param {HTMLElement[]} made
+   * Make a change that can be undone.
+   * @param {import("./history.js").Part[]} parts
+   * @param {import("./history.js").Naming} [naming]
    */
-  change(old, made) {
-    const mark = document.createComment("");
-    old[0].before(mark);
-    this.done.push({ mark, old, made });
-    this.undone = [];
-    put(mark, old, made);
-    this.changed();
+  change(parts, naming) {
+    this.saver.begin();
+    this.history.make({ parts, naming });
+    this.changed(naming && [naming.id, naming.after]);
   }
 
   undo() {
     this.drop();
-    const last = this.done.pop();
-    if (!last) return this.tell();
-    this.undone.push(last);
-    put(last.mark, last.made, last.old);
-    this.changed();
-    focusRow(last.old[0]);
+    const change = this.history.undo();
+    if (!change) return this.tell();
+    this.changed(change.naming && [change.naming.id, change.naming.before]);
+    if (change.parts.length) focusRow(change.parts[0].old[0]);
   }
 
   redo() {
     this.drop();
-    const last = this.undone.pop();
-    if (!last) return;
-    this.done.push(last);
-    put(last.mark, last.old, last.made);
-    this.changed();
-    focusRow(last.made[0] ?? null);
+    const change = this.history.redo();
+    if (!change) return;
+    this.changed(change.naming && [change.naming.id, change.naming.after]);
+    if (change.parts.length) focusRow(change.parts[0].made[0] ?? null);
   }
 
-  changed() {
-    this.text.dispatchEvent(new Event("changed"));
+  /** @param {[string, string]} [name]  of a speaker, by its id */
+  changed(name) {
+    this.text.dispatchEvent(new CustomEvent("changed", { detail: name }));
     this.tell();
   }
 
   /** Show what can be done now. */
   tell() {
-    /** @type {(selector: string, on: boolean) => void} */
-    const enable = (selector, on) => {
+    const enable = (/** @type {string} */ selector, /** @type {boolean} */ on) => {
       /** @type {HTMLButtonElement} */ (this.section.querySelector(selector)).disabled = !on;
     };
-    enable("[data-undo]", this.done.length > 0);
-    enable("[data-redo]", this.undone.length > 0);
+    enable("[data-undo]", this.history.done.length > 0);
+    enable("[data-redo]", this.history.undone.length > 0);
     enable("[data-save]", this.isDirty);
-    this.say(this.isDirty ? "unsaved" : "");
+    if (!this.saver.isBusy) this.say(this.isDirty ? "unsaved" : "");
   }
 
   /**
@@ -272,8 +319,10 @@ export class Editor {
     const text = name ? `${words.querySelector(`[data-state=${name}]`)?.textContent ?? ""} ${more}`.trim() : "";
     if (this.state.textContent !== text) this.state.textContent = text;
     this.state.hidden = !text;
-    this.state.classList.toggle("bad", name === "failed" || name === "changed");
-    this.state.classList.toggle("warn", name === "unsaved");
+    this.state.classList.toggle("bad", name === "failed" || name === "conflict");
+    this.state.classList.toggle("warn", name === "unsaved" || name === "kept");
+    const conflict = /** @type {HTMLElement} */ (this.section.querySelector("[data-conflict]"));
+    conflict.hidden = name !== "conflict";
   }
 
   /** How long the line is, and how fast to read. */
@@ -285,66 +334,35 @@ export class Editor {
     shown.classList.toggle("over", speed > Number(shown.dataset.maxSpeed) || text.length > Number(shown.dataset.maxLength));
   }
 
-  /** Save everything; the server then shows it with its checks. */
-  async save() {
-    const row = this.row ?? document.activeElement?.closest("li[data-start]");
-    const at = row instanceof HTMLElement ? rowsOf(this.text).indexOf(row) : -1;
-    if (!this.close() || !this.done.length) return;
-    this.say("saving");
-    const segments = rowsOf(this.text).map((row) => ({
-      start: startOf(row), end: endOf(row), text: saidOf(row).textContent, sources: sourcesOf(row),
-    }));
-    try {
-      const answer = await fetch(/** @type {string} */ (this.section.dataset.transcriptUrl), {
-        method: "PUT",
-        headers: {
-          "Content-Type": "application/json", Accept: "application/json", "If-Match": `"r${this.section.dataset.revision}"`,
-          "X-CSRF-Token": token(),
-        },
-        body: JSON.stringify({ segments }),
-      });
-      if (!answer.ok) {
-        const { error } = await answer.json();
-        this.say(answer.status === 412 ? "changed" : "failed", answer.status === 412 ? "" : explain(error).message);
-        return;
-      }
-    } catch {
-      this.say("failed");
-      return;
-    }
-    this.done = [];
-    await this.onSaved(at).catch(() => location.reload());
+  /** Save everything that was changed. The keyboard goes on from the row that was edited. */
+  save() {
+    const { row } = this;
+    this.close();
+    if (row) this.goOn(row);
+    return this.saver.save();
   }
 }
 
 /**
- * The ids of the segments that a row was made of.
+ * A row like this one with other text, times or speaker. What was found wrong with the old text goes.
  * @param {HTMLElement} row
- * @returns {number[]}
- */
-function sourcesOf(row) {
-  return (row.dataset.sources ?? row.dataset.id ?? "").split(" ").filter(Boolean).map(Number);
-}
-
-/**
- * A row like this one with other text or times. What was found wrong with the old text goes.
- * @param {HTMLElement} row
- * @param {{text: string, start: number, end: number}} values
+ * @param {{text?: string, start?: number, end?: number, speaker?: string}} values
  * @returns {HTMLElement}
  */
-function copyOf(row, { text, start, end }) {
+export function copyOf(row, { text = saidOf(row).textContent ?? "", start = startOf(row), end = endOf(row), speaker = row.dataset.speaker ?? "" }) {
   const copy = /** @type {HTMLElement} */ (row.cloneNode(true));
   const said = saidOf(copy);
   copy.dataset.sources = sourcesOf(row).join(" ");
   copy.dataset.start = start.toFixed(3);
   copy.dataset.end = end.toFixed(3);
+  if (speaker) copy.dataset.speaker = speaker;
   copy.classList.remove("now");
   copy.classList.add("changed");
   copy.removeAttribute("aria-current");
   const times = /** @type {HTMLElement} */ (copy.querySelector(".times"));
-  times.textContent = `${clock(start)} – ${clock(end)}`;
-  if (times instanceof HTMLAnchorElement) times.hash = `t=${start.toFixed(2)}`;
+  showTimes(times, start, end);
   said.hidden = false;
+  if (said.textContent === text && start === startOf(row) && end === endOf(row)) return copy;
   if (said.textContent !== text || start !== startOf(row)) delete copy.dataset.words;
   if (said.textContent !== text) said.textContent = text;
   copy.querySelector(".flags")?.remove();
@@ -353,14 +371,15 @@ function copyOf(row, { text, start, end }) {
 }
 
 /**
- * Put `made` behind the mark, where `old` was.
- * @param {Comment} mark
- * @param {HTMLElement[]} old
- * @param {HTMLElement[]} made
+ * @param {HTMLElement} times
+ * @param {number} start
+ * @param {number} end
  */
-function put(mark, old, made) {
-  for (const row of old) row.remove();
-  mark.after(...made);
+function showTimes(times, start, end) {
+  const [from, to] = times.children;
+  from.textContent = clock(start);
+  to.textContent = ` – ${clock(end)}`;
+  if (times instanceof HTMLAnchorElement) times.hash = `t=${start.toFixed(2)}`;
 }
 
 /** Let the keyboard go on from this row. @param {HTMLElement | null} row */
@@ -370,3 +389,4 @@ export function focusRow(row) {
   if (!(times instanceof HTMLAnchorElement)) times.tabIndex = -1;
   times.focus();
 }
+

@@ -20,7 +20,11 @@ async function refresh() {
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.querySelector("[data-models]");
   const shown = section();
-  if (fresh && shown && !shown.contains(document.activeElement)) shown.replaceWith(document.adoptNode(fresh));
+  if (!(fresh instanceof HTMLDetailsElement) || !(shown instanceof HTMLDetailsElement)) return;
+  if (shown.contains(document.activeElement)) return;
+  fresh.open = shown.open;
+  shown.replaceWith(document.adoptNode(fresh));
+  document.dispatchEvent(new Event("shown"));
 }
 
 async function follow() {

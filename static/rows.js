@@ -156,7 +156,7 @@ export function clock(seconds, decimals = 1) {
   const unit = 10 ** decimals;
   const whole = Math.max(0, Math.round(seconds * unit));
   const minutes = Math.floor(whole / (60 * unit));
-  const rest = ((whole % (60 * unit)) / unit).toFixed(decimals).padStart(3 + decimals, "0");
+  const rest = ((whole % (60 * unit)) / unit).toFixed(decimals).padStart(decimals ? 3 + decimals : 2, "0");
   const hours = Math.floor(minutes / 60);
   return hours ? `${hours}:${String(minutes % 60).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
@@ -169,4 +169,15 @@ export function clock(seconds, decimals = 1) {
 export function secondsIn(text) {
   if (!/^\s*(\d+:){0,2}\d+([.,]\d+)?\s*$/.test(text)) return NaN;
   return text.replace(",", ".").split(":").reduce((sum, part) => sum * 60 + Number(part), 0);
+}
+
+/**
+ * The Latin letter of a key, also with Caps Lock and on keyboards that write another script.
+ * @param {KeyboardEvent} event
+ * @returns {string} the key itself where it is no letter
+ */
+export function letterOf(event) {
+  if (/^[a-z]$/i.test(event.key)) return event.key.toLowerCase();
+  const [, letter] = /^Key([A-Z])$/.exec(event.code) ?? [];
+  return letter && event.key > "\x7f" ? letter.toLowerCase() : event.key;
 }

@@ -6,7 +6,7 @@ import { endOf, rowsOf, startOf } from "./rows.js";
 const PARTS = 600;
 
 /**
- * Draw into the section's canvas, and let it be clicked.
+ * Draw into the section's canvas; the slider over it is what is clicked.
  * @param {HTMLElement} section
  * @param {import("./player.js").Player} player
  * @param {AbortSignal} signal
@@ -18,15 +18,12 @@ export function drawWave(section, player, signal) {
   if (!(duration > 0)) return () => {};
   const state = { peaks: loudness(canvas.dataset.peaks ?? "") ?? speech(player.text, duration), drawn: -1 };
   const draw = () => paint(canvas, state, player.media.currentTime / duration);
-  canvas.hidden = false;
-  canvas.addEventListener("click", (event) => {
-    player.playFrom((event.offsetX / canvas.clientWidth) * duration);
-  }, { signal });
   const again = () => { state.drawn = -1; draw(); };
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again, { signal });
   const watch = new ResizeObserver(again);
   watch.observe(canvas);
   signal.addEventListener("abort", () => watch.disconnect());
+  player.text.addEventListener("changed", () => { if (!canvas.dataset.peaks) state.peaks = speech(player.text, duration); }, { signal });
   return draw;
 }
 

@@ -54,7 +54,7 @@ def test_job_is_followed_to_its_transcript(visit: VISIT, service: FakeService, j
     expect(page.locator("[data-fact=gpu_used]")).to_have_text("false")
     expect(page.locator(".said")).to_have_text(["one <b>two</b>", "three"])
     expect(page.get_by_role("searchbox")).to_be_visible()
-    expect(page.locator("[data-announce]")).to_have_text("The job has ended.")
+    expect(page.locator("[data-announce]")).to_have_text("The transcript is ready.")
     expect(page.get_by_role("heading", level=1)).to_be_focused()  # what had the focus is gone
     expect(page.get_by_role("button", name="Copy")).to_be_visible()
     assert page.evaluate("window.sameDocument") is True

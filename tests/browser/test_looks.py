@@ -160,7 +160,7 @@ def test_finished_job_is_all_in_the_language(
             page.locator(".editor textarea").fill("Ask.")
             page.locator("[data-done]").click()
             page.locator("[data-save]").click()
-            page.locator("main .badge", has_text=texts["edited"]).wait_for()
+            page.locator("[data-edited]", has_text=texts["edited"]).wait_for()
         said = page.evaluate(SAID)
         assert english & set(said) == set()
         assert [phrase for phrase in phrases if phrase in " ".join(said)] == []

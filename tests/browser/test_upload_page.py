@@ -48,7 +48,11 @@ def start(page: Page) -> None:
 def assert_facts_shown(page: Page) -> None:
     for name, value in FACTS.items():
         expect(page.locator(f"[data-fact={name}]")).to_have_text(value)
-    expect(page.get_by_role("alert")).to_contain_text("The GPU was asked for")
+    evidence = page.locator("[data-evidence]")
+    expect(evidence).to_have_attribute("data-tone", "warn")
+    expect(page.get_by_text("This ran on the CPU, not on the GPU.")).to_be_hidden()
+    evidence.locator("summary").first.click()
+    expect(page.get_by_text("This ran on the CPU, not on the GPU.")).to_be_visible()
 
 
 def test_file_goes_up_and_the_facts_come_back(visit: VISIT, service: FakeService, audio: Path) -> None:
@@ -307,6 +311,7 @@ def test_transcript_downloads(visit: VISIT, audio: Path) -> None:
     page.locator("input[type=file]").first.set_input_files(audio)
     start(page)
     with page.expect_download() as waiting:
+        page.get_by_text("Download", exact=True).click()
         page.get_by_role("link", name="srt").click()
 
     assert waiting.value.suggested_filename == "speech.srt"

@@ -610,6 +610,9 @@ class FakeApplication:
     def diagnostics(self) -> Diagnostics:
         return make_diagnostics(self.settings, self.findings)
 
+    def disk_free_bytes(self) -> int | None:
+        return 41_300_000_000
+
     def selftest(self, device: str | None = None) -> HealthFinding:
         self.findings.append(make_finding(**self.finding, **({"device": device} if device else {})))
         return self.findings[-1]

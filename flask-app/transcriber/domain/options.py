@@ -101,6 +101,8 @@ class TranscriptionRequest:
     ignored: tuple[str, ...] = ()
     #: Where the file is fetched from; None: it was uploaded.
     url: str | None = None
+    #: Whether the caller asked for the GPU, rather than leaving it to the installation's default.
+    asks_for_gpu: bool = False
 
     def evolve(self, **options: Any) -> TranscriptionRequest:
         """A copy with these options changed."""

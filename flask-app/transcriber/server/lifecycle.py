@@ -343,6 +343,10 @@ class Application:
         """Whether the GPU is proven, or not wanted."""
         return gpu_health(self.situation())
 
+    def disk_free_bytes(self) -> int | None:
+        """Bytes that are free on the data folder's disk; None where it does not say."""
+        return self._parts.disk_free_bytes()
+
     def selftest(self, device: str | None = None) -> HealthFinding:
         """Test an engine that is up now, between two of its batches; none is started for it."""
         return self._parts.canary.test_now(device)

@@ -8,6 +8,14 @@ from typing import Any
 
 from .extensions import application
 
+#: Reasons for the CPU that say that no GPU is there, or that none is wanted.
+WITHOUT_HARDWARE = frozenset({"no_nvidia_gpu", "cuda_no_device", "no_cuda_devices", "gpu_policy_off"})
+
+
+def gpu_is_expected(policy: str, device: str) -> bool:
+    """Whether the settings say that work should run on a GPU."""
+    return policy == "required" or (policy != "off" and device == "cuda")
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceState:
@@ -17,6 +25,8 @@ class DeviceState:
     name: str | None
     #: code, message and fix.
     reason: Mapping[str, Any] | None
+    #: Whether a GPU was to be expected: by the settings, or because the hardware is there.
+    expects_gpu: bool = False
 
 
 def device_state() -> DeviceState:
@@ -29,4 +39,6 @@ def device_state() -> DeviceState:
         return DeviceState(kind="gpu", name=gpu.get("device_name"), reason=None)
     kind = "cpu" if status == "ok" else status
     reason = readiness.get("error") or readiness.get("fallback_reason") or gpu.get("fallback_reason")
-    return DeviceState(kind=kind, name=None, reason=reason)
+    has_hardware = reason is not None and reason["code"] not in WITHOUT_HARDWARE
+    expects = gpu_is_expected(app.settings.gpu_policy, app.settings.device) or has_hardware
+    return DeviceState(kind=kind, name=None, reason=reason, expects_gpu=expects)

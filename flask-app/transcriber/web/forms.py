@@ -136,6 +136,7 @@ class OptionsForm(BaseModel):
                 max_speakers=most,
             ),
             ignored=self._ignored(),
+            asks_for_gpu=self.require_gpu or self.use_gpu is True,
         )
 
     def candidates(self) -> tuple[str, ...]:

@@ -72,6 +72,26 @@ def _given_device() -> str | None:
     return device or None
 
 
+#: The series of the last hour that make a chart worth showing.
+SERIES = ("rtf_gpu", "rtf_cpu", "waiting", "at_work", "gpu_use")
+
+
+def _has_data(values: list[float | None]) -> bool:
+    return any(values)
+
+
+def _overview() -> dict[str, int | None]:
+    """The figures of the tiles that the diagnostics' JSON does not have."""
+    app = application()
+    counts = {status.value: number for status, number in app.service.counts().items()}
+    return {
+        "queued": counts.get("queued", 0),
+        "running": counts.get("running", 0),
+        "jobs": sum(counts.values()),
+        "free_bytes": app.disk_free_bytes(),
+    }
+
+
 def _page(facts: dict[str, Any]) -> Response:
     hour = facts["last_hour"]
     # The report is to be read and sent: three hundred numbers of the charts would hide the rest.
@@ -85,6 +105,8 @@ def _page(facts: dict[str, Any]) -> Response:
         report=report,
         charts=charts(hour) if hour else {},
         minutes=minutes(hour) if hour else [],
+        has_history=bool(hour) and any(_has_data(hour[name]) for name in SERIES),
+        overview=_overview(),
         models=model_manager.all(),
         memory=model_manager.memory(),
     )

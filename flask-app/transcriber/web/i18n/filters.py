@@ -76,12 +76,12 @@ def shown_number(value: float, digits: int) -> str:
     return decimal(f"{value:.{digits}f}")
 
 
-def clock(seconds: float) -> str:
-    """A time in the file: 1:02.3, and 1:00:02.3 from an hour on."""
-    tenths = max(0, round(seconds * 10))
+def clock(seconds: float, decimals: int = 1) -> str:
+    """A time in the file: 1:02.3, and 1:00:02.3 from an hour on. decimals: 1, or 0 for whole seconds."""
+    tenths = max(0, round(seconds * 10) if decimals else round(seconds) * 10)
     minutes, tenths = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
-    rest = f"{tenths // 10:02}.{tenths % 10}"
+    rest = f"{tenths // 10:02}" + (f".{tenths % 10}" if decimals else "")
     return f"{hours}:{minutes:02}:{rest}" if hours else f"{minutes}:{rest}"
 
 

@@ -67,6 +67,18 @@ WORDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "cpu": _("Runs on the CPU"),
             "degraded": _("CPU instead of the GPU"),
         },
+        "checks": {
+            "repetition": _("Repeated {count} times"),
+            "compression": _("Repetitive (compression ratio {decimal})"),
+            "silence": _("Possibly no speech ({percent} %)"),
+            "guess": _("Low confidence (average log probability {decimal})"),
+            "hurry": _("Too fast for speech ({count} characters per second)"),
+            "faint": _("Possibly no speech (voice activity uncertain)"),
+            "long_line": _("{count} characters in a line ({limit} at most)"),
+            "many_lines": _("{count} lines ({limit} at most)"),
+            "fast": _("{count} characters per second ({limit} at most)"),
+            "overlap": _("Overlaps the previous segment"),
+        },
     }
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flask import Blueprint, Response, g, make_response, redirect, request, url_for
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -104,6 +106,8 @@ def retry(job_id: str) -> Response:
             model=job.request.model, use_gpu=job.request.use_gpu, vad_filter=settings.vad_filter
         )
         again = again.evolve(**fieldless_options(job.request))
+        if "use_gpu" not in given and not wanted.require_gpu:
+            again = replace(again, asks_for_gpu=job.request.asks_for_gpu)
         job = service.retry_with(job.id, again, request_id=g.request_id)
     else:
         service.retry(job.id)

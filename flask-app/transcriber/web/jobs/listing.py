@@ -37,7 +37,7 @@ from ..openapi.operations import (
     OperationAnswer,
     UploadBody,
 )
-from ..pages import model_names
+from ..pages import model_names, spoken_languages
 from ..transcripts.downloads import downloaded, set_facts, set_revision
 from ..transcripts.page import PageQuery, transcript_facts
 from ..uploads.submissions import last_values, receive_submission
@@ -204,4 +204,12 @@ def _page(view: JobView, transcription: Transcription | None) -> str:
     """The page of a job; of a finished one with its transcript as people left it."""
     models = model_names(view.job.request.model, [model.name for model in application().service.models()])
     shown = {} if transcription is None else transcript_facts(view.job)
-    return render_template("job.html", view=view, job=view.job, models=models, state=device_state(), **shown)
+    return render_template(
+        "job.html",
+        view=view,
+        job=view.job,
+        models=models,
+        languages=spoken_languages(),
+        state=device_state(),
+        **shown,
+    )

@@ -153,8 +153,8 @@ def test_every_doubt_and_fault_is_on_that_page(service: FakeService, client: Fla
     flags = re.findall(r'<li(?: class="suspect")?>⟦(?:\d+ )?(\w+)', page)
 
     assert set(flags) == {
-        *("Says", "Repeats", "Perhaps", "Mostly", "Too"),
-        *("Line", "lines", "characters", "Begins"),
+        *("Repeated", "Repetitive", "Possibly", "Low", "Too"),
+        *("lines", "characters", "Overlaps"),
     }
 
 

@@ -57,9 +57,9 @@ def test_finished_job_is_a_page_for_browsers(client: FlaskClient, done: str) -> 
     answer = client.get(f"/jobs/{done}", headers={"Accept": BROWSER})
 
     assert answer.mimetype == "text/html"
-    assert "<dt>gpu_used</dt>" in answer.text
+    assert 'gpu_used <strong data-fact="gpu_used">false' in answer.text
     assert f"/jobs/{done}/transcript.srt" in answer.text
-    assert "0:02.5 – 0:04.0" in answer.text
+    assert '<span>0:02.5</span><span class="until"> – 0:04.0</span>' in answer.text
 
 
 @pytest.mark.parametrize("status", [JobStatus.QUEUED, JobStatus.RUNNING])

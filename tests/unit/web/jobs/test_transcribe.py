@@ -85,9 +85,11 @@ def test_browser_gets_a_page_with_literal_fact_names(client: FlaskClient) -> Non
     answer = post_file(client, accept=BROWSER)
 
     assert answer.mimetype == "text/html"
-    for fact in ("gpu_used", "device", "compute_type", "model", "language", "duration", "speed"):
-        assert f"<dt>{fact}</dt>" in answer.text
-    assert "The GPU was asked for, but this ran on the CPU." in answer.text
+    for fact in ("gpu_used", "device", "compute_type"):
+        assert f'{fact} <strong data-fact="{fact}">' in answer.text
+    for fact in ("model", "language", "duration", "rtfx"):
+        assert f'data-fact="{fact}"' in answer.text
+    assert "This ran on the CPU, not on the GPU." in answer.text
     assert "Install it." in answer.text
     assert answer.headers["X-Gpu-Used"] == "false"
     assert answer.vary.as_set() >= {"accept"}

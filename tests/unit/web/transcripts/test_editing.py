@@ -242,7 +242,7 @@ def test_media_that_is_not_kept_is_410(client: FlaskClient, service: FakeService
 
     assert client.get(f"/jobs/{done}/media").json["error"]["code"] == "upload_gone"
     page = client.get(f"/jobs/{done}", headers={"Accept": BROWSER}).text
-    assert "not kept any more" in page and "<audio" not in page
+    assert "has been deleted" in page and "<audio" not in page
 
 
 # Names, other options, comparison
