@@ -26,7 +26,7 @@ from transcriber.formats.lines import break_lines, find_faults
 from transcriber.formats.table import DOWNLOADS, Document
 from transcriber.jobs.store.full_text import indexed, parse_query
 from transcriber.web.file_names import download_name, shown_name
-from transcriber.web.transcripts.page import _row
+from transcriber.web.transcripts.page import _rows
 from transcriptions import make_segment, make_transcription
 
 #: Of twice the text; a little more than twice, as sorting and searching have a logarithm.
@@ -85,7 +85,7 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "break_lines of one": lambda text: break_lines(text, 1),
     "find_faults": lambda text: find_faults([make_segment(text=text)]),
     "find_suspicions": lambda text: find_suspicions([make_segment(text=text)]),
-    "page row": lambda text: _row(spoken(text), (), ()),
+    "page row": lambda text: list(_rows([(spoken(text), (), ())])),
     "apply_edit": lambda text: apply_edit([spoken("a b c")], [edited(text)]),
     "apply_edit to nothing": lambda text: apply_edit([spoken(text)], [edited("a")]),
     "compare": lambda text: compare([make_segment(text=text)], [make_segment(text=text + " end")]),

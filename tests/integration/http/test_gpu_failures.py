@@ -110,5 +110,5 @@ def test_page_of_a_mixed_job_says_that_only_a_part_ran_on_the_gpu(host: Host) ->
 
     page = host.server.transcribe(SPEECH, model=model, accept="text/html").text
 
-    assert "Only a part of this ran on the GPU: 2 of 3 windows." in page
+    assert "Only part of this ran on the GPU: 2 of 3 windows." in page
     assert "2 of 3 windows on the GPU" in page
