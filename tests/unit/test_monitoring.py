@@ -146,6 +146,16 @@ def test_every_alert_has_its_line_and_its_own_name() -> None:
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_every_alert_has_first_steps(alert: dict[str, Any]) -> None:
+    row = next(line for line in README.splitlines() if line.startswith(f"| `{alert['alert']}` |"))
+
+    cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
+
+    assert len(cells) == 3
+    assert len(cells[2]) > 20
+
+
 def test_every_alert_has_a_promtool_test() -> None:
     text = (ROOT / "tests" / "data" / "alerts_test.yml").read_text()
 
