@@ -61,12 +61,16 @@ def with_nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def look(tmp_path: Path) -> Look:
     """Probe with the libraries of a folder and these variables."""
 
-    def look(folder: Path, gpu_device: str = "0", **variables: str) -> GpuStatus:
+    def look(folder: Path, gpu_device: str = "0", nvml_timeout: float = 8, **variables: str) -> GpuStatus:
         hidden = ("CUDA_VISIBLE_DEVICES", "CUDA_MPS_PIPE_DIRECTORY", "CONDA_PREFIX")
         environ = {name: value for name, value in os.environ.items() if name not in hidden}
         environ |= {"LD_LIBRARY_PATH": str(folder), "FAKE_COUNT": "1", **variables}
         request = ProbeRequest(
-            environ=environ, gpu_device=gpu_device, site_packages=(), root=tmp_path / "empty machine"
+            environ=environ,
+            gpu_device=gpu_device,
+            nvml_timeout_seconds=nvml_timeout,
+            site_packages=(),
+            root=tmp_path / "empty machine",
         )
         return probe(request, SystemClock())
 
@@ -168,9 +172,9 @@ def test_nvml_that_aborts_costs_its_facts_only(look: Look, with_nvml: Path) -> N
 
 
 def test_nvml_that_hangs_costs_its_facts_only(look: Look, with_nvml: Path) -> None:
-    status = look(with_nvml, FAKE_NVML_HANG="1")
+    status = look(with_nvml, nvml_timeout=2, FAKE_NVML_HANG="1")
 
-    assert "did not answer within" in _sharing(status).unavailable["nvml"]
+    assert _sharing(status).unavailable["nvml"] == "NVML did not answer within 2 s"
     assert (status.stopped_how, status.problems) == (None, ())
     assert status.probe_seconds < 25
 

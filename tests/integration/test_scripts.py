@@ -126,6 +126,21 @@ def tree(tmp_path: Path) -> Tree:
     return make_tree(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def pattern(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tree that was set up with --cpu."""
+    folder = tmp_path_factory.mktemp("pattern")
+    make_tree(folder).start("--cpu")
+    return folder
+
+
+@pytest.fixture
+def made(pattern: Path, tmp_path: Path) -> Tree:
+    """A copy of that tree, with its environment."""
+    folder = shutil.copytree(pattern, tmp_path / "made", symlinks=True)
+    return Tree(root=folder / "a tree", wheels=folder / "wheels")
+
+
 def test_fresh_run_sets_up_and_becomes_the_app(tree: Tree) -> None:
     seen = tree.start("--cpu", WHISPER_MODEL="tiny.en")
 
@@ -138,13 +153,12 @@ def test_fresh_run_sets_up_and_becomes_the_app(tree: Tree) -> None:
     }
 
 
-def test_gpu_adds_to_what_is_there_and_a_later_start_needs_no_wheels(tree: Tree) -> None:
-    tree.start("--cpu")
-    with_gpu = tree.start("--gpu")
-    shutil.rmtree(tree.wheels)
+def test_gpu_adds_to_what_is_there_and_a_later_start_needs_no_wheels(made: Tree) -> None:
+    with_gpu = made.start("--gpu")
+    shutil.rmtree(made.wheels)
 
     began = time.monotonic()
-    again = tree.start("--gpu")
+    again = made.start("--gpu")
 
     assert with_gpu["packages"] == ["fake_core", "fake_cuda", "fake_weights"]
     assert again == with_gpu
@@ -162,11 +176,10 @@ def test_dev_set_up_adds_the_tools_and_a_moved_tree_still_runs(tree: Tree) -> No
     assert seen["venv"] == str(moved.root / ".venv")
 
 
-def test_changed_pin_is_installed_at_the_next_start(tree: Tree) -> None:
-    tree.start("--cpu")
-    tree.pin("requirements-cpu.txt", "fake_core", version="2.0")
+def test_changed_pin_is_installed_at_the_next_start(made: Tree) -> None:
+    made.pin("requirements-cpu.txt", "fake_core", version="2.0")
 
-    assert tree.start("--cpu")["core"] == "2.0"
+    assert made.start("--cpu")["core"] == "2.0"
 
 
 def test_set_up_killed_at_any_step_is_made_good_by_the_next(tree: Tree) -> None:
@@ -189,13 +202,12 @@ def test_set_up_killed_at_any_step_is_made_good_by_the_next(tree: Tree) -> None:
     assert tree.start("--cpu")["packages"] == ["fake_core", "fake_weights"]
 
 
-def test_half_a_package_from_an_interrupted_set_up_is_not_taken_for_whole(tree: Tree) -> None:
-    tree.start("--cpu")
-    module = next((tree.root / ".venv").rglob("fake_core.py"))
+def test_half_a_package_from_an_interrupted_set_up_is_not_taken_for_whole(made: Tree) -> None:
+    module = next((made.root / ".venv").rglob("fake_core.py"))
     module.unlink()
-    (tree.root / ".venv" / "unfinished").touch()
+    (made.root / ".venv" / "unfinished").touch()
 
-    assert tree.start("--cpu")["core"] == "1.0"
+    assert made.start("--cpu")["core"] == "1.0"
 
 
 def test_package_with_another_hash_is_refused_and_nothing_starts(tree: Tree) -> None:
@@ -317,24 +329,23 @@ def test_chosen_python_that_can_not_be_used_is_refused_not_replaced(
     assert cause in result.stderr
 
 
-def test_environment_follows_the_chosen_python_and_keeps_it(tree: Tree) -> None:
+def test_environment_follows_the_chosen_python_and_keeps_it(made: Tree) -> None:
     """The other Python is this one under another prefix: its own library, as a second installation has."""
-    other = tree.root / "other" / "bin" / "python3"
+    other = made.root / "other" / "bin" / "python3"
     library = Path(sysconfig.get_path("stdlib"))
     other.parent.mkdir(parents=True)
     shutil.copy(Path(sys.base_exec_prefix) / "bin" / f"python3.{sys.version_info.minor}", other)
     for folder in {library.parent.name, library.parent.parent.name} & {"lib", "lib64"}:
         (other.parents[1] / folder).symlink_to(library.parent)
-    home = tree.root / ".venv" / "pyvenv.cfg"
+    home = made.root / ".venv" / "pyvenv.cfg"
 
-    tree.start("--cpu")
     first = home.read_text()
-    tree.start("--cpu", PYTHON=str(other))
+    made.start("--cpu", PYTHON=str(other))
     second = home.read_text()
     kept = home.stat().st_ino
-    tree.start("--cpu")
-    tree.start("--cpu", PYTHON=str(other))
-    refused = tree.run("run", "--cpu", PYTHON="/nowhere/python3")
+    made.start("--cpu")
+    made.start("--cpu", PYTHON=str(other))
+    refused = made.run("run", "--cpu", PYTHON="/nowhere/python3")
 
     assert str(other.parent) not in first
     assert str(other.parent) in second

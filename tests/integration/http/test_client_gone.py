@@ -19,9 +19,12 @@ pytestmark = pytest.mark.model
 SLOWLY = {"WHISPER_BATCH_SIZE": "1", "WHISPER_CPU_THREADS": "1"}
 
 
-@pytest.fixture
-def server(serve: Callable[..., Server]) -> Server:
-    return serve(**SLOWLY)
+@pytest.fixture(scope="module")
+def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    env = {"WHISPER_MODEL": "tiny.en", "WHISPER_MODEL_PATH": str(models)} | SLOWLY
+    with Server(tmp_path_factory.mktemp("client gone"), env=env) as started:
+        started.wait_for("/health/ready")
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,9 @@ def send(server: Server, minutes: bytes) -> Iterator[Callable[..., socket.socket
     yield post
     for client in opened:
         client.close()
+    if newest(server)["status"] == "running":
+        server.request("DELETE", newest(server)["links"]["self"])
+        until(server, "cancelled", 20)
 
 
 def newest(server: Server) -> Any:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,49 @@ def ask(serve: Callable[..., Server], options: str = "", **env: str) -> tuple[Se
     answer = server.transcribe(SPEECH)
     assert answer.status == 200, answer.text
     return server, answer.json
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One server with a stand-in GPU. Each test asks for a model of its own, whose engine does as the test says."""
+
+    server: Server
+    weights: Path
+    options: Path
+    models: Path
+
+    def ask(self, options: str = "", **fields: str) -> dict[str, Any]:
+        """The answer to one upload for a new model."""
+        self.options.write_text(options)
+        (self.models / (model := f"model-{uuid.uuid4().hex[:8]}")).symlink_to(self.weights)
+        return self.ask_again(model, **fields)
+
+    def ask_again(self, model: str, **fields: str) -> dict[str, Any]:
+        answer = self.server.transcribe(SPEECH, model=model, **fields)
+        assert answer.status == 200, answer.text
+        body: dict[str, Any] = answer.json
+        return body
+
+    def refuses_without_gpu(self, model: str) -> bool:
+        return self.server.transcribe(SPEECH, model=model, require_gpu="true").status == 503
+
+
+@pytest.fixture(scope="module")
+def bench(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("bench")
+    (folder / "options").write_text("")
+    (folder / "models").mkdir()
+    (folder / "models" / "tiny.en").symlink_to(models / "tiny.en")
+    env = {
+        "WHISPER_MODEL": "tiny.en",
+        "WHISPER_MODEL_PATH": str(folder / "models"),
+        "WHISPER_ENGINE_COMMAND": STAND_IN,
+        "STANDIN_FILE": str(folder / "options"),
+        **healthy_environment(folder / "gpu"),
+    }
+    with Server(folder / "data", env=env) as server:
+        server.wait_for("/health/ready")
+        yield Bench(server, models / "tiny.en", folder / "options", folder / "models")
 
 
 def diagnosed(server: Server) -> dict[str, Any]:
@@ -81,8 +126,8 @@ def await_(question: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_windows_on_cuda_are_gpu_used(serve: Callable[..., Server], tmp_path: Path) -> None:
-    server, body = ask(serve, "--windows-on cuda", **healthy_environment(tmp_path / "gpu"))
+def test_windows_on_cuda_are_gpu_used(bench: Bench) -> None:
+    server, body = bench.server, bench.ask("--windows-on cuda")
 
     assert (body["gpu_used"], body["device"], body["fallback_reason"]) == (True, "cuda", None)
     assert (body["receipt"]["windows_gpu"], body["receipt"]["windows_total"]) == (3, 3)
@@ -93,31 +138,32 @@ def test_windows_on_cuda_are_gpu_used(serve: Callable[..., Server], tmp_path: Pa
 
 
 def test_engine_that_claims_cuda_while_its_windows_say_cpu_is_caught(
-    serve: Callable[..., Server], tmp_path: Path
+    bench: Bench,
 ) -> None:
-    server, body = ask(serve, "--claim cuda --windows-on cpu", **healthy_environment(tmp_path / "gpu"))
+    body = bench.ask("--claim cuda --windows-on cpu")
 
     assert (body["gpu_used"], body["device"]) == (False, "cpu")
     assert body["fallback_reason"]["code"] == "engine_device_mismatch"
     assert (body["receipt"]["windows_gpu"], body["receipt"]["claimed_device"]) == (0, "cuda")
-    assert server.transcribe(SPEECH, require_gpu="true").status == 503
+    assert bench.refuses_without_gpu(body["model"])
 
 
-def test_mixed_windows_are_not_gpu_used(serve: Callable[..., Server], tmp_path: Path) -> None:
-    _, body = ask(serve, "--claim cuda --windows-on cuda,cpu", **healthy_environment(tmp_path / "gpu"))
+def test_mixed_windows_are_not_gpu_used(bench: Bench) -> None:
+    body = bench.ask("--claim cuda --windows-on cuda,cpu")
 
     assert (body["gpu_used"], body["device"]) == (False, "mixed")
     assert (body["receipt"]["windows_gpu"], body["receipt"]["windows_cpu"]) == (2, 1)
     assert body["fallback_reason"]["code"] == "mixed_devices"
 
 
-def test_toggle_chooses_per_request(serve: Callable[..., Server], tmp_path: Path) -> None:
-    server, first = ask(serve, **healthy_environment(tmp_path / "gpu"))
+def test_toggle_chooses_per_request(bench: Bench) -> None:
+    first = bench.ask()
 
-    second = server.transcribe(SPEECH, use_gpu="false").json
+    second = bench.ask_again(first["model"], use_gpu="false")
 
     assert (first["device"], second["device"], second["fallback_reason"]) == ("cuda", "cpu", None)
-    assert {engine["device"] for engine in diagnosed(server)["engines"]} == {"cuda", "cpu"}
+    engines = [each for each in diagnosed(bench.server)["engines"] if each["model"] == first["model"]]
+    assert {engine["device"] for engine in engines} == {"cuda", "cpu"}
 
 
 def test_policy_off_is_the_named_reason(serve: Callable[..., Server], tmp_path: Path) -> None:
@@ -132,35 +178,29 @@ def test_policy_off_is_the_named_reason(serve: Callable[..., Server], tmp_path: 
     assert server.get("/health/ready").json["status"] == "ok"
 
 
-def test_gpu_engine_that_does_not_start_falls_back_with_its_own_code(
-    serve: Callable[..., Server], tmp_path: Path
-) -> None:
-    options = f"--fail-start cublas_missing --fail-start-times 1 --count-file {tmp_path / 'count'}"
-    _, body = ask(serve, options, **healthy_environment(tmp_path / "gpu"))
+def test_gpu_engine_that_does_not_start_falls_back_with_its_own_code(bench: Bench, tmp_path: Path) -> None:
+    body = bench.ask(f"--fail-start cublas_missing --fail-start-times 1 --count-file '{tmp_path / 'count'}'")
 
     assert (body["gpu_used"], body["device"]) == (False, "cpu")
     assert body["fallback_reason"]["code"] == "cublas_missing"
 
 
-def test_gpu_engine_that_dies_of_itself_hands_over_to_the_cpu(
-    serve: Callable[..., Server], tmp_path: Path
-) -> None:
-    options = f"--crash-at 1 --crash-times 1 --crash-with SEGV --count-file {tmp_path / 'count'}"
-    _, body = ask(serve, options, **healthy_environment(tmp_path / "gpu"))
+def test_gpu_engine_that_dies_of_itself_hands_over_to_the_cpu(bench: Bench, tmp_path: Path) -> None:
+    body = bench.ask(f"--crash-at 1 --crash-times 1 --crash-with SEGV --count-file '{tmp_path / 'count'}'")
 
     assert (body["gpu_used"], body["device"]) == (False, "cpu")
     assert body["fallback_reason"]["code"] == "engine_crashed"
     assert len(body["segments"]) == 3
 
 
-def test_window_without_evidence_is_no_proof(serve: Callable[..., Server], tmp_path: Path) -> None:
-    server, body = ask(serve, "--windows-on cuda --untold 1", **healthy_environment(tmp_path / "gpu"))
+def test_window_without_evidence_is_no_proof(bench: Bench) -> None:
+    body = bench.ask("--windows-on cuda --untold 1")
 
     assert (body["gpu_used"], body["device"]) == (False, "cuda")
     assert (body["receipt"]["windows_gpu"], body["receipt"]["windows_total"]) == (2, 3)
     assert body["fallback_reason"]["code"] == "no_gpu_evidence"
     assert len(body["segments"]) == 3
-    assert server.transcribe(SPEECH, require_gpu="true").status == 503
+    assert bench.refuses_without_gpu(body["model"])
 
 
 REFUSED = "--fail-start compute_type_unsupported --fail-start-on cuda"

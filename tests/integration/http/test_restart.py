@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,15 @@ def long_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("speech") / "long.wav"
     path.write_bytes(make_wave(samples))
     return path
+
+
+@pytest.fixture(scope="module")
+def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for the tests that leave it up."""
+    env = {"WHISPER_MODEL": "tiny.en", "WHISPER_MODEL_PATH": str(models)}
+    with Server(tmp_path_factory.mktemp("restart"), env=env) as started:
+        started.wait_for("/health/ready")
+        yield started
 
 
 @pytest.fixture
@@ -152,44 +161,33 @@ def test_stopped_in_mid_work_hands_back_within_ten_seconds_and_goes_on(
     assert ended == ["succeeded", "succeeded"]
 
 
-def test_engine_killed_in_mid_work_is_replaced_and_the_job_goes_on(
-    restart: Callable[[], Server], long_speech: Path
-) -> None:
-    server = restart()
-    try:
-        job_id = submit(server, long_speech)
-        until_windows(server, job_id, 1)
-        victim = next(
-            pid for pid, command in server.children().items() if "transcriber.engine.child.main" in command
-        )
-        os.kill(victim, signal.SIGKILL)
-        job = until(server, job_id, has_ended)
-        receipt = server.get(f"/jobs/{job_id}/transcript.json").json["receipt"]
-    finally:
-        server.stop()
+def test_engine_killed_in_mid_work_is_replaced_and_the_job_goes_on(server: Server, long_speech: Path) -> None:
+    job_id = submit(server, long_speech)
+    until_windows(server, job_id, 1)
+    victim = next(
+        pid for pid, command in server.children().items() if "transcriber.engine.child.main" in command
+    )
+    os.kill(victim, signal.SIGKILL)
+    job = until(server, job_id, has_ended)
+    receipt = server.get(f"/jobs/{job_id}/transcript.json").json["receipt"]
 
     assert (job["status"], job["attempts"]) == ("succeeded", 1)
     assert receipt["attempts"] == 2
 
 
 def test_cancelled_in_mid_work_is_cancelled_within_a_second_and_leaves_no_file(
-    restart: Callable[[], Server], long_speech: Path
+    server: Server, long_speech: Path
 ) -> None:
-    server = restart()
-    try:
-        job_id = submit(server, long_speech)
-        until_windows(server, job_id, 1)
-        begun = time.monotonic()
-        answer = server.request("DELETE", f"/jobs/{job_id}", headers={"Accept": "application/json"})
-        status = job_of(server, job_id)["status"]
-        seconds = time.monotonic() - begun
-        folder = server.data_dir / "spool" / job_id
-        deadline = time.monotonic() + 15
-        while folder.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        is_left = folder.exists()
-    finally:
-        server.stop()
+    job_id = submit(server, long_speech)
+    until_windows(server, job_id, 1)
+    begun = time.monotonic()
+    answer = server.request("DELETE", f"/jobs/{job_id}", headers={"Accept": "application/json"})
+    status = job_of(server, job_id)["status"]
+    seconds = time.monotonic() - begun
+    folder = server.data_dir / "spool" / job_id
+    deadline = time.monotonic() + 15
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
 
     assert answer.status in (200, 202, 204)
-    assert (status, seconds < 1.0, is_left) == ("cancelled", True, False)
+    assert (status, seconds < 1.0, folder.exists()) == ("cancelled", True, False)

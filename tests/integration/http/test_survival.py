@@ -6,7 +6,7 @@ import concurrent.futures
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,15 @@ from media_files import make_silent_flac
 from server import Server, descendants, tree_memory_bytes
 
 DEADLINE = 15.0
+
+
+@pytest.fixture(scope="module")
+def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for the tests after which it works as before."""
+    env = {"WHISPER_MODEL": "tiny.en", "WHISPER_MODEL_PATH": str(models)}
+    with Server(tmp_path_factory.mktemp("survival"), env=env) as started:
+        started.wait_for("/health/ready")
+        yield started
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE) -> None:
@@ -38,14 +47,14 @@ def is_gone(pid: int) -> bool:
 
 @pytest.mark.model
 def test_engine_killed_in_the_middle_of_a_request_is_replaced_and_the_request_ends_well(
-    serve: Callable[..., Server], speech: Path
+    shared: Server, speech: Path
 ) -> None:
-    server = serve(WHISPER_MODEL="base")
-    victim = pid_of(server, "transcriber.engine.child.main")
+    shared.wait_for("/health/ready")
+    victim = pid_of(shared, "transcriber.engine.child.main")
     idle = _cpu_seconds(victim)
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        future = pool.submit(server.transcribe, speech)
+        future = pool.submit(shared.transcribe, speech)
         wait_until(lambda: _cpu_seconds(victim) > idle + 0.5, "the engine computes")
         os.kill(victim, signal.SIGKILL)
         answer = future.result()
@@ -54,13 +63,13 @@ def test_engine_killed_in_the_middle_of_a_request_is_replaced_and_the_request_en
     assert "country" in answer.json["text"]
     assert answer.json["receipt"]["attempts"] == 2
     assert answer.json["receipt"]["engine_pid"] != victim
+    shared.wait_for("/health/ready")
 
 
 @pytest.mark.model
 def test_media_process_killed_is_a_clear_error_or_unnoticed_and_the_next_request_works(
-    serve: Callable[..., Server], speech: Path
+    server: Server, speech: Path
 ) -> None:
-    server = serve()
     slow = make_silent_flac(3.0)
     decode_server = pid_of(server, "transcriber.media.child.server")
 
@@ -81,7 +90,7 @@ def test_media_process_killed_is_a_clear_error_or_unnoticed_and_the_next_request
 def test_sigterm_ends_the_whole_tree_within_ten_seconds_even_in_mid_work(
     serve: Callable[..., Server], speech: Path
 ) -> None:
-    server = serve(WHISPER_MODEL="base")
+    server = serve()
     pids = [server.pid, *server.children()]
     long_file = make_silent_flac(0.2)
 
@@ -97,20 +106,26 @@ def test_sigterm_ends_the_whole_tree_within_ten_seconds_even_in_mid_work(
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("who", ["master", "worker"])
-def test_no_child_outlives_a_killed_parent(serve: Callable[..., Server], who: str) -> None:
-    server = serve()
-    master = server.pid
-    worker = next(pid for pid in server.children() if str(pid) and _parent(pid) == master)
+def test_no_child_outlives_a_killed_worker_and_another_takes_its_place(server: Server) -> None:
+    worker = _worker_of(server)
     children = list(descendants(worker))
     assert children
 
-    os.kill(master if who == "master" else worker, signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)
 
-    doomed = [*children, worker] if who == "master" else children
+    wait_until(lambda: all(is_gone(pid) for pid in children), "the children are gone", 5)
+    server.wait_for("/health/ready")
+
+
+@pytest.mark.model
+def test_no_child_outlives_a_killed_master(serve: Callable[..., Server]) -> None:
+    server = serve()
+    doomed = list(server.children())
+    assert len(doomed) > 2
+
+    os.kill(server.pid, signal.SIGKILL)
+
     wait_until(lambda: all(is_gone(pid) for pid in doomed), "the children are gone", 5)
-    if who == "worker":
-        server.wait_for("/health/ready")
 
 
 @pytest.mark.model
@@ -142,17 +157,18 @@ def test_small_file_of_ten_hours_costs_no_memory(serve: Callable[..., Server]) -
     assert peak - base < 300 * 1024 * 1024
 
 
-def test_refused_upload_leaves_nothing_in_the_spool_and_a_failed_job_its_upload(
-    serve: Callable[..., Server],
-) -> None:
-    server = serve()
+def test_refused_upload_leaves_nothing_in_the_spool_and_a_failed_job_its_upload(server: Server) -> None:
     spool = server.data_dir / "spool"
+    before = set(spool.iterdir())
+
+    def added() -> list[str]:
+        return [path.name for folder in set(spool.iterdir()) - before for path in (folder, *folder.iterdir())]
 
     server.transcribe(b"")
-    wait_until(lambda: not any(spool.iterdir()), "the spool is empty")
+    wait_until(lambda: not added(), "the spool is as before")
 
     server.transcribe(b"not audio")
-    wait_until(lambda: [path.name for path in spool.glob("*/*")] == ["upload"], "only the upload is left")
+    wait_until(lambda: added()[1:] == ["upload"], "only the upload is left")
 
 
 def test_required_without_a_gpu_ends_with_3_and_says_why(models: Path, tmp_path: Path) -> None:
@@ -164,9 +180,8 @@ def test_required_without_a_gpu_ends_with_3_and_says_why(models: Path, tmp_path:
     assert "no NVIDIA driver" in server.log_text()
 
 
-def test_second_service_on_the_same_data_is_refused(serve: Callable[..., Server]) -> None:
-    first = serve()
-    second = Server(first.data_dir, env={"WHISPER_MODEL": "tiny.en"})
+def test_second_service_on_the_same_data_is_refused(server: Server) -> None:
+    second = Server(server.data_dir, env={"WHISPER_MODEL": "tiny.en"})
     with pytest.raises(RuntimeError, match="in use by the process"):
         second.start()
 
@@ -188,6 +203,10 @@ def _quietly(work: Callable[[], object]) -> None:
 def _cpu_seconds(pid: int) -> float:
     """User time of a process, in seconds."""
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11]) / os.sysconf("SC_CLK_TCK")
+
+
+def _worker_of(server: Server) -> int:
+    return next(pid for pid in server.children() if _parent(pid) == server.pid)
 
 
 def _parent(pid: int) -> int:

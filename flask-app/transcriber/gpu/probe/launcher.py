@@ -28,6 +28,7 @@ from .facts import (
 )
 from .hardware import find_hardware, find_kernel_module_version
 from .kernels import Kernels
+from .nvml import TIMEOUT_SECONDS as NVML_TIMEOUT_SECONDS
 from .sharing import SharingFacts
 from .verdict import judge
 
@@ -43,6 +44,7 @@ class ProbeRequest:
     gpu_device: str = "0"
     extra_lib_dirs: tuple[Path, ...] = ()
     timeout_seconds: float = 30.0
+    nvml_timeout_seconds: float = NVML_TIMEOUT_SECONDS
     site_packages: tuple[Path, ...] | None = None
     root: Path = Path("/")
     gpu_compute_type: str = "auto"
@@ -106,6 +108,7 @@ def _run_child(request: ProbeRequest) -> _Output:
         "extra_lib_dirs": [str(folder) for folder in request.extra_lib_dirs],
         "site_packages": None if request.site_packages is None else [str(p) for p in request.site_packages],
         "root": str(request.root),
+        "nvml_timeout_seconds": request.nvml_timeout_seconds,
     }
     lifeline, held = os.pipe()
     try:

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
         report("cuda", {"driver": asdict(found)})
     devices = [driver.ask_device(cuda, index) for index in range(found.device_count or 0)] if cuda else []
     report("devices", {"devices": [asdict(device) for device in devices]})
-    devices = _ask_sharing(devices, Path(request["root"]), lifeline)
+    devices = _ask_sharing(devices, request, lifeline)
     report("sharing", {"devices": [asdict(device) for device in devices]})
     facts, devices = _ask_ctranslate2(facts, devices)
     report("compute_types", {"ctranslate2": asdict(facts), "devices": [asdict(d) for d in devices]})
@@ -89,11 +89,12 @@ def _start_driver(cuda: ctypes.CDLL, facts: DriverFacts) -> DriverFacts:
     return replace(facts, count_code=count_code, device_count=count)
 
 
-def _ask_sharing(devices: list[GpuDevice], root: Path, lifeline: int) -> list[GpuDevice]:
+def _ask_sharing(devices: list[GpuDevice], request: dict[str, Any], lifeline: int) -> list[GpuDevice]:
     """The devices with what NVML and the system say of their use; the service is this process's parent."""
     if not devices:
         return []
-    shared = nvml.ask_sharing(devices, os.getppid(), lifeline, os.environ, root)
+    root, timeout = Path(request["root"]), request["nvml_timeout_seconds"]
+    shared = nvml.ask_sharing(devices, os.getppid(), lifeline, os.environ, root, timeout)
     return [replace(device, sharing=facts) for device, facts in zip(devices, shared, strict=True)]
 
 

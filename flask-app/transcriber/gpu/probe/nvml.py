@@ -64,10 +64,15 @@ class _Process(ctypes.Structure):
 
 
 def ask_sharing(
-    devices: Sequence[GpuDevice], service_pid: int, lifeline: int, environ: Mapping[str, str], root: Path
+    devices: Sequence[GpuDevice],
+    service_pid: int,
+    lifeline: int,
+    environ: Mapping[str, str],
+    root: Path,
+    timeout: float = TIMEOUT_SECONDS,
 ) -> list[SharingFacts]:
     """What NVML, asked in a child with this environment, and the system say of the use of these devices."""
-    answers = ask_in_child([device.uuid for device in devices], service_pid, lifeline, environ)
+    answers = ask_in_child([device.uuid for device in devices], service_pid, lifeline, environ, timeout)
     signs, is_wsl = signs_of_mps(environ, root), (root / "dev/dxg").exists()
     shared = []
     for device in devices:
@@ -79,7 +84,7 @@ def ask_sharing(
 
 
 def ask_in_child(
-    uuids: Sequence[str], service_pid: int, lifeline: int, environ: Mapping[str, str]
+    uuids: Sequence[str], service_pid: int, lifeline: int, environ: Mapping[str, str], timeout: float
 ) -> dict[str, Facts]:
     """The facts of these devices, from a child; where it failed, each device has the reason."""
     request = json.dumps({"uuids": list(uuids), "service_pid": service_pid})
@@ -89,13 +94,13 @@ def ask_in_child(
             command,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_SECONDS,
+            timeout=timeout,
             check=False,
             pass_fds=(lifeline,),
             env=dict(environ),
         )
     except subprocess.TimeoutExpired:
-        return _nothing(uuids, f"NVML did not answer within {TIMEOUT_SECONDS} s")
+        return _nothing(uuids, f"NVML did not answer within {timeout:g} s")
     if done.returncode != 0:
         return _nothing(uuids, f"asking NVML ended the process with status {done.returncode}")
     answer: dict[str, Facts] = json.loads(done.stdout)
