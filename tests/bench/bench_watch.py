@@ -61,7 +61,7 @@ class Watch:
                 return
 
     def _cpu(self) -> float:
-        """CPU time of the processes that are there; a decoder that has come and gone meanwhile is not counted."""
+        """CPU time of the processes that are there, and of those that came and went, which their parents count."""
         return sum(cpu_seconds(one) for pid in self._pids for one in (pid, *descendants(pid)))
 
 

@@ -1,6 +1,6 @@
 """Bare faster-whisper in a process of its own, for scripts/bench-words.
 
-python words_bare.py MODEL_FOLDER THREADS: reads lines {path, way, batch_size, language} and answers each with
+python words_bare.py MODEL_FOLDER THREADS: reads lines {path, way, batch_size, language, multilingual} and answers each with
 {seconds, cpu_seconds, segments[{start, end, text}]}. The ways: vad, no-vad (both sequential), batched.
 """
 
@@ -32,9 +32,12 @@ class Bare:
         self._process.kill()
         self._process.communicate()
 
-    def transcribe(self, path: Path, way: str, language: str | None, batch_size: int = 8) -> dict[str, Any]:
+    def transcribe(
+        self, path: Path, way: str, language: str | None, batch_size: int = 8, *, multilingual: bool = False
+    ) -> dict[str, Any]:
         assert self._process.stdin is not None and self._process.stdout is not None
         order = {"path": str(path), "way": way, "language": language, "batch_size": batch_size}
+        order["multilingual"] = multilingual
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
@@ -49,7 +52,12 @@ def main(folder: str, threads: str) -> None:
     for line in sys.stdin:
         order = json.loads(line)
         begun, cpu = time.perf_counter(), time.process_time()
-        options = {"language": order["language"], "beam_size": 5, "without_timestamps": False}
+        options = {
+            "language": order["language"],
+            "multilingual": order["multilingual"],
+            "beam_size": 5,
+            "without_timestamps": False,
+        }
         if order["way"] == "batched":
             found = batched.transcribe(order["path"], batch_size=order["batch_size"], **options)[0]
         else:

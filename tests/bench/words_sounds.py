@@ -5,8 +5,8 @@ languages. Built from the same seed, a recording is the same to the sample.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
@@ -39,13 +39,14 @@ class Spoken:
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """An audio file and what is said in it. language: sent with it, None: to be detected."""
+    """An audio file and what is said in it. language: sent with it, None: to be detected; multilingual: window by window."""
 
     name: str
     audio: bytes
     seconds: float
     spoken: tuple[Spoken, ...]
     language: str | None = None
+    multilingual: bool = False
 
     @property
     def text(self) -> str:
@@ -119,6 +120,11 @@ def joined(material: Material, seed: int) -> Recording:
     return _join("joined", material, "en", seed, pauses=False)
 
 
+def joined_in(language: str) -> Recipe:
+    """The same in another language."""
+    return lambda material, seed: _join(f"joined, {language}", material, language, seed, pauses=False)
+
+
 def read_aloud(material: Material, seed: int) -> Recording:
     """The same with pauses only, as of a reader."""
     return _join("pauses", material, "en", seed, pauses=True)
@@ -150,9 +156,19 @@ def over_music(material: Material, seed: int) -> Recording:
 
 
 def two_languages(material: Material, seed: int) -> Recording:
-    """English, then Spanish, with silence between; both without hints."""
+    """English, then Spanish, with silence between; without hints, but for `multilingual`."""
     samples, spoken = _lay_out(material, ["en", "es"], seed, pauses=True)
-    return _recording("two languages", samples, spoken)
+    return replace(_recording("two languages", samples, spoken), multilingual=True)
+
+
+def recurring(material: Material, seed: int) -> Recording:
+    """Four sentences again and again at random, 99 in all: announcements, drills, refrains."""
+    rng = np.random.default_rng(seed)
+    clips = material.clips["en"]
+    chosen = rng.choice(len(clips), size=4, replace=False)
+    order = [clips[number] for number in rng.choice(chosen, size=99)]
+    samples, spoken = _in_a_row(order, (np.zeros(int(RATE * rng.uniform(0.2, 1.5))) for _ in order))
+    return _recording("recurring", samples, spoken, language="en")
 
 
 def nothing(material: Material, seed: int) -> Recording:
@@ -162,11 +178,15 @@ def nothing(material: Material, seed: int) -> Recording:
 
 RECIPES: dict[str, Recipe] = {
     "joined": joined,
+    "joined-de": joined_in("de"),
+    "joined-es": joined_in("es"),
+    "joined-fr": joined_in("fr"),
     "pauses": read_aloud,
     "quiet": quiet,
     "telephone": telephone,
     "over-music": over_music,
     "two-languages": two_languages,
+    "recurring": recurring,
     "no-speech": nothing,
 }
 
@@ -188,25 +208,33 @@ def _lay_out(
 ) -> tuple[Samples, list[Spoken]]:
     """The clips of each language in a random order; before each a sound, or a pause of up to 2 s."""
     rng = np.random.default_rng(seed)
+    fillers = _endless(material.fillers, rng)
+    order = [
+        material.clips[language][number]
+        for language in languages
+        for number in rng.permutation(len(material.clips[language]))
+    ]
+    between = (
+        np.zeros(int(RATE * rng.uniform(0.3, 2.0))) if pauses else _usual(next(fillers)) for _ in order
+    )
+    return _in_a_row(order, between)
+
+
+def _in_a_row(clips: Iterable[Clip], between: Iterable[Samples]) -> tuple[Samples, list[Spoken]]:
+    """The clips at the usual level, before each what stands between."""
     parts: list[Samples] = []
     spoken: list[Spoken] = []
     place = 0
-    fillers = _endless(material.fillers, rng)
-    for language in languages:
-        clips = material.clips[language]
-        for number in rng.permutation(len(clips)):
-            before = np.zeros(int(RATE * rng.uniform(0.3, 2.0))) if pauses else _usual(next(fillers))
-            voice = _level(read_audio(clips[number].path), _SPEECH_LEVEL)
-            start = place + len(before)
-            place = start + len(voice)
-            parts += [before, voice]
-            spoken.append(
-                Spoken(start=start / RATE, end=place / RATE, language=language, text=clips[number].text)
-            )
+    for clip, before in zip(clips, between, strict=True):
+        voice = _level(read_audio(clip.path), _SPEECH_LEVEL)
+        start = place + len(before)
+        place = start + len(voice)
+        parts += [before, voice]
+        spoken.append(Spoken(start=start / RATE, end=place / RATE, language=clip.language, text=clip.text))
     return np.concatenate(parts), spoken
 
 
-def _endless(fillers: Sequence[tuple[str, Samples]], rng: np.random.Generator) -> Iterable[Samples]:
+def _endless(fillers: Sequence[tuple[str, Samples]], rng: np.random.Generator) -> Iterator[Samples]:
     while True:
         for number in rng.permutation(len(fillers)):
             yield fillers[number][1]

@@ -74,12 +74,12 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> floa
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process; 0 when it has gone."""
+    """User and system time of a process and of the children that it has seen out; 0 when it has gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def wait_for_rest(pid: int, seconds: float, *, interval: float = 1.0) -> float:

@@ -1,7 +1,8 @@
 """Word errors of a transcript against its reference text.
 
 Normaliser: Whisper's EnglishTextNormalizer for English, its BasicTextNormalizer for the other languages;
-then digits are spelled out in both texts, since the model writes "1, 2, 3".
+then digits are spelled out in both texts, since the model writes "1, 2, 3". In English ten is "one zero", as the
+normaliser makes "910" of "nine ten".
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ class Errors:
 
 def normalise(text: str, language: str) -> str:
     # Whisper's English normaliser turns words into digits, so a run of digits is taken apart first.
-    plain = _ENGLISH(re.sub(r"(?<=[0-9])[-,](?=[0-9])", " ", text)) if language == "en" else _BASIC(text)
-    spelled = " ".join(_spell_out(plain).split())
+    plain = _ENGLISH(re.sub(r"(?<=[0-9])[-,]+\s*(?=[0-9])", " ", text)) if language == "en" else _BASIC(text)
+    spelled = " ".join(_spell_out(plain, "one zero" if language == "en" else "ten").split())
     return " ".join(spelled.replace(" ", "")) if language in WITHOUT_SPACES else spelled
 
 
@@ -68,11 +69,11 @@ def count_errors(reference: str, text: str, language: str = "en") -> Errors:
     )
 
 
-def _spell_out(text: str) -> str:
+def _spell_out(text: str, ten: str) -> str:
     """Numbers up to ten as words, larger ones digit by digit."""
 
     def words(match: re.Match[str]) -> str:
         number = match[0]
-        return " ten " if number == "10" else " " + " ".join(_DIGITS[int(digit)] for digit in number) + " "
+        return f" {ten} " if number == "10" else " " + " ".join(_DIGITS[int(digit)] for digit in number) + " "
 
     return re.sub(r"[0-9]+", words, text)

@@ -183,10 +183,12 @@ def _cut_after(held: Sequence[SpeechChunk], chunk: SpeechChunk, packing: Packing
 
 
 def _window(index: int, chunks: Sequence[SpeechChunk]) -> Window:
+    """Music that follows speech is in the window, but not in its speech: nothing is missing where no text is."""
+    sure = [place for place, chunk in enumerate(chunks) if chunk.peak >= _SURE_PROBABILITY]
     return Window(
         index=index,
         start=chunks[0].start,
         end=chunks[-1].end,
-        speech=tuple(chunks),
-        is_faint=max(chunk.peak for chunk in chunks) < _SURE_PROBABILITY,
+        speech=tuple(chunks[: sure[-1] + 1] if sure else chunks),
+        is_faint=not sure,
     )

@@ -124,6 +124,16 @@ def test_a_window_is_faint_only_if_vad_is_sure_of_nothing_in_it() -> None:
     assert [window.is_faint for window in pack([unsure], middle)] == [True]
 
 
+def test_music_after_speech_is_in_the_window_and_no_missing_speech() -> None:
+    said, music = replace(chunk(0, 4), peak=0.97), replace(chunk(5, 12), peak=0.7)
+
+    (window,) = pack([said, music], middle)
+
+    assert (window.start, window.end) == (said.start, music.end)
+    assert window.speech == (said,)
+    assert find_rest(window, said.end, closed=True) is None
+
+
 def test_a_silent_file_still_has_one_window() -> None:
     assert spans([silent_window(100 * SECOND)]) == [(0, 30)]
     assert silent_window(100 * SECOND).speech == ()

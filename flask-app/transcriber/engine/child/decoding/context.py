@@ -15,7 +15,7 @@ _FRAMES_PER_SECOND = 100
 _PADDING = 3 * _FRAMES_PER_SECOND
 _STEP = 250
 
-#: With more than this, a whole window costs hardly more.
+#: With more than this, a whole window costs little more, and none where the text is doubtful.
 _LARGEST = 2000
 
 

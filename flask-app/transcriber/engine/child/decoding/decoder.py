@@ -23,6 +23,7 @@ from .rows import DecodedWindow, DecodingRow, WindowWork
 from .segmentation import DraftText, build_segments
 from .segments import is_too_long
 from .temperature_fallback import (
+    NO_SPEECH_THRESHOLD,
     TemperatureAttempt,
     best_of_failed,
     is_only_repetitive,
@@ -132,6 +133,10 @@ class Decoder:
         for work in works:
             work.attempts.clear()
             work.final = None
+            work.is_hopeless = False
+        works = self._heard(encoded, works)
+        if not works:
+            return
         temperatures = works[0].row.options.temperatures
         failed = self._degrade(self._model, encoded, works, [one for one in temperatures if one == 0])
         warm = [] if works[0].is_short else [one for one in temperatures if one > 0]
@@ -143,6 +148,16 @@ class Decoder:
             work.is_hopeless = work in failed
             if work.attempts:
                 work.final = best_of_failed(work.attempts) if work.is_hopeless else work.attempts[-1]
+
+    def _heard(self, encoded: Encoded, works: Sequence[WindowWork]) -> list[WindowWork]:
+        """Without the windows in which neither VAD nor the model hears anybody for sure; the model's first step tells."""
+        faint = [work for work in works if work.is_faint]
+        if not faint:
+            return list(works)
+        rows, prompts = [work.position for work in faint], [self._prompt(work) for work in faint]
+        found = self._model.no_speech_probabilities(encoded, rows, prompts)
+        silent = [work for work, share in zip(faint, found, strict=True) if share > NO_SPEECH_THRESHOLD]
+        return [work for work in works if work not in silent]
 
     def _climb_afresh(
         self, encoded: Encoded, work: WindowWork, temperatures: Sequence[float]

@@ -16,7 +16,7 @@ from ..model.whisper import FRAME_SAMPLES
 from ..windows import Window
 from .prompts import PromptParts
 from .segmentation import DraftText
-from .temperature_fallback import TemperatureAttempt, hears_no_speech, is_doubtful, is_silence
+from .temperature_fallback import TemperatureAttempt, hears_no_speech, is_doubtful, is_silence, needs_fallback
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,20 +98,21 @@ class WindowWork:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether the text comes of a short encoding, and a whole window might give a better one."""
+        """Whether the text comes of a short encoding, and a whole window might give a better one. A rest is a few words,
+        of which the model is rarely sure."""
         return (
             self.is_short
             and self.final is not None
-            and is_doubtful(self.final)
+            and (needs_fallback(self.final) if self.parts else is_doubtful(self.final))
             and not self.is_silent(self.final)
         )
 
     def is_silent(self, attempt: TemperatureAttempt) -> bool:
         """Whether nobody speaks: by the model, or by the model and VAD together."""
-        return is_silence(attempt) or (self._is_faint and hears_no_speech(attempt))
+        return is_silence(attempt) or (self.is_faint and hears_no_speech(attempt))
 
     @property
-    def _is_faint(self) -> bool:
+    def is_faint(self) -> bool:
         """Without VAD nothing says that the rest of a window is speech."""
         return self.row.window.is_faint or (self.parts > 0 and not self.row.options.vad_filter)
 

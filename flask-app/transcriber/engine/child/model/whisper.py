@@ -50,6 +50,9 @@ _CPU_CANDIDATES = (2, 2, 1)
 #: is kept for clips and would only share the cores with them.
 _LEAST_HEAVY = 2
 
+#: Weights of which a second copy may be sampled from beside the first, so that no lane waits for another's turn.
+_MOST_TWICE_FRESH_BYTES = 200_000_000
+
 #: The least weights for which a window may be encoded in fewer frames: those of tiny have 76 MB, those of base 145 MB.
 _LEAST_SHORT_CONTEXT_BYTES = 100_000_000
 _PATIENCE = 1.0
@@ -105,7 +108,8 @@ class WhisperModel:
         self._model = _load(spec)
         self._vocabulary = tokenizers.Tokenizer.from_file(str(spec.path / "tokenizer.json"))
         self._log_mel = choose_log_mel(int(self._model.n_mels))
-        self._fresh_lock = threading.Lock()
+        self._loading = threading.Lock()
+        self._fresh = Permits(2 if self._weights_bytes <= _MOST_TWICE_FRESH_BYTES else 1)
         self._quantized = QuantizedWeights(spec.path)
         self._heavy = Permits(max(_LEAST_HEAVY, spec.num_workers - 1))
         self.compute_type: str = self._model.compute_type
@@ -133,11 +137,12 @@ class WhisperModel:
 
     @contextmanager
     def afresh(self) -> Iterator[WhisperModel]:
-        """The same weights on a new thread, whose random numbers start from the seed; one such copy at a time."""
-        with self._fresh_lock, self._heavy.one():
+        """The same weights on a new thread, whose random numbers start from the seed; of large models one copy at a time."""
+        with self._fresh.one():
             other = copy.copy(self)
-            other._model = self._load_again()
-            give_back()
+            with self._loading:
+                other._model = self._load_again()
+                give_back()
             try:
                 yield other
             finally:
@@ -239,11 +244,23 @@ class WhisperModel:
         if temperature == 0:
             found = self._generate(view, prompts, max_length, beam_size=beam_size, sampling_topk=1)
         elif self._is_on_cpu:
-            turns = [self._sample(view, prompts, max_length, temperature, count) for count in _CPU_CANDIDATES]
+            # The permit goes round after each temperature: a clip is not to wait for all of them.
+            with self._heavy.one():
+                turns = [
+                    self._sample(view, prompts, max_length, temperature, count) for count in _CPU_CANDIDATES
+                ]
             found = [max(each, key=lambda result: result.scores[0]) for each in zip(*turns, strict=True)]
         else:
             found = self._sample(view, prompts, max_length, temperature, _BEST_OF)
         return [self._attempt(result, temperature) for result in found]
+
+    def no_speech_probabilities(
+        self, encoded: Encoded, rows: Sequence[int], prompts: Sequence[Sequence[int]]
+    ) -> list[float]:
+        """What the model's first step makes of each row: the probability that nobody speaks."""
+        shortest = max(map(len, prompts)) + 1
+        found = self._generate(encoded.select(rows), prompts, shortest, beam_size=1, sampling_topk=1)
+        return [float(result.no_speech_prob) for result in found]
 
     def _sample(
         self,

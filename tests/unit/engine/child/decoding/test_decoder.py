@@ -52,6 +52,8 @@ class Script:
     languages: dict[int, dict[str, float]] = field(default_factory=dict)
     #: How the next attempts turn out; the usual good one after that.
     quality: list[dict[str, float]] = field(default_factory=list)
+    #: The probability, by the features of a row, that nobody speaks; 0 where nothing is said.
+    silence: dict[int, float] = field(default_factory=dict)
     #: When the tokens of each aligned text begin; None: one after the other.
     token_starts: tuple[float, ...] | None = None
     device = "cpu"
@@ -65,6 +67,11 @@ class Script:
 
     def language_probabilities(self, encoded: Script, rows: Sequence[int]) -> list[dict[str, float]]:
         return [self.languages[encoded.rows[row]] for row in rows]
+
+    def no_speech_probabilities(
+        self, encoded: Script, rows: Sequence[int], prompts: Sequence[list[int]]
+    ) -> list[float]:
+        return [self.silence.get(encoded.rows[row], 0.0) for row in rows]
 
     def prompt(self, language: str, task: str, previous: Sequence[int]) -> list[int]:
         return [*previous, 901]
@@ -195,14 +202,39 @@ def test_a_clip_is_encoded_in_the_room_it_needs_and_whole_if_its_text_is_doubtfu
     assert unclear.encodings == [[750], [3000]]
 
 
-def test_vad_and_model_agree_that_nobody_speaks() -> None:
-    attempts = [{"no_speech_prob": 0.9}]
-    faint = Script({0: [written(0, " Thank you.", 6)]}, quality=list(attempts))
-    clear = Script({0: [written(0, " Thank you.", 6)]}, quality=list(attempts))
-    window = replace(row(0, seconds=6).window, is_faint=True)
+def faint(name: int) -> DecodingRow:
+    return replace(row(name, seconds=6), window=replace(row(name, seconds=6).window, is_faint=True))
 
-    assert decode(faint, [replace(row(0, seconds=6), window=window)]) == [[]]
-    assert decode(clear, [row(0, seconds=6)]) == [[(0, 6, " Thank you.")]]
+
+def test_vad_and_model_agree_that_nobody_speaks_and_nothing_is_written() -> None:
+    script = Script(
+        {1: [written(0, " Hello.", 6)], 2: [written(0, " Thank you.", 6)]}, silence={0: 0.9, 1: 0.3, 2: 0.9}
+    )
+
+    texts = decode(script, [faint(0), faint(1), row(2, seconds=6)])
+
+    assert texts == [[], [(0, 6, " Hello.")], [(0, 6, " Thank you.")]]
+    assert [names for names, _ in script.asked] == [(1, 2)]
+
+
+def test_text_that_vad_was_not_sure_of_is_suspect() -> None:
+    script = Script({0: [written(0, " one", 6)]})
+
+    (window,) = Decoder(script).decode([faint(0)])  # type: ignore[arg-type]
+
+    assert window.segments[0].suspect == ("faint",)
+
+
+@pytest.mark.parametrize(
+    ("quality", "encodings"), [(-0.7, [[3000], [1000]]), (-1.2, [[3000], [1000], [3000]])]
+)
+def test_a_short_rest_is_made_again_only_if_it_fails(quality: float, encodings: list[list[int]]) -> None:
+    """A rest is a few words, of which a model is rarely sure."""
+    texts = {0: [written(0, " one", 20), written(0, " two", 5), written(0, " two", 5)]}
+    script = Script(texts, takes_short_context=True, quality=[{}, {"avg_logprob": quality}])
+
+    assert decode(script, [row(0, seconds=25)])[0][-1] == (20, 25, " two")
+    assert script.encodings == encodings
 
 
 def test_the_language_is_asked_of_more_windows_where_one_is_not_sure() -> None:
