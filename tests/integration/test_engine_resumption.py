@@ -5,6 +5,7 @@ tests/chaos/interruptions.py does the same as often as one likes.
 
 from __future__ import annotations
 
+import io
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from faster_whisper.audio import decode_audio
 
+import words_sounds
 from engine_driver import Answer, EngineDriver, write_pcm
 from interruptions import make_speech, run_interrupted, run_untouched
 from speech_clips import ENGLISH_CLIPS, JFK
@@ -67,6 +70,33 @@ def test_ten_interruptions_at_random_windows_change_nothing(
     assert last.last["notices"] == []
     assert last.of("language") == []
     assert bool(last.of("plan")) is not with_plan
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(30, marks=pytest.mark.slow)])
+def test_a_recording_with_music_is_cut_and_written_the_same_however_often_its_engine_is_killed(
+    find_model: FindModel, tmp_path: Path, kills: int
+) -> None:
+    """Every engine cuts it anew, from the beginning: where VAD forgets must not depend on where the job goes on."""
+    audio, _ = soundfile.read(io.BytesIO(words_sounds.joined(words_sounds.own_material(), 3).audio))
+    recording = write_pcm(tmp_path / "joined.pcm", audio)
+    whole = run_untouched(MODEL, find_model(MODEL), recording)
+    count = len(whole.of("window"))
+    places = sorted(random.Random(kills).choices(range(count - 1), k=kills))
+
+    heard, answers = run_interrupted(MODEL, find_model(MODEL), recording, places, with_plan=False)
+
+    assert heard.segments == whole.segments
+    assert [window["index"] for window in heard.windows] == list(range(count))
+    assert len(answers) == kills + 1
+    for name in ("windows", "speech", "faint"):
+        cuts = _planned(whole, name)
+        for answer in answers:
+            found = _planned(answer, name)
+            assert found == cuts[: len(found)]
+
+
+def _planned(answer: Answer, name: str) -> list[Any]:
+    return [each for plan in answer.of("plan") for each in plan[name]]
 
 
 @pytest.mark.parametrize(
