@@ -149,7 +149,7 @@ def on_exit(server):
     if watchdog is not None:
         watchdog.stopping()
     cause, gunicorns = last_word.find(), sys.exc_info()[1]
-    status = exit_status(cause, getattr(gunicorns, "exit_status", 0))
+    status = exit_status(cause, getattr(gunicorns, "exit_status", 0), last_word.status)
     if cause is not None and status:
         say_refused(cause.code, cause.message, cause.fix, status)
     if status:

@@ -134,7 +134,9 @@ def _resolve(settings: Settings) -> Settings:
             changes[name] = compute_type
             sources[name] = "COMPUTE_TYPE"
     current = {f.name: getattr(settings, f.name) for f in fields(Settings)}
-    return _require_fleet(Settings(**(current | changes | {"sources": sources})))
+    resolved = _require_fleet(Settings(**(current | changes | {"sources": sources})))
+    _refuse_idle_watch(resolved)
+    return resolved
 
 
 def _compute_types(given: str) -> dict[str, Any]:
@@ -185,6 +187,23 @@ def _require_fleet(settings: Settings) -> Settings:
     return settings
 
 
+def _refuse_idle_watch(settings: Settings) -> None:
+    """Raises ConfigError for settings of a watched folder that nobody would watch."""
+    given = [name for field, name in settings.sources.items() if field.startswith("watch_")]
+    if given and settings.watch_dir is None:
+        raise ConfigError(
+            f"{given[0]} is set, and WHISPER_WATCH_DIR is not: no folder is watched.",
+            param=given[0],
+            fix=f"Set WHISPER_WATCH_DIR to the folder with the media files, or unset {', '.join(given)}.",
+        )
+    if given and settings.role != "all":
+        raise ConfigError(
+            f"WHISPER_WATCH_DIR is set, and WHISPER_ROLE is {settings.role}: only one service on its own watches a folder.",
+            param="WHISPER_WATCH_DIR",
+            fix=f"Unset {', '.join(given)} here, or unset WHISPER_ROLE.",
+        )
+
+
 def is_loopback(host: str) -> bool:
     """Whether this address can be reached from this machine only. Of names, `localhost` alone is known to be."""
     if host == "localhost":
@@ -232,8 +251,10 @@ def settings_markdown(rows: list[SettingRow]) -> str:
             default = str(row.default).lower()
         elif isinstance(row.default, Path):
             default = f"<project>/{row.default.relative_to(PROJECT)}"
+        elif isinstance(row.default, tuple):
+            default = ",".join(map(str, row.default))
         else:
-            default = "" if row.default in (None, (), "") else str(row.default)
+            default = "" if row.default in (None, "") else str(row.default)
         lines.append(
             f"| {names} | {f'`{default}`' if default else 'empty'} | {row.help.replace('|', '/')} |\n"
         )

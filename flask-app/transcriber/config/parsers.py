@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import re
@@ -132,9 +133,20 @@ def boolean(value: str) -> bool:
 def path(value: str) -> Path:
     """A path, made absolute."""
     try:
-        return Path(value).expanduser().resolve()
-    except (OSError, RuntimeError):
-        raise ValueError("a path without a loop of links; ~ is a home directory that is known") from None
+        made = Path(value).expanduser().resolve()
+        if not _is_too_long(made):
+            return made
+    except (OSError, RuntimeError, ValueError):
+        pass
+    raise ValueError("a path without a loop of links and not too long; ~ is a home directory that is known")
+
+
+def _is_too_long(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
 
 
 def database_url(value: str) -> str:

@@ -47,7 +47,7 @@ class TranscriberWorker(GeventWorker):  # type: ignore[misc]
         try:
             super().load_wsgi()
         except StartRefusedExit as refused:
-            self.exit_reason.keep(refused.cause)
+            self.exit_reason.keep(refused.cause, refused.status)
             raise SystemExit(EXIT_START_FAILED) from refused
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:

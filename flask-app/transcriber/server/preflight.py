@@ -56,6 +56,9 @@ _STATUS_BY_CODE = MappingProxyType(
         "store_version_unknown": EXIT_DATA_FOLDER,
         "storage_failed": EXIT_DATA_FOLDER,
         "storage_full": EXIT_DISK_FULL,
+        # Both pass by themselves, and systemd tries again.
+        "database_unreachable": EXIT_START_FAILED,
+        "store_not_ready": EXIT_START_FAILED,
     }
 )
 
@@ -65,6 +68,7 @@ class StartRefusedExit(SystemExit):
 
     def __init__(self, error: TranscriberError, status: int) -> None:
         super().__init__(status)
+        self.status = status
         self.cause = FallbackReason(code=error.code, message=error.message, fix=error.fix)
 
 
@@ -83,15 +87,18 @@ def status_of_refusal(error: TranscriberError) -> int:
     return _STATUS_BY_CODE.get(error.code, otherwise)
 
 
-def exit_status(cause: FallbackReason | None, gunicorns: int) -> int:
-    """What the master ends with: 3 is gunicorn's own for any worker that does not boot, and means one thing with us."""
+def exit_status(cause: FallbackReason | None, gunicorns: int, refused: int = 0) -> int:
+    """What the master ends with: 3 is gunicorn's own for any worker that does not boot, and means one thing with us.
+
+    `refused`: the status that the worker has said its start was refused with.
+    """
     if not gunicorns:  # it was asked to stop
         return 0
     if cause is None:
         return EXIT_UNFORESEEN if gunicorns in (EXIT_GPU_REQUIRED, EXIT_START_FAILED) else gunicorns
     if gunicorns == EXIT_GPU_REQUIRED:
         return EXIT_GPU_REQUIRED
-    return _STATUS_BY_CODE.get(cause.code, gunicorns)
+    return refused or _STATUS_BY_CODE.get(cause.code, gunicorns)
 
 
 def say_refused(code: str, message: str, fix: str, status: int) -> None:

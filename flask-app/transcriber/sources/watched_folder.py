@@ -18,13 +18,14 @@ from typing import Protocol
 
 import structlog
 
-from ..domain.errors import CapacityError, QueueFullError, TranscriberError
+from ..domain.errors import CapacityError, QueueFullError, StorageFailedError, TranscriberError
 from ..domain.file_names import is_media_name, visible
 from ..domain.jobs import Job, JobError, JobStatus, SubmissionTerms
 from ..domain.options import TranscriptionRequest
 from ..domain.ports import Clock
 from ..domain.transcript import Transcription
 from ..service.submission import Upload
+from ..system.backoff import Backoff
 from ..system.durable_files import SHARED_FILE, read_small, storage_errors, write_small, write_whole
 from ..system.threads import InThread
 
@@ -33,7 +34,13 @@ logger = structlog.get_logger(__name__)
 #: Behind what people send themselves: a folder of old films must hold up nobody.
 PRIORITY = -10
 
+#: Waits before a file that failed is tried again.
+RETRIES = Backoff(first=5, longest=600)
+
 _LONGEST_NAME = 120
+
+#: Bytes that a disk allows a name.
+_LONGEST_NAME_BYTES = 255
 
 
 class Jobs(Protocol):
@@ -109,47 +116,68 @@ class WatchedFolder:
         self._seen: dict[FoundFile, float] = {}
         #: Files that need no look at the store or a marker any more.
         self._done: set[FoundFile] = set()
-        self._fault = ""
+        #: Files that could not be read, or their transcripts not written: how often, and until when they rest.
+        self._rests: dict[FoundFile, tuple[int, float]] = {}
+        #: What the log was last told, by event; none of it is said again before it is something else.
+        self._told: dict[str, str] = {}
 
     def run(self, closing: threading.Event) -> None:
         """Thread: until the service stops."""
         while not closing.is_set():
+            waits: Exception | None = None
+            fails: Exception | None = None
             try:
                 self.look()
             except QueueFullError:
                 pass  # what waits is taken by a later look
             except CapacityError as error:
-                logger.warning("watched_folder_waits", code=error.code, error=error.message)
+                waits = error
             except Exception as error:  # noqa: BLE001  the thread's boundary: a share may be back for the next look
-                logger.warning("watched_folder_failed", error=str(error), kind=type(error).__name__)
+                fails = error
+            self._tell("watched_folder_waits", waits)
+            self._tell("watched_folder_failed", fails)
             closing.wait(self._settings.poll_seconds)
 
     def look(self) -> None:
-        """Take what has settled, and deliver what has ended. Raises CapacityError when no more is taken now."""
+        """Take what has settled, and deliver what has ended. Raises CapacityError when no more is taken now.
+
+        A file that can't be read, or whose transcript can't be written, holds up no other, and is tried again later.
+        """
         now = self._clock.monotonic()
         found = set(self._natively(lambda: list(self._walk())))
         self._seen = {file: self._seen.get(file, now) for file in found}
         self._done &= found
+        self._rests = {file: rest for file, rest in self._rests.items() if file in found}
         settled = [file for file, since in self._seen.items() if now - since >= self._settings.settle_seconds]
         full: CapacityError | None = None
+        failed: list[Exception] = []
         for file in sorted(settled, key=lambda one: one.mtime_ns):
-            if file in self._done:
+            if file in self._done or now < self._rests.get(file, (0, 0.0))[1]:
                 continue
             try:
                 self._settle(file, takes=full is None)
-            except CapacityError as error:
-                full = error
+                self._rests.pop(file, None)
+            except Exception as error:  # noqa: BLE001  one file's fault, of whatever kind, is no other's
+                if isinstance(error, CapacityError) and not isinstance(error, StorageFailedError):
+                    full = error
+                    continue
+                failed.append(error)
+                tries = self._rests.get(file, (0, 0.0))[0] + 1
+                self._rests[file] = (tries, now + RETRIES.after(tries))
+        if failed or not self._rests:
+            self._tell("watched_files_failed", failed[0] if failed else None, files=len(self._rests))
         if full is not None:
             raise full
 
     def _walk(self) -> Iterator[FoundFile]:
         """The media files, subfolders too. Links are not followed, and hidden names are left alone."""
         folders = [self._settings.folder]
+        unread: OSError | None = None
         while folders:
             try:
                 entries = list(os.scandir(folders.pop()))
             except OSError as error:
-                self._note_fault(str(error))
+                unread = unread or error
                 continue
             for entry in entries:
                 if entry.name.startswith("."):
@@ -161,12 +189,18 @@ class WatchedFolder:
                         yield self._found(Path(entry.path))
                 except OSError:
                     continue  # it is gone again
+        self._tell("watched_folder_not_read", unread)
 
-    def _note_fault(self, error: str) -> None:
-        """Say once what can't be read, until it is something else."""
-        if error != self._fault:
-            self._fault = error
-            logger.warning("watched_folder_not_read", error=error)
+    def _tell(self, event: str, error: Exception | None, **facts: int) -> None:
+        """Log a fault once, until it is another one or has passed."""
+        # The cause names the file: the words of a StorageFailedError are for whoever sent an upload.
+        cause = "" if error is None else str(error.__cause__ or error)
+        if cause != self._told.get(event, ""):
+            self._told[event] = cause
+            if error is not None:
+                logger.warning(event, error=cause, kind=type(error).__name__, **facts)
+            else:
+                logger.info("watched_folder_well", after=event)
 
     def _found(self, path: Path) -> FoundFile:
         stat = path.stat(follow_symlinks=False)
@@ -250,8 +284,8 @@ class WatchedFolder:
         """
         place = self._place(file)
         names = itertools.chain(
-            (f"{place.stem}.{ending}", f"{place.name}.{ending}"),
-            (f"{place.name}.{number}.{ending}" for number in itertools.count(2)),
+            (_fitting(place.stem, ending), _fitting(place.name, ending)),
+            (_fitting(place.name, f"{number}.{ending}") for number in itertools.count(2)),
         )
         for path in map(place.with_name, names):
             note = self._settings.markers / "written" / _digest(str(path).encode("utf-8", "surrogateescape"))
@@ -259,6 +293,8 @@ class WatchedFolder:
                 there = path.read_bytes()
             except FileNotFoundError:
                 there = None
+            except IsADirectoryError:
+                continue
             if there in (None, data) or read_small(note) == _note(file, there or b""):
                 write_whole(path, data, mode=SHARED_FILE)
                 write_small(note, _note(file, data))
@@ -280,13 +316,20 @@ class WatchedFolder:
 
     def _error_path(self, file: FoundFile) -> Path:
         place = self._place(file)
-        return place.with_name(f"{place.name}.error.txt")
+        return place.with_name(_fitting(place.name, "error.txt"))
 
     def _marker(self, file: FoundFile) -> Path:
         return self._settings.markers / file.key.removeprefix("watch ")
 
     def _mark(self, file: FoundFile, job_id: str) -> None:
         write_small(self._marker(file), job_id.encode())
+
+
+def _fitting(name: str, ending: str) -> str:
+    """The name with this ending; a name that a disk would not take with it is cut."""
+    while name and len(os.fsencode(f"{name}.{ending}")) > _LONGEST_NAME_BYTES:
+        name = name[:-1]
+    return f"{name}.{ending}"
 
 
 def _note(file: FoundFile, data: bytes) -> bytes:

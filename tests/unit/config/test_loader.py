@@ -83,6 +83,49 @@ def test_origin_is_taken_as_browsers_send_it() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "WHISPER_WATCH_DIR",
+        "WHISPER_MODEL_PATH",
+        "TRANSCRIPTION_OUTPUT_DIR",
+        "WHISPER_DATA_DIR",
+        "WHISPER_MODEL",
+    ],
+)
+@pytest.mark.parametrize("value", ["/" + "x" * 300, "/x" * 3000, "/nul\0byte"])
+def test_path_that_no_disk_takes_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loader.load({name: value})
+
+    assert caught.value.param == name
+    assert len(caught.value.message) < 600
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"WHISPER_WATCH_OUTPUT_DIR": "/srv/texts"}, "WHISPER_WATCH_OUTPUT_DIR"),
+        ({"WHISPER_WATCH_FORMATS": "srt"}, "WHISPER_WATCH_FORMATS"),
+        (
+            {
+                "WHISPER_WATCH_DIR": "/srv/media",
+                "WHISPER_ROLE": "web",
+                "WHISPER_DATABASE_URL": "postgresql://u:p@h/d",
+                "WHISPER_BLOB_URL": "file:///srv/shared",
+            },
+            "WHISPER_WATCH_DIR",
+        ),
+    ],
+)
+def test_watched_folder_that_nobody_would_watch_is_refused(given: dict[str, str], named: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loader.load(given)
+
+    assert caught.value.param == named
+    assert "unset" in caught.value.fix.lower()
+
+
 def test_networks_are_a_list() -> None:
     settings = loader.load({"WHISPER_WEBHOOK_ALLOW_CIDR": "10.0.0.0/8, fd00::/8"})
 

@@ -38,6 +38,8 @@ def cause(code: str) -> FallbackReason:
         (ConfigError("taken", code="store_in_use"), 6),
         (StorageFailedError(), 6),
         (StorageFullError(), 7),
+        (ConfigError("away", code="database_unreachable"), 4),
+        (ConfigError("not yet", code="store_not_ready"), 4),
     ],
 )
 def test_each_cause_has_its_exit_status(error: TranscriberError, status: int) -> None:
@@ -62,6 +64,12 @@ def test_master_ends_with_the_status_of_the_cause_and_3_means_one_thing(
     kept: FallbackReason | None, gunicorns: int, status: int
 ) -> None:
     assert exit_status(kept, gunicorns) == status
+
+
+def test_master_ends_with_the_status_that_the_worker_has_logged() -> None:
+    assert exit_status(cause("store_not_moved"), 4, 2) == 2
+    assert exit_status(cause("store_not_moved"), 0, 2) == 0
+    assert exit_status(cause("no_nvidia_gpu"), 3, 0) == 3
 
 
 def test_every_status_has_its_line_in_the_docs() -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from fake_ports import FakeClock
 from service_bench import DEADLINE, REQUEST, Bench, eventually
 from transcriber.config.parsers import TRANSCRIPT_FORMATS
-from transcriber.domain.errors import QueueFullError, UndecodableMediaError
+from transcriber.domain.errors import QueueFullError, StorageFullError, UndecodableMediaError
 from transcriber.domain.jobs import JobStatus
 from transcriber.domain.transcript import Transcription
 from transcriber.formats.table import DOWNLOADS
 from transcriber.jobs.queue import Slots
-from transcriber.sources.watched_folder import PRIORITY, WatchedFolder, WatchSettings
+from transcriber.sources.watched_folder import PRIORITY, RETRIES, FoundFile, WatchedFolder, WatchSettings
+from transcriber.system.durable_files import storage_errors
 
 SETTLE = 10.0
 
@@ -303,6 +306,111 @@ def test_full_queue_takes_the_rest_later(tmp_path: Path, native: concurrent.futu
     assert eventually(is_done)
     assert watched.jobs == 8
     watched.bench.service.close(DEADLINE)
+
+
+def test_file_that_can_not_be_read_holds_up_no_other(watched: Watched) -> None:
+    bad = watched.drop("a/bad.mkv")
+    watched.drop("good.mkv")
+    os.utime(bad, (1, 1))
+    read = watched.watch._copy
+
+    def fail(file: FoundFile, place: Path) -> bool:
+        with storage_errors():
+            if file.name == "a/bad.mkv" and bad.exists():
+                raise PermissionError(13, "Permission denied", str(bad))
+        return read(file, place)
+
+    watched.watch._copy = fail  # type: ignore[method-assign]
+
+    with structlog.testing.capture_logs() as logs:
+        watched.finish()
+        for _ in range(3):
+            watched.clock.seconds += SETTLE
+            watched.watch.look()
+        bad.unlink()
+        watched.watch.look()
+
+    assert "good.en.srt" in watched.names()
+    told = [(line["event"], line.get("error", "")) for line in logs if "job_id" not in line]
+    assert told == [
+        ("watched_files_failed", f"[Errno 13] Permission denied: '{bad}'"),
+        ("watched_folder_well", ""),
+    ]
+
+
+def test_transcript_that_can_not_be_written_is_tried_again_and_holds_up_no_other(watched: Watched) -> None:
+    watched.output = watched.bench.folder / "texts"
+    watched.watch = watched.make()
+    watched.output.mkdir()
+    (watched.output / "a").write_text("in the way of a folder")
+    watched.drop("a/film.mkv")
+    watched.drop("b/film.mkv")
+    watched.finish()
+    assert (watched.output / "b" / "film.en.srt").exists()
+    (watched.output / "a").unlink()
+    watched.watch.look()
+    assert not (watched.output / "a").exists(), "it rests before the next try"
+
+    watched.clock.seconds += RETRIES.first
+    watched.watch.look()
+
+    assert (watched.output / "a" / "film.en.srt").exists()
+
+
+@pytest.mark.parametrize("ending", ["srt", "verbose_json"])
+@pytest.mark.parametrize("letter", ["x", "日"])
+def test_longest_name_of_a_file_gets_its_transcript(watched: Watched, letter: str, ending: str) -> None:
+    name = letter * (251 // len(letter.encode()))
+    watched.formats = {ending: srt}
+    watched.watch = watched.make()
+    watched.drop(f"{name}.mkv")
+
+    watched.finish()
+
+    (made,) = watched.names() - {f"{name}.mkv"}
+    assert made.endswith(f".en.{ending}") and len(made.encode()) <= 255
+
+
+def test_folder_in_the_place_of_a_transcript_is_passed_over(watched: Watched) -> None:
+    watched.drop("film.mkv")
+    (watched.folder / "film.en.srt").mkdir()
+
+    watched.finish()
+
+    assert "film.mkv.en.srt" in watched.names()
+
+
+class Rounds(threading.Event):
+    """Ends a watch after a number of looks, without a wait between them."""
+
+    def __init__(self, rounds: int) -> None:
+        super().__init__()
+        self._rounds = rounds
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._rounds -= 1
+        if self._rounds == 0:
+            self.set()
+        return self.is_set()
+
+
+def test_log_is_told_once_that_nothing_more_is_taken(watched: Watched) -> None:
+    looks: Iterator[Exception | None] = iter([StorageFullError()] * 5 + [None, StorageFullError()])
+
+    def look() -> None:
+        error = next(looks)
+        if error is not None:
+            raise error
+
+    watched.watch.look = look  # type: ignore[method-assign]
+    with structlog.testing.capture_logs() as logs:
+        watched.watch.run(Rounds(7))
+
+    assert [line["event"] for line in logs] == [
+        "watched_folder_waits",
+        "watched_folder_well",
+        "watched_folder_waits",
+    ]
 
 
 def test_folder_that_is_away_harms_nobody(watched: Watched) -> None:
