@@ -218,3 +218,54 @@ class ActiveJob:
     cancellation: CancellationToken
     progress: Progress | None = None
     deadline: float | None = None
+
+
+class ActiveJobs:
+    """The jobs that are worked on here. Safe to call from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: dict[str, ActiveJob] = {}
+        self._closing = False
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._jobs)
+
+    @contextmanager
+    def entered(self, job_id: str) -> Iterator[ActiveJob]:
+        """While inside, the job can be stopped here. One that comes while the service closes is stopped at once."""
+        active = ActiveJob(CancellationToken())
+        with self._lock:
+            self._jobs[job_id] = active
+            if self._closing:
+                active.cancellation.pull(StopReason.HANDED_BACK)
+        try:
+            yield active
+        finally:
+            with self._lock:
+                # A later attempt at the same job may have taken its place.
+                if self._jobs.get(job_id) is active:
+                    del self._jobs[job_id]
+
+    def find(self, job_id: str) -> ActiveJob | None:
+        with self._lock:
+            return self._jobs.get(job_id)
+
+    def progresses(self) -> list[Progress]:
+        """How far each is that is claimed."""
+        with self._lock:
+            return [active.progress for active in self._jobs.values() if active.progress]
+
+    def stop_overdue(self, now: float) -> None:
+        """Stop those that take longer than they may."""
+        with self._lock:
+            overdue = [a for a in self._jobs.values() if a.deadline is not None and a.deadline <= now]
+        for active in overdue:
+            active.cancellation.pull(StopReason.TIMED_OUT)
+
+    def close(self) -> list[ActiveJob]:
+        """Those that are worked on now; from here on, any other is stopped as it comes."""
+        with self._lock:
+            self._closing = True
+            return list(self._jobs.values())

@@ -33,8 +33,8 @@ from transcriber.domain.errors import (
 from transcriber.domain.options import MIX, AudioSelection
 from transcriber.domain.ports import SAMPLE_RATE, DecodedAudio
 
-from .messages import MAX_MESSAGE_BYTES, Message, MessageError, parse_message
-from .outcome import build_audio, build_error, error_of_exit
+from .messages import Message
+from .outcome import LostBeforeStartError, Reports, build_audio, iter_messages
 from .server_process import SandboxStatus, ServerGoneError, ServerProcess, start_server
 
 logger = structlog.get_logger(__name__)
@@ -48,13 +48,6 @@ _KILL_SECONDS = 2.0
 
 #: Where nobody limits the room.
 _ENDLESS_BYTES = 2**60
-
-#: Stands for a message that is none.
-_BROKEN = "broken"
-
-
-class _LostBeforeStartError(Exception):
-    """The server died before it forked a child for the job, so the file is not the cause."""
 
 
 class SandboxedDecoder:
@@ -144,11 +137,11 @@ class SandboxedDecoder:
         """The "done" message of the job; once more if the server was found dead."""
         try:
             return self._attempt(job)
-        except _LostBeforeStartError:
+        except LostBeforeStartError:
             logger.warning("decode_server_restarted", job_id=job.job_id)
         try:
             return self._attempt(job)
-        except _LostBeforeStartError:
+        except LostBeforeStartError:
             raise DecoderUnavailableError from None
 
     def _attempt(self, job: _DecodeRun) -> Message:
@@ -171,7 +164,7 @@ class SandboxedDecoder:
                 self._end_retired()
 
     def _submit(self, job: _DecodeRun, report: socket.socket) -> ServerProcess:
-        """Hand the job to the server. Raises _LostBeforeStartError, DecoderUnavailableError."""
+        """Hand the job to the server. Raises LostBeforeStartError, DecoderUnavailableError."""
         message = {
             "type": "decode",
             "job_id": job.job_id,
@@ -190,7 +183,7 @@ class SandboxedDecoder:
                 server.send(message, (job.source, job.target, report.fileno()))
             except ServerGoneError:
                 self._drop(server)
-                raise _LostBeforeStartError from None
+                raise LostBeforeStartError from None
             self._jobs[server] += 1
             return server
 
@@ -224,10 +217,10 @@ class SandboxedDecoder:
 
     def _follow(self, job: _DecodeRun, server: ServerProcess, report: socket.socket) -> Message:
         """Wait for the end of the job, and end it early when it is cancelled or takes too long."""
-        reports = _Reports()
+        reports = Reports()
         deadline = time.monotonic() + self._timeout_seconds + _TIMEOUT_GRACE_SECONDS
         watch = _Watch(job, deadline, self._room)
-        for message in _iter_messages(report):
+        for message in iter_messages(report):
             if message is not None:
                 self._take(job, reports, message)
             if watch.has_to_stop(broken=reports.broken):
@@ -244,7 +237,7 @@ class SandboxedDecoder:
             self._drop_if_dead(server)
         return reports.result()
 
-    def _take(self, job: _DecodeRun, reports: _Reports, message: Message) -> None:
+    def _take(self, job: _DecodeRun, reports: Reports, message: Message) -> None:
         reports.take(message)
         if message["type"] == "started" and isinstance(message.get("pid"), int):
             self._children[job.job_id] = message["pid"]
@@ -318,62 +311,6 @@ class _Watch:
             return False
         self._deadline = time.monotonic() + _KILL_SECONDS
         return True
-
-
-class _Reports:
-    """What was heard of a job so far."""
-
-    def __init__(self) -> None:
-        self.samples = 0
-        self.complete = False
-        self.broken = False
-        self._heard = False
-        self._outcome: Message | None = None
-        self._returncode: int | None = None
-
-    def take(self, message: Message) -> None:
-        self._heard = True
-        kind = message["type"]
-        if kind == "progress" and isinstance(message.get("samples"), int):
-            self.samples = message["samples"]
-        elif kind in ("done", "error"):
-            self._outcome = message
-        elif kind == "exited":
-            self.complete = True
-            self._returncode = message.get("returncode")
-        elif kind == _BROKEN:
-            self.broken = True
-        elif kind == "unstarted":
-            self.complete = True
-            self._outcome = {"type": "error", "reason": "no_sandbox"}
-
-    def result(self) -> Message:
-        """The "done" message. Raises what the others stand for."""
-        if not self._heard:
-            raise _LostBeforeStartError
-        if self._outcome is None:
-            raise error_of_exit(self._returncode)
-        if self._outcome["type"] == "error":
-            raise build_error(self._outcome)
-        return self._outcome
-
-
-def _iter_messages(report: socket.socket) -> Iterator[Message | None]:
-    """Messages until the socket closes, that is, until child and server are done; None now and then."""
-    while True:
-        try:
-            data = report.recv(MAX_MESSAGE_BYTES)
-        except TimeoutError:
-            yield None
-            continue
-        except ConnectionError:
-            return
-        if not data:
-            return
-        try:
-            yield parse_message(data)
-        except MessageError:
-            yield {"type": _BROKEN}
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What a decode child's last message means: decoded audio, or the error in the service's own words.
+"""What a decode child's messages mean: decoded audio, or the error in the service's own words.
 
 The child may belong to an attacker, so every field is checked, and no text of the child's is passed on
 except names in a narrow alphabet.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from transcriber.domain.errors import (
@@ -26,7 +27,7 @@ from transcriber.domain.options import CHANNELS, MOST_CHANNELS
 from transcriber.domain.ports import SAMPLE_BYTES, AudioTrack, DecodedAudio
 from transcriber.domain.transcript import Notice
 
-from .messages import Message
+from .messages import MAX_MESSAGE_BYTES, Message, MessageError, parse_message
 from .peaks import MOST_PARTS
 
 #: Reason in a child's error message → the error to raise.
@@ -166,3 +167,67 @@ def _name(message: Message, key: str) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise DecoderCrashedError
     return value
+
+
+#: The type that stands for a message that can't be parsed.
+_BROKEN = "broken"
+
+
+class LostBeforeStartError(Exception):
+    """The server died before it forked a child for the job, so the file is not the cause."""
+
+
+class Reports:
+    """What the server and a child reported of a job so far."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.complete = False
+        self.broken = False
+        self._heard = False
+        self._outcome: Message | None = None
+        self._returncode: int | None = None
+
+    def take(self, message: Message) -> None:
+        self._heard = True
+        kind = message["type"]
+        if kind == "progress" and isinstance(message.get("samples"), int):
+            self.samples = message["samples"]
+        elif kind in ("done", "error"):
+            self._outcome = message
+        elif kind == "exited":
+            self.complete = True
+            self._returncode = message.get("returncode")
+        elif kind == _BROKEN:
+            self.broken = True
+        elif kind == "unstarted":
+            self.complete = True
+            self._outcome = {"type": "error", "reason": "no_sandbox"}
+
+    def result(self) -> Message:
+        """The "done" message. Raises what the others stand for."""
+        if not self._heard:
+            raise LostBeforeStartError
+        if self._outcome is None:
+            raise error_of_exit(self._returncode)
+        if self._outcome["type"] == "error":
+            raise build_error(self._outcome)
+        return self._outcome
+
+
+def iter_messages(report: socket.socket) -> Iterator[Message | None]:
+    """Messages until the socket closes, that is, until child and server are done; None now and then."""
+    while True:
+        try:
+            data = report.recv(MAX_MESSAGE_BYTES)
+        except TimeoutError:
+            yield None
+            continue
+        except ConnectionError:
+            return
+        if not data:
+            return
+        try:
+            yield parse_message(data)
+        except MessageError:
+            yield {"type": _BROKEN}

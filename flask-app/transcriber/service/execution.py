@@ -23,7 +23,7 @@ from ..domain.errors import (
 from ..domain.jobs import Job, JobStatus
 from ..domain.ports import Clock, DecodedAudio
 from ..domain.transcript import Transcription
-from ..jobs.active_job import ActiveJob, CancellationToken, Progress, StopReason
+from ..jobs.active_job import ActiveJob, ActiveJobs, CancellationToken, Progress, StopReason
 from ..jobs.events import EventFeeds
 from ..jobs.files.journal import Journal
 from ..jobs.limits import JobLimits
@@ -71,83 +71,65 @@ class JobExecution:
         self._limits = limits
         self._clock = clock
         self._lock = threading.Lock()
-        self._active: dict[str, ActiveJob] = {}
+        self._active = ActiveJobs()
         self._setbacks: dict[str, int] = {}
         #: Of each job whose audio did not fit, the tries so far.
         self._cramped: dict[str, int] = {}
-        self._closing = False
         self.runner: WorkQueue = storage.node or JobQueue(
             look=self.look, run=self.run, slots=limits.slots, clock=clock
         )
 
     def look(self, waiting: WaitingJob) -> bool | None:
         """Whether a job is short. Decodes it to find out, until it is known. None: it waits no more."""
-        active = ActiveJob(CancellationToken())
-        with self._lock:
-            self._active[waiting.job_id] = active
-        try:
-            job = self._find(waiting.job_id)
-            if job is None or job.status is not JobStatus.QUEUED:
+        with self._active.entered(waiting.job_id) as active:
+            try:
+                job = self._find(waiting.job_id)
+                if job is None or job.status is not JobStatus.QUEUED:
+                    return None
+                return self._is_short(job, active.cancellation)
+            except JobCancelledError:
+                # A service that closes leaves the job as it is, for the next start.
+                if active.cancellation.reason is StopReason.CANCELLED:
+                    self._completion.drop_files(waiting.job_id)
                 return None
-            return self._is_short(job, active.cancellation)
-        except JobCancelledError:
-            self._completion.drop_files(waiting.job_id)
-            return None
-        except STORAGE_ERRORS as error:
-            if self._never_fits(waiting, error):
-                return False  # as its attempt will say
-            self._put_off(waiting, error)
-            return None
-        except TranscriberError as error:
-            # A file that can't be used fails at once in a short slot; a decoder that was killed says nothing.
-            return isinstance(error, MediaError) and not isinstance(error, DecoderCrashedError)
-        finally:
-            self._forget(waiting.job_id)
+            except STORAGE_ERRORS as error:
+                if self._never_fits(waiting, error):
+                    return False  # as its attempt will say
+                self._put_off(waiting, error)
+                return None
+            except TranscriberError as error:
+                # A file that can't be used fails at once in a short slot; a decoder that was killed says nothing.
+                return isinstance(error, MediaError) and not isinstance(error, DecoderCrashedError)
 
     def run(self, waiting: WaitingJob) -> None:
         """Work on a queued job until it has ended or is handed back."""
-        active = ActiveJob(CancellationToken())
-        with self._lock:
-            # Before the claim: whoever cancels the job from now on finds somebody to stop.
-            self._active[waiting.job_id] = active
-            if self._closing:
-                active.cancellation.pull(StopReason.HANDED_BACK)
-        try:
-            job = self._storage.jobs.claim(waiting.job_id, self._clock.now())
-            if job is None:
-                self._recover(waiting)
-            else:
-                self._work(job, waiting, active)
-        except STORAGE_ERRORS as error:
-            self._put_off(waiting, error)
-        except ShuttingDownError:
-            logger.info("job_left_for_next_start", job_id=waiting.job_id)
-        finally:
-            self._forget(waiting.job_id)
+        # Entered before the claim: a cancellation from now on finds the attempt to stop.
+        with self._active.entered(waiting.job_id) as active:
+            try:
+                job = self._storage.jobs.claim(waiting.job_id, self._clock.now())
+                if job is None:
+                    self._recover(waiting)
+                else:
+                    self._work(job, waiting, active)
+            except STORAGE_ERRORS as error:
+                self._put_off(waiting, error)
+            except ShuttingDownError:
+                logger.info("job_left_for_next_start", job_id=waiting.job_id)
 
     def work_on(self, job: Job) -> None:
         """Work on a job that was claimed for this node, until it has ended or is handed back."""
-        active = ActiveJob(CancellationToken())
-        with self._lock:
-            self._active[job.id] = active
-            if self._closing:
-                active.cancellation.pull(StopReason.HANDED_BACK)
-        try:
-            self._work(job, _waiting(job), active)
-        except STORAGE_ERRORS as error:
-            # Its row runs on without us: it is rescued.
-            logger.warning("job_left_for_rescue", job_id=job.id, code=error.code, error=error.message)
-        except ShuttingDownError:
-            logger.info("job_left_for_rescue", job_id=job.id)
-        finally:
-            with self._lock:
-                if self._active.get(job.id) is active:
-                    del self._active[job.id]
+        with self._active.entered(job.id) as active:
+            try:
+                self._work(job, _waiting(job), active)
+            except STORAGE_ERRORS as error:
+                # Its row runs on without us: it is rescued.
+                logger.warning("job_left_for_rescue", job_id=job.id, code=error.code, error=error.message)
+            except ShuttingDownError:
+                logger.info("job_left_for_rescue", job_id=job.id)
 
     def stop_work(self, job_id: str, reason: StopReason) -> bool:
-        """Tell whoever works on this job to stop; False if nobody does here."""
-        with self._lock:
-            active = self._active.get(job_id)
+        """Stop the work on this job; False if it is not worked on here."""
+        active = self._active.find(job_id)
         if active is None:
             return False
         active.cancellation.pull(reason)
@@ -155,31 +137,20 @@ class JobExecution:
 
     def progress_of(self, job_id: str) -> Progress | None:
         """How far a job is that is worked on here."""
-        with self._lock:
-            active = self._active.get(job_id)
+        active = self._active.find(job_id)
         return active.progress if active else None
 
     def at_work(self) -> list[Progress]:
         """All jobs that are worked on here."""
-        with self._lock:
-            return [active.progress for active in self._active.values() if active.progress]
+        return self._active.progresses()
 
     def end_overdue(self) -> None:
         """Stop the jobs that take longer than they may."""
-        now = self._clock.monotonic()
-        with self._lock:
-            overdue = [
-                a.cancellation for a in self._active.values() if a.deadline is not None and a.deadline <= now
-            ]
-        for cancellation in overdue:
-            cancellation.pull(StopReason.TIMED_OUT)
+        self._active.stop_overdue(self._clock.monotonic())
 
     def hand_back_all(self) -> None:
         """Put all jobs at work back into the queue for the next start; end those whose client waits for them."""
-        with self._lock:
-            self._closing = True
-            actives = list(self._active.values())
-        for active in actives:
+        for active in self._active.close():
             # First the row, so that it is right whatever happens to the thread that works on the job.
             if active.progress is not None:
                 self._hand_back_row(active.progress.job)
@@ -216,8 +187,7 @@ class JobExecution:
             journal.begin()
             progress = self._progress(job, active)
             self._feeds.open(job.id).restore(journal.state.segments)
-            with self._lock:
-                active.progress = progress
+            active.progress = progress
             progress.publish()
             transcription = self._transcriber.run(
                 self._make_work(job, journal, active.cancellation, progress)
@@ -391,10 +361,6 @@ class JobExecution:
             sharing=lambda: len(self.at_work()),
             decoded=decoded,
         )
-
-    def _forget(self, job_id: str) -> None:
-        with self._lock:
-            self._active.pop(job_id, None)
 
 
 def _waiting(job: Job) -> WaitingJob:

@@ -350,6 +350,27 @@ def test_job_is_cancelled_while_it_is_looked_at(native: concurrent.futures.Execu
     assert bench.service.get(job.id).attempts == 0
 
 
+def test_job_that_is_looked_at_while_the_service_stops_keeps_its_upload_and_runs_after_the_restart(
+    native: concurrent.futures.Executor, tmp_path: Path
+) -> None:
+    bench = Bench(tmp_path, native, slots=Slots(long=1, short=1, max_queue=10))
+    bench.service.start()
+    bench.send_and_hold(1)
+    bench.decoder.holds = True
+    job = bench.send()
+    assert bench.decoder.held.acquire(timeout=DEADLINE)
+
+    bench.service.close(DEADLINE)
+    left = bench.files(job.id)
+    bench.decoder.holds = False
+    bench.engine.go.set()
+    bench.restart()
+
+    assert "upload" in left
+    assert bench.service.outcome(job.id).result(DEADLINE).segments
+    bench.service.close(DEADLINE)
+
+
 def test_those_who_wait_for_a_cancelled_job_are_told_at_once(bench: Bench) -> None:
     bench.service.start()
     job = bench.send_and_hold(1)
