@@ -99,13 +99,21 @@ class PoolState:
         now = self._clock.monotonic()
         for key, slot in self._slots.items():
             is_due = slot.is_neglected and now >= slot.next_try
-            if not is_due or (slot.rest is not None and not revives_evicted):
+            if not is_due or (slot.rest is not None and not revives_evicted) or not self._ever_fits(key):
                 continue
             wanted = self._wanted(key)
             if self._victims(wanted, self._places()) == ():
                 slot.starting, slot.reserved_bytes = True, wanted.need_bytes
                 return key
         return None
+
+    def _ever_fits(self, key: Key) -> bool:
+        """Whether a lend may start it, too."""
+        try:
+            self.check(key)
+        except EngineStartError:
+            return False
+        return True
 
     def promise(self, key: Key) -> None:
         """Let those engines take no further borrowers that have to go for this one; they may be at work."""

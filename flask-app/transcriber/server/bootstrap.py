@@ -298,7 +298,7 @@ class Composition:
             service=service,
             parts=parts,
             find_fault=lambda situation: self.parts.default_model.find_service_fault(
-                situation, self.parts.launcher.error
+                situation, self.parts.find_start_error
             ),
             diagnose=lambda situation, problems: self.diagnostics.look(
                 situation, problems, lambda: service.last_receipt

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from .. import __version__
 from ..config.schema import Settings
+from ..domain.errors import EngineStartError, TranscriberError
 from ..engine.client import ChildEngine, EngineConfig
 from ..engine.launcher import EngineLauncher, EngineSettings
 from ..engine.pool import ChildEnginePool, PooledEngine
@@ -124,6 +125,14 @@ class EngineParts:
         self.canary = self._make_canary(speeds)
         self.launcher.observe(self.canary)
         self.model_manager = self._make_model_manager()
+
+    def find_start_error(self, device: str) -> TranscriberError | None:
+        """Why requests that name no model get no engine on this device: it never fits, or its newest start failed."""
+        try:
+            self._memory.check(device, self.default_model.name)
+        except EngineStartError as error:
+            return error
+        return self.launcher.error(device)
 
     def engines_of(self, model: str) -> tuple[PooledEngine, ...]:
         """The engines of this model that are up, the GPU's first; nobody borrows them."""

@@ -50,6 +50,15 @@ def test_default_model_that_is_not_there(serve: Callable[..., Server]) -> None:
     assert server.transcribe(SPEECH).status == 404
 
 
+def test_default_model_that_the_memory_has_no_room_for(serve: Callable[..., Server]) -> None:
+    server = serve(WHISPER_MODEL="tiny.en", WHISPER_MEMORY_BUDGET_BYTES="100000000", until="")
+
+    assert_takes_no_work(server, "memory_too_small")
+    answer = server.transcribe(SPEECH)
+    assert (answer.status, answer.json["error"]["code"]) == (503, "memory_too_small")
+    assert page_of(server)["engines"] == []
+
+
 def test_model_that_goes_bad_under_a_running_engine_and_comes_back(
     serve: Callable[..., Server], tmp_path: Path
 ) -> None:

@@ -636,6 +636,19 @@ def test_model_that_can_never_fit_is_refused_and_ends_nobody(
     assert (models_of(pool), launch.tries) == ({"m60"}, 1)
 
 
+def test_supervisor_starts_no_engine_that_requests_would_be_refused(
+    make_pool: Callable[..., ChildEnginePool], clock: HeldClock, launch: Launcher
+) -> None:
+    pool = make_pool()
+    with pytest.raises(EngineStartError):
+        pool.ensure("cpu", "m101")
+    clock.seconds += 1000
+
+    pool.tend()
+
+    assert (pool.running(), launch.tries) == ((), 0)
+
+
 def test_evicted_engine_has_ended_before_the_next_starts(
     make_pool: Callable[..., ChildEnginePool], launch: Launcher
 ) -> None:
