@@ -6,23 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from .transcript import Segment, Speaker, SpeakerTurn, Word
-
-#: A change of speakers may move by so many words, and by so many seconds, to where a sentence ends or a pause is:
-#: word times are a few tenths of a second off, and people rarely take the word within a sentence.
-_MOVE_WORDS = 2
-_MOVE_SECONDS = 0.6
-_SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", "؟", "।")
-_LONGEST_PAUSE = 0.5
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Turn:
-    """A speaker, numbered by first turn, has the word from `start` to `end` (seconds); others may have it, too."""
-
-    speaker: int
-    start: float
-    end: float
+from .transcript import Segment, Speaker, SpeakerTurn
+from .word_speakers import Turn, speakers_of_words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +45,7 @@ def attribute(
     """
     if not turns or not segments:
         return Attribution(segments=tuple(segments), speakers=(), turns=())
-    timeline = _TurnTimeline(turns)
-    cut = [part for segment in _with_speakers(segments, timeline) for part in part_by_speaker(segment)]
+    cut = [part for segment in _with_speakers(segments, turns) for part in part_by_speaker(segment)]
     order = list(dict.fromkeys(segment.speaker for segment in cut if segment.speaker is not None))
     ids = {number: speaker_id(place) for place, number in enumerate(order)}
     named = tuple(_renamed(segment, ids, place) for place, segment in enumerate(cut))
@@ -112,7 +96,7 @@ def part_by_speaker(segment: Segment) -> Iterator[Segment]:
 
 
 class _TurnTimeline:
-    """Turns, asked for in order of time."""
+    """Turns, asked for in order of time by segments without words."""
 
     def __init__(self, turns: Sequence[Turn]) -> None:
         self._turns = sorted(turns, key=lambda turn: turn.start)
@@ -143,9 +127,9 @@ class _TurnTimeline:
 _LOOK_BACK = 60.0
 
 
-def _with_speakers(segments: Sequence[Segment], timeline: _TurnTimeline) -> Iterator[Segment]:
-    words = [word for segment in segments for word in segment.words or ()]
-    speakers = iter(_smoothed(words, _speakers_of(words, timeline)))
+def _with_speakers(segments: Sequence[Segment], turns: Sequence[Turn]) -> Iterator[Segment]:
+    timeline = _TurnTimeline(turns)
+    speakers = iter(speakers_of_words(segments, turns))
     before: int | None = None
     for segment in segments:
         if segment.words:
@@ -154,44 +138,6 @@ def _with_speakers(segments: Sequence[Segment], timeline: _TurnTimeline) -> Iter
         else:
             before = timeline.speaker_of(segment.start, segment.end, before)
             yield replace(segment, speaker=str(before))
-
-
-def _speakers_of(words: Sequence[Word], timeline: _TurnTimeline) -> list[int]:
-    speakers: list[int] = []
-    for word in words:
-        speakers.append(timeline.speaker_of(word.start, word.end, speakers[-1] if speakers else None))
-    return speakers
-
-
-def _smoothed(words: Sequence[Word], speakers: list[int]) -> list[int]:
-    """Changes moved to the likeliest place near them: the end of a sentence, or a pause."""
-    moved = list(speakers)
-    for place in range(1, len(words)):
-        if speakers[place] == speakers[place - 1]:
-            continue
-        near = range(max(1, place - _MOVE_WORDS), min(len(words), place + _MOVE_WORDS + 1))
-        best = max(
-            (at for at in near if _may_move(words, speakers, place, at)),
-            key=lambda at: _fit(words, place, at),
-        )
-        for at in range(best, place):
-            moved[at] = speakers[place]
-        for at in range(place, best):
-            moved[at] = speakers[place - 1]
-    return moved
-
-
-def _may_move(words: Sequence[Word], speakers: Sequence[int], place: int, at: int) -> bool:
-    """Whether the change at `place` may be at `at`: near in time, and with no other change between."""
-    low, high = sorted((place, at))
-    same = len(set(speakers[low:high])) <= 1
-    return same and abs(words[at].start - words[place].start) <= _MOVE_SECONDS
-
-
-def _fit(words: Sequence[Word], place: int, at: int) -> float:
-    ends = 1.0 if words[at - 1].word.rstrip().endswith(_SENTENCE_ENDS) else 0.0
-    pause = min(max(0.0, words[at].start - words[at - 1].end), _LONGEST_PAUSE)
-    return ends + pause - abs(words[at].start - words[place].start) / 2
 
 
 def _renamed(segment: Segment, ids: dict[str, str], place: int) -> Segment:

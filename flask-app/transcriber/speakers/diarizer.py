@@ -34,7 +34,8 @@ import structlog
 
 from ..domain.errors import DiarizationError, JobCancelledError, ShuttingDownError
 from ..domain.ports import SAMPLE_RATE, DecodedAudio
-from ..domain.speakers import Diarization, Turn
+from ..domain.speakers import Diarization
+from ..domain.word_speakers import Turn
 
 logger = structlog.get_logger(__name__)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from transcriber.domain.speakers import Turn, attribute, speaker_id, speaker_label
+from transcriber.domain.speakers import attribute, speaker_id, speaker_label
 from transcriber.domain.transcript import Segment, Speaker, Word
+from transcriber.domain.word_speakers import Turn
 from transcriptions import make_segment
 
 

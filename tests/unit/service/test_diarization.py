@@ -14,7 +14,8 @@ from job_stores import make_job
 from transcriber.domain.errors import DiarizationError, InvalidParameterError, UndecodableMediaError
 from transcriber.domain.jobs import Job
 from transcriber.domain.ports import SAMPLE_RATE, DecodedAudio
-from transcriber.domain.speakers import Diarization, Turn
+from transcriber.domain.speakers import Diarization
+from transcriber.domain.word_speakers import Turn
 from transcriber.service.diarization import decode_references, find_speakers
 from transcriptions import make_segment
 
