@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,9 +112,8 @@ class Drifting:
         return [json.loads(line)["code"] for line in lines if "canary_condemned" in line]
 
 
-@pytest.fixture(scope="module")
-def drifting(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drifting]:
-    folder = tmp_path_factory.mktemp("drifting")
+@contextmanager
+def drifting_server(models: Path, folder: Path) -> Iterator[Drifting]:
     word, options, nvml = folder / "word", folder / "options", folder / "nvml"
     options.write_text("")
     nvml.write_text("")
@@ -133,6 +132,19 @@ def drifting(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with Server(folder / "data", env=env) as server:
         server.wait_for("/health/ready")
         yield Drifting(server, word, options, nvml)
+
+
+@pytest.fixture(scope="module")
+def drifting(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drifting]:
+    with drifting_server(models, tmp_path_factory.mktemp("drifting")) as started:
+        yield started
+
+
+@pytest.fixture
+def crowded(models: Path, tmp_path: Path) -> Iterator[Drifting]:
+    """One whose engines have not failed before: each failure doubles the wait until the next start."""
+    with drifting_server(models, tmp_path) as started:
+        yield started
 
 
 @pytest.mark.parametrize(
@@ -191,14 +203,14 @@ def test_engine_that_became_slow_is_found_at_the_second_test(drifting: Drifting)
 
 @pytest.mark.parametrize("comes_back", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_default_model_that_left_the_gpu_is_degraded_everywhere_until_there_is_room(
-    drifting: Drifting, comes_back: bool
+    crowded: Drifting, comes_back: bool
 ) -> None:
-    server = drifting.server
-    drifting.options.write_text("")
-    drifting.nvml.write_text("FAKE_NVML_FREE_MB=6000\n")
+    server = crowded.server
+    crowded.options.write_text("")
+    crowded.nvml.write_text("FAKE_NVML_FREE_MB=6000\n")
     server.wait_for("/health/gpu", 60)
-    drifting.nvml.write_text("FAKE_NVML_FREE_MB=100\n")
-    drifting.options.write_text("--room float16=0 --room int8_float16=0 --room int8_float32=0")
+    crowded.nvml.write_text("FAKE_NVML_FREE_MB=100\n")
+    crowded.options.write_text("--room float16=0 --room int8_float16=0 --room int8_float32=0")
     for engine in page_of(server)["engines"]:
         if engine["device"] == "cuda":
             os.kill(engine["pid"], signal.SIGKILL)
@@ -225,8 +237,8 @@ def test_default_model_that_left_the_gpu_is_degraded_everywhere_until_there_is_r
     if not comes_back:
         return
 
-    drifting.options.write_text("")
-    drifting.nvml.write_text("FAKE_NVML_FREE_MB=6000\n")
+    crowded.options.write_text("")
+    crowded.nvml.write_text("FAKE_NVML_FREE_MB=6000\n")
     server.wait_for("/health/gpu", 60)
     again = server.transcribe(SPEECH).json
     assert (again["gpu_used"], again["compute_type"], again["receipt"]["steps"]) == (True, "float16", [])
