@@ -10,7 +10,7 @@ if __name__ == "__main__":
         status = main()
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has seen enough (`doctor | head`); keep the interpreter quiet about it.
+        # The reader of the output has closed it (`doctor | head`): no traceback for that.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     sys.exit(status)

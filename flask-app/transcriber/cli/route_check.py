@@ -229,7 +229,7 @@ class RouteCheck:
         with self._speech("audio_file") as files:
             self.ask("POST /asr", [200], files=files, params={"output": "json"})
         with self._speech("audio_file") as files:
-            # A model for English alone can't tell.
+            # An English-only model can't detect it.
             self.ask("POST /detect-language", [200, 400], files=files)
 
     def _models(self) -> None:

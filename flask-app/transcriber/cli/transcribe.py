@@ -142,7 +142,7 @@ class Transcribe:
                 raise error_from(event.data["error"])
 
     def _give_up(self, sent: Sent) -> None:
-        """Nobody waits for these any more."""
+        """These have been given up."""
         self._display.clear()
         for _, job in sent:
             if isinstance(job, str):

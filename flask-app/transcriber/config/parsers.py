@@ -23,7 +23,7 @@ def text(value: str) -> str:
 
 def key(value: str) -> str:
     """A key that can be sent in a header."""
-    # A key that nobody can send, or that a slip of the pen left empty, is no protection.
+    # A key that can't be sent, or that was left empty by mistake, is no protection.
     if not value.strip() or not value.isprintable():
         raise ValueError("printable characters on one line, not spaces alone")
     if value != unquoted(value):

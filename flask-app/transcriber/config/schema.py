@@ -330,7 +330,7 @@ class Settings:
         5,
         "WHISPER_WATCH_POLL_SECONDS",
         integer(1, 86400),
-        "How often the folder is looked at. Network shares tell of no change, so it is always looked at.",
+        "How often the folder is looked at. Network shares report no changes, so it is always polled.",
     )
     watch_settle_seconds: int = setting(
         10,

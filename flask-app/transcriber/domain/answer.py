@@ -145,7 +145,7 @@ def logprob_to_dict(token: TokenLogprob) -> Json:
 
 
 def segment_from_dict(data: Mapping[str, Any]) -> Segment:
-    """What segment_to_dict wrote. Raises ValueError. `has_words` tells an empty list of words from none."""
+    """What segment_to_dict wrote. Raises ValueError. `has_words` distinguishes an empty list of words from none."""
     try:
         segment = _segment(data)
     except (KeyError, TypeError, AttributeError) as error:

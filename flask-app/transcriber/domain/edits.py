@@ -183,7 +183,7 @@ def _moved(number: int, edited: EditedSegment, source: Segment, budget: WorkBudg
 def _words(
     text: str, edited: EditedSegment, sources: Sequence[Segment], budget: WorkBudget
 ) -> tuple[Word, ...] | None:
-    """None where no words were heard, that is where nobody asked for them."""
+    """None where word timestamps were not asked for."""
     if not sources or any(source.words is None for source in sources):
         return None
     budget.spend(sum(_WORD_STEPS * len(source.words or ()) for source in sources))

@@ -1,7 +1,7 @@
 """What the engine says while it works on a job, in order:
 
 LanguageDetected, the first Planned, then WindowDone, SegmentReady and more of Planned as they come, then
-Finished. BatchShrunk may come anywhere. A window is told after the Planned that holds it. A resumed job tells what is new only.
+Finished. BatchShrunk may come anywhere. A window comes after the Planned that holds it. A resumed job sends only what is new.
 A failure or a cancelled job ends the stream with an exception instead of Finished.
 """
 
@@ -27,7 +27,7 @@ class LanguageDetected:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
     """Windows of the job as VAD finds them, in order: (start, end) in samples. Several may follow one another;
-    the last one is complete, and tells the seconds of audio that VAD kept.
+    the last one is complete, and has the seconds of audio that VAD kept.
 
     `speech` holds the speech chunks of each window, (start, end) in samples: a job that is resumed needs them to
     decide as before; `faint` says of which windows VAD is not sure, `channels` from which channel each is. A plan that was kept without them is made anew, with
@@ -48,7 +48,7 @@ class Planned:
 class WindowDone:
     """One window went through the encoder: on which device, by the encoder output's own word.
 
-    Windows are told in order, each followed by its segments. `history` is what the next window is
+    Windows come in order, each followed by its segments. `history` is what the next window is
     conditioned on (token ids), only where condition_on_previous_text is set. dropped: words of a loop that were left out.
     """
 

@@ -71,7 +71,7 @@ class TranscriptionOptions:
         """What the decoder has to know."""
         return AudioSelection(channels=self.channels, audio_track=self.audio_track)
 
-    #: Tell speakers apart; how many there are at least and at most, None: as many as there seem to be.
+    #: Tell speakers apart; the least and the greatest number of them, None: unknown.
     diarize: bool = False
     min_speakers: int | None = None
     max_speakers: int | None = None

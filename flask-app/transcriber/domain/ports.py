@@ -357,7 +357,7 @@ class JobStore(Protocol):
         ...
 
     def ids(self, *, statuses: tuple[JobStatus, ...] = (), has_upload: bool | None = None) -> frozenset[str]:
-        """The ids of all jobs, or of those of this kind: to tell whose files are whose."""
+        """The ids of all jobs, or of those of this kind: to find the owners of files."""
         ...
 
     def close(self) -> None: ...
@@ -427,7 +427,7 @@ class TranscriptStore(Protocol):
 
 
 class ResultStore(Protocol):
-    """Finished transcriptions, on disk, whole or not at all."""
+    """Finished transcriptions on disk, each written whole or not at all."""
 
     def save(self, transcription: Transcription) -> None: ...
 

@@ -18,7 +18,7 @@ class Word:
     end: float
     word: str
     probability: float
-    #: The id of who says it; None where nobody asked.
+    #: The speaker's id; None without diarization.
     speaker: str | None = None
 
 
@@ -55,7 +55,7 @@ class Segment:
     language: str | None = None
     channel: int | None = None
     suspect: tuple[str, ...] = ()
-    #: The id of who says it; a segment has one speaker. None where nobody asked.
+    #: The speaker's id; a segment has one speaker. None without diarization.
     speaker: str | None = None
 
 
@@ -243,7 +243,7 @@ class Transcription:
     warnings: tuple[Notice, ...] = field(default_factory=tuple)
     #: Facts about the file: container, codec, channels, sample rate, which audio stream was taken.
     media: Mapping[str, Any] = field(default_factory=dict)
-    #: Who speaks, by first word, and when; empty where nobody asked.
+    #: The speakers, by first word, and their turns; empty without diarization.
     speakers: tuple[Speaker, ...] = ()
     speaker_turns: tuple[SpeakerTurn, ...] = ()
     #: DecodedAudio's, for the page; no part of the answer. Empty for results of earlier versions.

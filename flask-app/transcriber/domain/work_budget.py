@@ -16,7 +16,7 @@ class WorkBudget:
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """Nobody waits for the result any more."""
+        """The result is not wanted any more."""
         self._cancelled.set()
 
     def spend(self, steps: int) -> None:

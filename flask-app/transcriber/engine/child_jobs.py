@@ -24,7 +24,7 @@ class ChildJobs:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # Reentrant: an iterator that nobody holds any more closes its job wherever the collector runs.
+        # Reentrant: an iterator that is garbage closes its job wherever the collector runs.
         self._lock = threading.RLock()
         self._jobs: dict[str, Inbox] = {}
         #: Jobs that were given up and are not over in the child yet.

@@ -72,7 +72,7 @@ class ChildEngine:
         self._send_lock = threading.Lock()
         self._jobs = ChildJobs(clock)
         self._tests = SelfTestClient(self._tell, lambda: self._jobs.is_computing)
-        #: What a CPU made of the self-test's clip, if the child had to find out: worth keeping for its model.
+        #: The CPU's result for the self-test's clip, if the child had to compute it: kept as the model's reference.
         self.reference: dict[str, Any] | None = None
         self._obituary: str | None = None
         self._ending_by_us = False
@@ -277,7 +277,7 @@ class ChildEngine:
         if self._tests.is_testing:
             return  # its own watch ends it, and then no job is blamed
         _log.error("engine_stalled", engine_pid=self._process.pid, job_id=inbox.job_id, jobs=len(self._jobs))
-        # Of several jobs nobody knows which one it hangs on, so it is held against none.
+        # With several jobs it is unknown which one it hangs on, so it counts against none.
         self._is_blamed = len(self._jobs) <= 1
         self._end_for_fault(f"(ended by the service: silent for {silent:.0f} s)", "engine_stalled")
 

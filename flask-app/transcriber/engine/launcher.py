@@ -102,7 +102,7 @@ class EngineLauncher:
         self._listener: LaunchListener | None = None
 
     def observe(self, listener: LaunchListener) -> None:
-        """Tell this listener of all starts from now on."""
+        """Notify this listener of all starts from now on."""
         self._listener = listener
 
     def launch(self, device: str, model: str) -> PooledEngine:
@@ -152,7 +152,7 @@ class EngineLauncher:
     ) -> PooledEngine:
         """Start a child as this step of the degradation says, and have it admitted. Raises EngineStartError."""
         settings = self._settings
-        with suppress(OSError):  # whoever writes there says what is wrong, or takes another folder
+        with suppress(OSError):  # a later write reports it, or takes another folder
             make_private(settings.cache)
         environment = engine_environment(
             settings.environ, device=device, status=status, cache_dir=settings.cache

@@ -54,10 +54,10 @@ class ChildEnginePool:
         busy_timeout: float = 60.0,
         waste_timeout: float = _WASTE_SECONDS,
     ) -> None:
-        """memory: what engines may take; None: no limit. ttl: seconds after which an engine that nobody uses is ended; 0: never.
+        """memory: what engines may take; None: no limit. ttl: seconds after which an unused engine is ended; 0: never.
 
         busy_timeout: seconds to wait for room. waste_timeout: seconds an engine may compute for jobs that were given
-        up, while it serves nobody else.
+        up, while it serves no other job.
         """
         self._launch = launch
         self._waste_timeout = waste_timeout
@@ -92,7 +92,7 @@ class ChildEnginePool:
         return tuple(engine.info for engine in self.engines())
 
     def engines(self) -> tuple[PooledEngine, ...]:
-        """The same, as engines that nobody borrows: for looking at them without keeping them."""
+        """The same, not lent: for looking at them without keeping them."""
         with self._changed:
             return self._slots.engines()
 
@@ -134,7 +134,7 @@ class ChildEnginePool:
 
         error: what it is unfit for; until a fresh one is up this is the error of its device. With it the supervisor
         starts a fresh one after a while, and lends get the error meanwhile. blocks False: the next one may well be fit,
-        so a lend starts it at once; revives: and the supervisor does where nobody else has.
+        so a lend starts it at once; revives: and otherwise the supervisor does.
         """
         with self._changed:
             for (device, _), slot in self._slots.items():
@@ -179,7 +179,7 @@ class ChildEnginePool:
     def tend(self) -> None:
         """One round of the supervisor: forget dead engines, end idle ones, start again those that are to be kept up.
 
-        An engine that goes on computing for given up jobs, and serves nobody, is ended, and counts as dead.
+        An engine that only computes for jobs that were given up is ended, and counts as dead.
         It makes no room by ending others: an engine that had to make room stays down until there is some.
         """
         self._lose_wasteful()
@@ -329,7 +329,7 @@ class ChildEnginePool:
     # Ending
 
     def _unload_idle(self) -> None:
-        """End the engines that nobody has used for as long as the setting says."""
+        """End the engines that have been unused for as long as the setting says."""
         if not self._ttl:
             return
         with self._changed:
@@ -362,7 +362,7 @@ class ChildEnginePool:
             self._changed.notify_all()
 
     def _lose_wasteful(self) -> None:
-        """Take engines out of their slots that have computed for nobody for too long."""
+        """Take engines out of their slots that have computed unwanted work for too long."""
 
         def is_wasteful(running: RunningEngine) -> bool:
             return not running.lent and running.engine.wasted_seconds > self._waste_timeout

@@ -158,7 +158,7 @@ class PoolState:
     # Rest
 
     def idle_since(self, moment: float) -> list[Key]:
-        """Engines that nobody has used since then."""
+        """Engines that have not been used since then."""
         return [
             key
             for key, slot in self._slots.items()

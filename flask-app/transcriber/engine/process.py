@@ -126,7 +126,7 @@ class EngineProcess:
                 return
 
     def hang_up(self) -> None:
-        """Shut the socket down, so that whoever reads it wakes up; the reader closes it."""
+        """Shut the socket down, so that its reader wakes up and closes it."""
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:

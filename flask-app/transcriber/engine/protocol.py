@@ -24,7 +24,7 @@ from the child
                  all in samples), faint[] (windows of whose speech VAD is not sure), channels[], is_complete, duration_after_vad, vad_seconds     as windows are found
   window         job_id, index, device, history[token]|null, dropped    device of the encoder's output, read per
                  batch; history: what the next window is conditioned on, if it is; dropped: words of a loop, left out
-  segment        job_id, segment{Segment's fields}      of the window told last
+  segment        job_id, segment{Segment's fields}      of the last window
   done           job_id, vad_seconds, language_detection_seconds, transcription_seconds,
                  pool_peak_bytes|null, notices[{code, message, param}]
   error          job_id, code, message, fix             the job failed; the child lives on
@@ -35,7 +35,7 @@ from the child
                                                         windows go together from now on
 
 Order within a job: language, plan (the first), then windows in order, each after the plan that holds it and
-followed by its segments. A resumed job tells no language, no plan that it was given, and no finished window.
+followed by its segments. A resumed job repeats no language, no plan that it was given, and no finished window.
 """
 
 from __future__ import annotations

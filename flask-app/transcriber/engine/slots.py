@@ -29,7 +29,7 @@ class PooledEngine(Engine, Protocol):
 
     @property
     def wasted_seconds(self) -> float:
-        """For how long it has computed for nobody; 0: it does not."""
+        """For how long it has computed unwanted work; 0: it does not."""
         ...
 
     def selftest(self, timeout: float) -> SelfTestReport:
@@ -98,7 +98,7 @@ class Slot:
     revive: bool = False
     #: Its engine died or was discarded, so the next start is a restart.
     lost: bool = False
-    #: It was ended with nothing wrong: the next request starts it, and nobody else does.
+    #: It was ended with nothing wrong: only the next request starts it.
     rest: Rest | None = None
     #: Somebody has waited for its room for long: it takes no further borrowers until that is over.
     is_promised: bool = False
@@ -114,7 +114,7 @@ class Slot:
 
     @property
     def is_idle(self) -> bool:
-        """An engine is up, and nobody works there."""
+        """An engine is up and idle."""
         return self.running is not None and self.running.lent == 0
 
     @property

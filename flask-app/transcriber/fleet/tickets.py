@@ -28,7 +28,7 @@ STALLED_SECONDS = 20.0
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 10.0
 
-#: How often it looks whether it is to stop, in seconds.
+#: Seconds between two checks whether it is to stop.
 STOP_POLL_SECONDS = 0.2
 
 
@@ -54,7 +54,7 @@ class Tickets:
             logger.warning("ticket_not_written", count=count, error=str(error))
 
     def waiting(self) -> int:
-        """Tickets that nobody has used yet."""
+        """Tickets that have not been used yet."""
         found = self._opened().job_manager.list_queues(queue=QUEUE)
         return sum(int(row["todo"]) for row in found)
 

@@ -19,7 +19,7 @@ from .vtt import render_vtt
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Format:
-    """One way to write a transcription down. extension has no dot."""
+    """An output format. extension has no dot."""
 
     content_type: str
     extension: str

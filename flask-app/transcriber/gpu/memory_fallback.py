@@ -89,7 +89,7 @@ class DegradationPolicy:
                 # What holds no more is not needed either: this engine is not started by it.
                 self._lessons.pop(model, None)
                 return first
-        # Whoever asks for the GPU though it was given up gets the lightest engine there is.
+        # A request for the GPU after it was given up gets the lightest engine there is.
         return lesson.level or _lightest(lesson)
 
     def start(self, model: str, first: DegradationStep, start: Callable[[DegradationStep], T]) -> T:

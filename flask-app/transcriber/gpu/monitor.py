@@ -1,6 +1,6 @@
-"""The selected GPU as NVML shows it now, asked in a child and on a thread of its own: nobody waits for a driver.
+"""The selected GPU as NVML shows it now, asked in a child and on a thread of its own, so that no request waits for a driver.
 
-Whoever reads gets the newest answer at once, however old, and thereby asks for a newer one.
+A read returns the newest answer at once, however old, and thereby requests a newer one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ logger = structlog.get_logger(__name__)
 #: An answer younger than this is good enough for everyone, in seconds.
 FRESH_SECONDS = 5.0
 
-#: An answer older than this says nothing about a job that ends now, in seconds.
+#: Seconds after which a reading is too old to say anything about a job that ends now.
 STALE_SECONDS = 60.0
 
 #: Asks NVML about one device. May take seconds; does not raise.
@@ -48,7 +48,7 @@ class GpuMonitor:
     """Keeps NVML's newest answer. `run` is a thread's body; all else returns at once."""
 
     def __init__(self, *, selected: Callable[[], GpuDevice | None], ask: AskNvml, clock: Clock) -> None:
-        """selected: the device in use; None while there is none, and then nobody is asked."""
+        """selected: the device in use; None while there is none; then nothing is asked."""
         self._selected = selected
         self._ask = ask
         self._clock = clock

@@ -41,7 +41,7 @@ class CancellationToken:
         return self._pulled.is_set()
 
     def pull(self, reason: StopReason) -> None:
-        """Stop the job: whoever works on it now is stopped by the caller's thread."""
+        """Stop the job: the work on it is stopped by the caller's thread."""
         with self._lock:
             if self.reason is not None:
                 return
@@ -169,7 +169,7 @@ class Progress:
         return left / self._speeds.rate(self._mark.device, self._mark.model)
 
     def publish(self) -> None:
-        """Tell the followers."""
+        """Send it to the followers."""
         self._feed.set_progress(progress_data(JobStatus.RUNNING, self.now(), None))
 
     @property
@@ -213,7 +213,7 @@ def progress_data(
 
 @dataclass(slots=True)
 class ActiveJob:
-    """A job that somebody looks at or works on: its cancellation token, and its progress and deadline once it is claimed."""
+    """A job that is checked or worked on: its cancellation token, and its progress and deadline once it is claimed."""
 
     cancellation: CancellationToken
     progress: Progress | None = None

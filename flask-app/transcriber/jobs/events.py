@@ -74,7 +74,7 @@ class JobEvents:
             self._changed.notify_all()
 
     def withdraw_progress(self) -> None:
-        """Nobody works on the job any more, and somebody will later: followers see its place in the queue meanwhile."""
+        """The job waits again: followers see its place in the queue."""
         with self._changed:
             self._progress = None
 
@@ -151,7 +151,7 @@ class EventFeeds:
             return self._feeds.get(job_id)
 
     def end(self, job_id: str, kind: str, data: dict[str, Any]) -> None:
-        """Tell the job's followers its last event, and forget the feed."""
+        """Send the job's followers its last event, and forget the feed."""
         with self._lock:
             feed = self._feeds.pop(job_id, None)
         if feed is not None:

@@ -1,7 +1,7 @@
 """What is kept for how long: uploads, results and rows go by age and by disk budget, and all of a job on demand.
 
 A job's files are written before the row that speaks of them and deleted after it. So no row speaks of a file
-that is gone, and what a crash leaves over is a file without a row, which nobody sees and the next start removes.
+that is gone, and what a crash leaves over is a file without a row, which is not shown and which the next start removes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _UNFINISHED = tuple(status for status in JobStatus if not status.is_final)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Swept:
-    """What one sweep removed, and the bytes of uploads and results that are left (None: nobody asked)."""
+    """What one sweep removed, and the bytes of uploads and results that are left (None: not measured)."""
 
     uploads: int
     jobs: int

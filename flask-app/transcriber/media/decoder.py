@@ -40,13 +40,13 @@ from .server_process import SandboxStatus, ServerGoneError, ServerProcess, start
 logger = structlog.get_logger(__name__)
 
 _POLL_SECONDS = 0.1
-#: The child's own alarm comes first; this much later the parent ends it.
+#: Seconds after the child's own time limit at which the parent kills it.
 _TIMEOUT_GRACE_SECONDS = 2.0
 #: A killed child is gone within this time, or its server is stuck and is killed too.
 _KILL_SECONDS = 2.0
 
 
-#: Where nobody limits the room.
+#: Where the room is not limited.
 _ENDLESS_BYTES = 2**60
 
 
@@ -245,7 +245,7 @@ class SandboxedDecoder:
             job.progress(reports.samples)
 
     def _drop_if_dead(self, server: ServerProcess) -> None:
-        """After a job that nobody closed: its server has died, or it could not deliver its last message."""
+        """After a job without a last message: its server has died, or it could not deliver its last message."""
         with self._lock:
             try:
                 server.send({"type": "kill", "job_id": ""})
@@ -306,7 +306,7 @@ class _Watch:
         return True
 
     def is_stuck(self) -> bool:
-        """True now and then for a stopped job that is still there after its time."""
+        """True once per period for a stopped job that has outlived its time."""
         if self.error is None or time.monotonic() <= self._deadline:
             return False
         self._deadline = time.monotonic() + _KILL_SECONDS

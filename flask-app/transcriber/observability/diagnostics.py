@@ -182,7 +182,7 @@ def _cpu_compute_type(sources: Sources) -> str:
 
 
 def _problems(sources: Sources) -> list[FallbackReason]:
-    """The faults, without repeats; a GPU that nobody wants has none."""
+    """The faults, without repeats; an unwanted GPU has none."""
     gpu = sources.gpu
     found = [*sources.problems]
     if gpu.policy != "off" and gpu.proven is None:

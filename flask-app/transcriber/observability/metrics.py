@@ -349,7 +349,7 @@ class _StateCollector(Collector):
 
 
 class _WithoutCreated(Collector):
-    """A registry without the _created samples, which double the page and which nobody here reads."""
+    """A registry without the _created samples, which double the page and are not used here."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry

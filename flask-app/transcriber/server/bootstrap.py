@@ -320,7 +320,7 @@ class Composition:
     def _decide(
         self, fleet: Fleet | None, transcriber: Transcriber
     ) -> Callable[[TranscriptionRequest], object]:
-        """What refuses a request that nobody can do now."""
+        """What refuses a request that can't be served now."""
         if fleet is None or self._settings.role == "worker":
             return transcriber.decide
         from .bootstrap_fleet import decide_by_fleet

@@ -1,6 +1,6 @@
 """The half of the composition root that engines are made of: models, the GPU's probe, the proofs, the pool.
 
-Like bootstrap, it chooses concrete classes and reads settings; nobody else does.
+Like bootstrap, it chooses concrete classes and reads settings; no other module does.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def fetcher(settings: Settings) -> HttpFetcher:
 
 
 def watched_folder(settings: Settings, service: Service, model: str, clock: Clock) -> WatchedFolder | None:
-    """The folder whose files become jobs, with an executor of its own: a share that hangs holds up nobody."""
+    """The folder whose files become jobs, with an executor of its own: a share that hangs delays nothing else."""
     if settings.watch_dir is None:
         return None
     executor = NativeExecutor(1)

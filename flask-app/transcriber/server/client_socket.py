@@ -1,4 +1,4 @@
-"""A client's socket under gunicorn: a body has its deadline at every byte, and so has an answer that nobody reads."""
+"""A client's socket under gunicorn: a body has its deadline at every byte, and so has an answer that is not read."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Connections:
     """All connections of one worker. Belongs to its event loop: no call waits for anything."""
 
     def __init__(self, *, per_address: int, total: int, trusted: Iterable[str] = ()) -> None:
-        """per_address: 0 is no limit. trusted: networks of proxies, whose connections count for nobody."""
+        """per_address: 0 is no limit. trusted: networks of proxies, whose connections are not counted."""
         self._per_address = per_address
         self._total = total
         networks = tuple(ipaddress.ip_network(network) for network in trusted)

@@ -1,6 +1,6 @@
-"""The key of the environment has to be long enough to be guessed by nobody; an old short one goes on, with a warning.
+"""The key of the environment has to be too long to be guessed; an old short one goes on, with a warning.
 
-A key is old when this installation has served with it before. What tells is a digest in the data folder; an
+A key is old when this installation has served with it before. It is recognised by a digest in the data folder; an
 installation of an earlier version has none, and its key is old, too.
 """
 

@@ -1,4 +1,4 @@
-"""Standard output and error of a service: a log that nobody can take is lost, and the service goes on."""
+"""Standard output and error of a service: a log that can't be written is lost, and the service goes on."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from .logging import configure_logging
 
 logger = structlog.get_logger(__name__)
 
-#: Nobody foresaw it: the log has it all.
+#: An unexpected error: the log has it all.
 EXIT_UNFORESEEN = 1
 
 #: A setting is wrong: another start ends the same way.

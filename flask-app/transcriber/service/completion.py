@@ -88,7 +88,7 @@ RETRIES = Backoff(0.2, 10.0)
 #: What a disk that is full or broken raises.
 STORAGE_ERRORS = (StorageFullError, StorageFailedError)
 
-#: Makes the webhook message for a job that has ended; None if nobody asked for one.
+#: Makes the webhook message for a job that has ended; None if none was asked for.
 MakeDelivery = Callable[[Job, Transcription | None, datetime], Delivery | None]
 
 
@@ -131,7 +131,7 @@ JobEnded = Callable[[Job, Transcription | None, TranscriberError | None], None]
 
 
 class JobCompletion:
-    """Ends jobs, each exactly once, whoever tries. Safe to use from any thread."""
+    """Ends jobs, each exactly once. Safe to use from any thread."""
 
     def __init__(
         self, storage: Storage, feeds: EventFeeds, outcomes: JobWaiters, webhooks: Webhooks, clock: Clock
@@ -188,7 +188,7 @@ class JobCompletion:
         return self._end_running(job, JobStatus.FAILED, error)
 
     def interrupt(self, job: Job) -> bool:
-        """queued or running → cancelled, though nobody cancelled it: its client can't be answered any more."""
+        """queued or running → cancelled, because its client can't be answered any more."""
         self._waiters.tell(job.id, ShuttingDownError())
         if job.status is JobStatus.QUEUED:
             claimed = self.persist(lambda: self._storage.jobs.claim(job.id, self._clock.now()))

@@ -42,7 +42,7 @@ MAX_FRUITLESS = 20
 #: Tries at a file whose decoded audio does not fit on the disk, while no other job's end would make room.
 MAX_ROOM_TRIES = 4
 
-#: A look at a file that takes longer is over: it is treated as a long one.
+#: Seconds after which the check whether a file is short ends: it counts as long.
 LOOK_SECONDS = 5.0
 
 _SAMPLES_BYTES_A_SECOND = 32_000
@@ -229,7 +229,7 @@ class JobExecution:
             case StopReason.LOST:
                 pass  # nothing of the job is ours any more; the node removes its scratch
             case None:
-                # The engine dropped a job that nobody had cancelled: it was ended under us.
+                # The engine dropped a job that was not cancelled: the engine was ended.
                 self._requeue(job)
 
     def _storage_failed(self, job: Job, waiting: WaitingJob, error: TranscriberError) -> None:
@@ -247,7 +247,7 @@ class JobExecution:
         self._put_off(waiting, error)
 
     def _recover(self, waiting: WaitingJob) -> None:
-        """A claim that got through although the store reported a failure left a job running that nobody runs."""
+        """A claim that got through although the store reported a failure left a job `running` without an attempt."""
         job = self._find(waiting.job_id)
         if job is not None and job.status is JobStatus.RUNNING:
             self._requeue(job)
@@ -281,7 +281,7 @@ class JobExecution:
     def _hand_back_row(self, job: Job) -> None:
         try:
             if self._node is not None:
-                # Whoever waits for it does so at a web node, and gets it from another worker.
+                # Its client waits at a web node, and gets the answer from another worker.
                 if self._storage.jobs.requeue(job.id, job.attempts):
                     self.runner.put(_waiting(job))
             elif job.is_awaited:

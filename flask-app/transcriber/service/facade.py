@@ -136,7 +136,7 @@ class Service:
         self._stopped = threading.Event()
 
     def observe_jobs(self, on_job_ended: JobEnded) -> None:
-        """Tell this observer of every job that ends, once its end is on disk. It may not raise, and returns at once."""
+        """Call this observer for every job that ends, once its end is on disk. It may not raise, and returns at once."""
         self._completion.on_job_ended = on_job_ended
 
     def start(self) -> None:
@@ -169,7 +169,7 @@ class Service:
     def tell_progress(
         self, job_id: str, segments: Sequence[Segment], progress: dict[str, Any] | None
     ) -> None:
-        """Tell the followers how far a job is that runs at another node."""
+        """Send followers the progress of a job that runs at another node."""
         feed = self._feeds.find(job_id)
         if feed is not None:
             feed.restore(segments)
@@ -177,7 +177,7 @@ class Service:
                 feed.set_progress(progress)
 
     def tell_end(self, job: Job) -> None:
-        """Tell followers and waiters that a job has ended at another node."""
+        """Notify followers and waiters that a job has ended at another node."""
         outcome = self._stored_outcome(job.id)
         if isinstance(outcome, Transcription):
             self.tell_progress(job.id, outcome.segments, None)
@@ -225,7 +225,7 @@ class Service:
         raise JobFinishedError(f"Job {job_id} changes too quickly to be cancelled.")
 
     def give_up(self, job_id: str) -> None:
-        """Cancel a job that nobody waits for any more, unless it has ended."""
+        """Cancel a job whose client has gone, unless it has ended."""
         try:
             self.cancel(job_id)
         except (JobNotFoundError, JobFinishedError):

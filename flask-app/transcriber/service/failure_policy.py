@@ -37,7 +37,7 @@ KILLS_ON_GPU = 5
 #: Causes of a failed start that may be gone in a moment.
 _PASSING = frozenset({"engine_start_crashed", "engine_start_timeout", "engines_busy"})
 
-#: Seconds before each further try, for jobs that nobody waits for on a connection.
+#: Seconds before each further try, for jobs without a waiting connection.
 _ENGINE_WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 #: Seconds after a wait for room that came to nothing.
 _ROOM_WAIT = 1.0

@@ -89,7 +89,7 @@ class JobQueries:
         return found
 
     def devices(self, job_ids: Collection[str]) -> dict[str, DeviceFacts]:
-        """Where these jobs ran, read at once; without those that nothing is known of."""
+        """Where these jobs ran, in one query; jobs of which nothing is known are left out."""
         return self._storage.run(self._storage.results.find_devices, job_ids)
 
     def follow(self, job_id: str, *, after: int = 0) -> Iterator[FeedEvent | None]:
@@ -110,7 +110,7 @@ class JobQueries:
         return self._live(job_id, feed, after)
 
     def _live(self, job_id: str, feed: JobEvents, after: int) -> Iterator[FeedEvent | None]:
-        """The feed, and while nobody works on the job, its place in the queue."""
+        """The feed, and while the job waits, its place in the queue."""
         shown = None
         if not feed.is_told:
             shown = self._estimates.place(job_id)

@@ -28,7 +28,7 @@ class KeyRing:
     """Knows the keys. Safe to call from any thread."""
 
     def __init__(self, store: KeyStore, *, first: str, is_loopback: bool, clock: Clock) -> None:
-        """`first`: the key from the environment, an admin's; empty: none. `is_loopback`: nobody else can reach us."""
+        """`first`: the key from the environment, an admin's; empty: none. `is_loopback`: only this machine can reach us."""
         self._store = store
         self._clock = clock
         self._first = digest_of(first) if first else ""
@@ -127,7 +127,7 @@ class KeyRing:
             return self._keys
 
     def _refresh(self) -> None:
-        """Under the lock: nobody may be judged by a table that has not been read."""
+        """Under the lock: no request may be judged by a table that has not been read."""
         try:
             found = {key.id: key for key in self._store.list_keys()}
         except CapacityError as error:
@@ -151,7 +151,7 @@ class KeyRing:
                 logger.info("key_revoked", key_id=key.id, name=key.name)
 
     def _forget(self, key_id: str, *, is_revoked: bool) -> None:
-        """Read the table anew at the next request; this change is in the log."""
+        """Read the table again at the next request; this change is in the log."""
         with self._lock:
             self._logged.add((key_id, is_revoked))
             self._read_at = float("-inf")

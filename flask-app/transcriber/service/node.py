@@ -43,5 +43,5 @@ class WorkPlace(Protocol):
         ...
 
     def stop_work(self, job_id: str, reason: StopReason) -> bool:
-        """Tell whoever works on this job to stop; False if nobody does here."""
+        """Stop the work on this job; False if it is not worked on here."""
         ...

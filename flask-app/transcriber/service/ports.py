@@ -157,7 +157,7 @@ class JobService(Protocol):
         ...
 
     def give_up(self, job_id: str) -> None:
-        """Cancel a job that nobody waits for any more, unless it has ended."""
+        """Cancel a job whose client has gone, unless it has ended."""
         ...
 
     def purge(self, job_id: str) -> None:

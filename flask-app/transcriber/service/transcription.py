@@ -185,7 +185,7 @@ class Transcriber:
             return audio
 
     def _decode_references(self, work: TranscriptionWork) -> tuple[DecodedAudio, ...]:
-        """Before the work: what can't be used is to be said at once."""
+        """Before the work, so that what can't be used is reported at once."""
         if not work.job.request.options.known_speakers:
             return ()
         with storage_errors():

@@ -186,7 +186,7 @@ class UrlImports:
             writer.drop()
 
     def _check_wanted(self, job: Job) -> None:
-        """Raises JobCancelledError when nobody wants the job any more."""
+        """Raises JobCancelledError when the job is cancelled."""
         try:
             is_wanted = self._storage.jobs.get(job.id).status is JobStatus.QUEUED
         except JobNotFoundError:

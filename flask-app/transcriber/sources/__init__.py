@@ -1,1 +1,1 @@
-"""Files that nobody uploads: fetched from a URL, or found in a watched folder."""
+"""Files that are not uploaded: fetched from a URL, or found in a watched folder."""

@@ -31,7 +31,7 @@ from ..system.threads import InThread
 
 logger = structlog.get_logger(__name__)
 
-#: Behind what people send themselves: a folder of old films must hold up nobody.
+#: Behind what people send themselves: a folder of old films must not delay them.
 PRIORITY = -10
 
 #: Waits before a file that failed is tried again.
@@ -118,7 +118,7 @@ class WatchedFolder:
         self._done: set[FoundFile] = set()
         #: Files that could not be read, or their transcripts not written: how often, and until when they rest.
         self._rests: dict[FoundFile, tuple[int, float]] = {}
-        #: What the log was last told, by event; none of it is said again before it is something else.
+        #: What was last logged, by event; the same is not logged again until it changes.
         self._told: dict[str, str] = {}
 
     def run(self, closing: threading.Event) -> None:

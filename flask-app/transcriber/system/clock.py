@@ -1,7 +1,7 @@
 """The system's clock, and what is certain of the time although it jumps.
 
 The wall clock may be set while the service runs: by NTP after a start without a battery, by hand, by a guest that was
-paused. What is measured in seconds goes by the steady clock, which nobody sets and which runs on in sleep. For moments
+paused. What is measured in seconds goes by the steady clock, which is never set and runs on in sleep. For moments
 that were written down by the wall clock, the jumps are remembered.
 """
 
@@ -80,7 +80,7 @@ class SystemClock:
         return datetime.fromtimestamp(self._wall(), UTC)
 
     def monotonic(self) -> float:
-        """Seconds that nobody sets."""
+        """Seconds of a clock that is never set."""
         return time.monotonic()
 
     def age(self, moment: datetime) -> float:

@@ -54,7 +54,7 @@ class ClientConnection:
 
 
 def wait_for(service: JobService, job_id: str, presence: ClientConnection) -> Transcription:
-    """The job's transcription. Raises the job's error, or ClientGoneError when nobody waits any more."""
+    """The job's transcription. Raises the job's error, or ClientGoneError when the client has gone."""
     while True:
         # Asked anew now and then: the store decides about a job whose end could not be announced.
         outcome = service.outcome(job_id)

@@ -17,7 +17,7 @@ from .extensions import application
 T = TypeVar("T")
 
 
-#: What is made of a transcript of this size takes a few milliseconds: it waits behind nobody's long work.
+#: What is made of a transcript of this size takes a few milliseconds: it does not wait behind long work.
 SMALL_SEGMENTS, SMALL_CHARACTERS = 300, 20_000
 
 

@@ -1,4 +1,4 @@
-"""Headers of every answer, whoever makes it."""
+"""Headers of every answer, whichever layer makes it."""
 
 from __future__ import annotations
 

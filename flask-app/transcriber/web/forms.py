@@ -144,7 +144,7 @@ class OptionsForm(BaseModel):
         return normalise_languages(self.languages)
 
     def _speaker_limits(self) -> tuple[int | None, int | None]:
-        """How many speakers at least and at most; None where nothing is known, or nobody asks for speakers."""
+        """How many speakers at least and at most; None where nothing is known, or speakers are not asked for."""
         least, most = self.min_speakers, self.max_speakers
         if self.num_speakers is not None:
             if (least or 1) > self.num_speakers or (most or MAX_SPEAKERS) < self.num_speakers:

@@ -1,7 +1,7 @@
 """The guard against URLs that reach into the operator's own network (SSRF): of webhooks, and of files to fetch.
 
 A URL is judged twice: by its spelling when a job is submitted, and before every try by the addresses that its
-name has at that moment. Whoever connects takes these addresses and asks no resolver again.
+name has at that moment. The connection uses these addresses, without asking a resolver again.
 """
 
 from __future__ import annotations

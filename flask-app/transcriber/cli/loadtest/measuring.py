@@ -56,7 +56,7 @@ class Level:
     devices: tuple[str, ...] = ()
     #: Mean seconds by stage, as the server says.
     stages: Mapping[str, float] = field(default_factory=dict)
-    #: What most of the failed requests were told.
+    #: The most frequent error of the failed requests.
     error: str = ""
 
     @property

@@ -330,7 +330,7 @@ class InterruptedJobError(TranscriberError):
     """The service stopped before this job was done."""
 
     code = "interrupted"
-    fix = "Send the file again; a job that nobody waits for on its connection goes on after a restart."
+    fix = "Send the file again; a job without a waiting connection goes on after a restart."
     retryable = True
 
 

@@ -256,7 +256,7 @@ class TusVersionError(RequestError):
 
 
 class MediaTypeError(RequestError):
-    """The body is of a type that is not taken here."""
+    """The body's type is not accepted here."""
 
     code = "unsupported_media_type"
     param = "Content-Type"

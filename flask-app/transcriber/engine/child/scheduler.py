@@ -29,7 +29,7 @@ from .vad import VadSession
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cancelled:
-    """To the scheduler: somebody gave this job up."""
+    """To the scheduler: this job was cancelled."""
 
     job_id: str
 

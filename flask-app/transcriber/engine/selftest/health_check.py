@@ -145,7 +145,7 @@ class HealthCheck:
                 logger.exception("canary_failed")
 
     def test_now(self, device: str | None = None) -> HealthFinding:
-        """Test the engine that serves requests without wishes (the GPU's, else the CPU's), or that of this device.
+        """Test the engine that serves requests which name no device (the GPU's, else the CPU's), or that of this device.
 
         Those who ask while a test runs share the next one. No engine is started for it: outcome skipped.
         """

@@ -79,7 +79,7 @@ CAUSES: dict[str, Cause] = {
     ),
     "libcuda_unloadable": Cause(
         "The driver's library libcuda.so.1 is there and can't be loaded: {detail}.",
-        "Remove the file named here if it is not the driver's ('dpkg -S FILE' tells), then reinstall the driver: "
+        "Remove the file named here if it is not the driver's ('dpkg -S FILE' shows it), then reinstall the driver: "
         "'sudo apt install --reinstall libcuda1' on Debian, 'sudo ubuntu-drivers install' on Ubuntu.",
     ),
     "driver_too_old": Cause(
@@ -291,7 +291,7 @@ CAUSES: dict[str, Cause] = {
     # What a job showed.
     "mixed_devices": Cause(
         "Only a part of this job ran on the GPU: {detail}.",
-        "Send it again with require_gpu=true for a run on the GPU alone; 'python -m transcriber doctor' tells why the GPU engine ended.",
+        "Send it again with require_gpu=true for a run on the GPU alone; 'python -m transcriber doctor' says why the GPU engine ended.",
     ),
     "no_gpu_evidence": Cause(
         "There is no evidence that all of this job ran on the GPU.",

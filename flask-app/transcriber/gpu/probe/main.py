@@ -1,7 +1,7 @@
 """The probe child: `python -m transcriber.gpu.probe.main LIFELINE REQUEST` looks at this machine's GPUs.
 
 It prints one JSON line after each step, so that a driver that hangs or aborts in a later step takes
-none of the earlier facts along. Nobody imports this module; `probing` starts it.
+none of the earlier facts along. It is never imported; `launcher` starts it.
 """
 
 from __future__ import annotations

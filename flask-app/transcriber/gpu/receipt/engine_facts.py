@@ -30,7 +30,7 @@ ObserveEngine = Callable[[EngineInfo], EngineFacts]
 
 
 def see_nothing(engine: EngineInfo) -> EngineFacts:
-    """For engines that nobody can look at."""
+    """For engines that can't be inspected."""
     return EngineFacts()
 
 

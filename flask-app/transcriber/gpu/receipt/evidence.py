@@ -64,7 +64,7 @@ class WindowEvidence:
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The same in the order of windows."""
+        """The same, in order of window."""
         merged = self.by_window
         return tuple(merged[index] for index in sorted(merged))
 

@@ -40,7 +40,7 @@ class JournalState:
     #: The engine of each run so far, and the seconds in them up to their last finished window.
     engines: list[EngineShare] = field(default_factory=list)
     engine_seconds: float = 0.0
-    #: Attempts that were begun and came to nothing: no window, and nobody handed the job back.
+    #: Attempts that came to nothing: no window was done, and the job was not handed back.
     fruitless: int = 0
     #: What too little memory on the GPU has cost it so far.
     steps: list[MemoryStep] = field(default_factory=list)
@@ -137,7 +137,7 @@ class JournalState:
 
 
 class Journal:
-    """A journal that is open for more. Lines are on disk soon after they are written, and all of them after sync.
+    """A journal open for appending. Lines are on disk soon after they are written, and all of them after sync.
 
     Disk errors (StorageFullError, StorageFailedError) come out of a later call. One thread at a time.
     """
@@ -206,7 +206,7 @@ class Journal:
                 self._start_writing()
 
     def close(self) -> None:
-        """Give the file back. Lines that could not be written are lost; their windows are done again."""
+        """Close the file. Lines that could not be written are lost; their windows are done again."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
@@ -259,7 +259,7 @@ def _open(path: Path) -> tuple[int, JournalState]:
 
 
 def _keep_here(lines: list[bytes]) -> None:
-    """Nobody else looks for them."""
+    """They are found nowhere else."""
 
 
 def _write(descriptor: int, lines: collections.deque[bytes], ship: Ship) -> None:

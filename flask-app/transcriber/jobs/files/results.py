@@ -81,7 +81,7 @@ class FileResultStore:
             return size_of_files(self._root)
 
     def sweep(self, known_ids: Iterable[str]) -> tuple[str, ...]:
-        """Delete the answers of jobs that nobody knows; returns their ids. Leaves foreign files alone."""
+        """Delete the answers of unknown jobs; returns their ids. Leaves foreign files alone."""
         unknown = tuple(sorted(self.ids() - frozenset(known_ids)))
         for job_id in unknown:
             self.remove(job_id)

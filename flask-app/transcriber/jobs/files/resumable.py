@@ -265,7 +265,7 @@ class ResumableUploads:
                 self._claims.discard(upload_id)
 
     def _settle_if_left(self, upload_id: str) -> None:
-        """Settle a claim that nobody holds."""
+        """Settle a claim without an owner."""
         with self._lock:
             is_held = upload_id in self._claims
         if not is_held and self._spool.claim_path(upload_id).exists():

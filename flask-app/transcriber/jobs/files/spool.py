@@ -140,7 +140,7 @@ class Spool:
             _remove_tree(self._folder(job_id))
 
     def sweep(self, known_ids: Iterable[str]) -> tuple[str, ...]:
-        """Delete the folders of jobs that nobody knows; returns their ids. Leaves foreign files alone."""
+        """Delete the folders of unknown jobs; returns their ids. Leaves foreign files alone."""
         unknown = tuple(sorted(self.ids() - frozenset(known_ids)))
         for job_id in unknown:
             self.remove(job_id)

@@ -60,7 +60,7 @@ class TextIndex(Protocol):
         ...
 
     def put(self, connection: Connection, number: int, text: str) -> None:
-        """Put the text in, in place of the one that is there."""
+        """Store the text, replacing an earlier one."""
         ...
 
     def drop(self, connection: Connection, number: int | None) -> None:

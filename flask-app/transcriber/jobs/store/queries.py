@@ -162,7 +162,7 @@ def note_job(job_id: str, attempt: int, known: Mapping[str, Any]) -> Update:
 
 
 def note_upload_removed(job_id: str, attempt: int | None) -> Update:
-    """The job, if it has ended (with this attempt), has no upload any more."""
+    """Note that the job's upload is gone, if the job has ended (with this attempt)."""
     return update(jobs).where(*_has_ended(job_id, attempt), jobs.c.has_upload).values(has_upload=False)
 
 

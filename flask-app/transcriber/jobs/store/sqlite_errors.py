@@ -38,7 +38,7 @@ def is_storage_failure(error: DBAPIError) -> bool:
 
 
 def is_interrupted(error: DBAPIError) -> bool:
-    """Whether the statement was broken off for taking too long."""
+    """Whether the statement was interrupted because it took too long."""
     return _primary_code(error) == sqlite3.SQLITE_INTERRUPT
 
 

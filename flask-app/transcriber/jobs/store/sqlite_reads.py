@@ -27,7 +27,7 @@ _STEPS_BETWEEN_LOOKS = 1000
 
 class SqliteReads:
     """Reads in the threads of `executor`, each call on a connection that can't write. In a write-ahead log readers and
-    the writer don't wait for each other, and what a writer was told is on disk is seen by every read after that.
+    the writer don't wait for each other, and every read sees what was reported to a writer as being on disk.
 
     Safe to call from any thread or greenlet but the executor's own.
     """

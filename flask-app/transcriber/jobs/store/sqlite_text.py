@@ -52,7 +52,7 @@ class SqliteTextIndex:
         return connection.execute(statement).first() is not None
 
     def put(self, connection: Connection, number: int, text: str) -> None:
-        """Put the text in, in place of the one that is there."""
+        """Store the text, replacing an earlier one."""
         if self.has(connection, number):
             self.drop(connection, number)
         connection.execute(insert(_texts).values(rowid=number, text=indexed(text)))

@@ -39,5 +39,5 @@ DECLARES_LENGTH = frozenset(
     }
 )
 
-#: Containers whose timestamps tell when a sound is heard, beside a picture. In the others FFmpeg counts samples.
+#: Containers whose timestamps say when a sound is heard, relative to a picture. In the others FFmpeg counts samples.
 TRUE_CLOCK = frozenset({"matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mpegts", "flv"})

@@ -83,7 +83,7 @@ def _outcome(source: io.FileIO, sink: PcmSink, work: DecodeWork) -> Message:
 
 
 class _Progress:
-    """Tells the parent how far decoding is, a few times a second."""
+    """Sends the parent the progress of decoding, a few times a second."""
 
     def __init__(self) -> None:
         self._next = time.monotonic() + _PROGRESS_SECONDS

@@ -161,7 +161,7 @@ def _watch_children() -> tuple[socket.socket, socket.socket]:
 
 
 def _send(sock: socket.socket, message: Message) -> None:
-    """Send, unless the other side is gone or does not read; the server waits for nobody."""
+    """Send, unless the other side is gone or does not read; the server never waits for a client."""
     with contextlib.suppress(OSError):
         sock.send(encode_message(message), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 

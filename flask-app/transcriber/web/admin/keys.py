@@ -148,7 +148,7 @@ def key_to_dict(key: ApiKey) -> dict[str, Any]:
 
 
 def _require_manager() -> None:
-    """Raises RoleNotAllowedError: nobody without a key manages keys over a network."""
+    """Raises RoleNotAllowedError: keys are not managed over a network without a key."""
     if not principal().manages_keys:
         raise e.RoleNotAllowedError(
             "Keys are managed with an admin's key, or from this machine.",

@@ -34,7 +34,7 @@ def show() -> Response:
 
 
 def count_request(response: Response) -> Response:
-    """Tell the metrics of this answer, which is about to begin."""
+    """Count this answer, which is about to begin, in the metrics."""
     rule = request.url_rule
     application().metrics.observe_request(
         request.method,

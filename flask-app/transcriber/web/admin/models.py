@@ -95,7 +95,7 @@ def unload(model_id: str) -> Answered:
     roles=ADMINS,
     answers={
         200: OperationAnswer("It is here already.", {JSON: ModelAnswer}),
-        202: OperationAnswer("It is being fetched; `download` tells how far it is.", {JSON: ModelAnswer}),
+        202: OperationAnswer("It is being fetched; `download` shows the progress.", {JSON: ModelAnswer}),
         303: _TO_PAGE,
     },
     raises=(e.ModelNotFoundError, e.DownloadRefusedError),

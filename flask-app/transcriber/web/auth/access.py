@@ -1,4 +1,4 @@
-"""The jobs and uploads that whoever asks may see; any other is one that does not exist."""
+"""The jobs and uploads that a requester may see; any other does not exist for them."""
 
 from __future__ import annotations
 

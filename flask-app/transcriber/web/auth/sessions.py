@@ -66,7 +66,7 @@ class Sessions:
         self._ended = register.read()
 
     def begin(self, principal: Principal) -> str:
-        """The cookie of a new session of whoever gave this key."""
+        """The cookie of a new session for this key."""
         head = f"{secrets.token_urlsafe(18)}.{int(self._now()) + self.seconds}.{principal.owner or ''}"
         return self._signer("cookie", principal).sign(head).decode()
 

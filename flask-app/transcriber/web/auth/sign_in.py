@@ -31,7 +31,7 @@ _TO_NEXT = OperationAnswer("For browsers: where one wanted to go.", headers=("Lo
     tag="Pages",
     answers={
         200: OperationAnswer("A form for the key; works without a script.", {HTML: str}),
-        303: OperationAnswer("Nobody has to sign in, or one has.", headers=("Location",)),
+        303: OperationAnswer("No sign-in is needed, or it has succeeded.", headers=("Location",)),
     },
     is_open=True,
 )

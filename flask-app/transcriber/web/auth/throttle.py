@@ -1,4 +1,4 @@
-"""Wrong keys slow down whoever sends them, and many of them everybody who was not known before."""
+"""Wrong keys slow down their sender, and many of them every address that was not known before."""
 
 from __future__ import annotations
 

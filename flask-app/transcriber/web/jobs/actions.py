@@ -145,7 +145,7 @@ _NAMED = OperationAnswer("The job under its new name.", {JSON: JobAnswer})
     raises=(BadRequestError, InvalidParameterError, LimitError, *LOOKUP_ERRORS),
 )
 def rename(job_id: str) -> Response:
-    """The name is for people: pages and downloads have it. The file keeps its own in `file_name`."""
+    """A display name for pages and downloads; `file_name` keeps the file's own."""
     job = get_job(job_id)
     body = read_json(TitleBody, MAX_TITLE_BYTES)
     application().service.rename(job.id, shown_title(body.title))

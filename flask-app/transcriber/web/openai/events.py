@@ -11,7 +11,7 @@ from ...domain.feed import FeedEvent
 
 Json = dict[str, Any]
 
-#: A comment line, so that nobody between takes the connection for dead.
+#: A comment line, so that no proxy takes the connection for dead.
 HEARTBEAT = ": still here\n\n"
 
 

@@ -117,7 +117,7 @@ class SpooledFile(io.RawIOBase):
         return None if self._digest is None else self._digest.hexdigest()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """The parser rewinds a file it has finished; nobody reads this one here."""
+        """The parser rewinds a file it has finished; this one is not read here."""
         return 0
 
     def close(self) -> None:

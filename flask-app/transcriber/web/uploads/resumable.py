@@ -162,7 +162,7 @@ def show(upload_id: str) -> Response:
     ),
 )
 def append(upload_id: str) -> Response:
-    """What arrived before a connection broke is kept. Who begins to send takes over from an older connection."""
+    """Bytes that arrived before a connection broke are kept. A new connection takes over from an older one."""
     check_version()
     if request.mimetype != CONTENT_TYPE:
         raise MediaTypeError(

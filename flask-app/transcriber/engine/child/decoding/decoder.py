@@ -89,7 +89,7 @@ class Decoder:
             work.position, work.context = position, context
         encoded = self._model.encode([work.features() for work in works])
         for work in works:
-            # A part that ran elsewhere tells on the whole window.
+            # A part that ran elsewhere decides for the whole window.
             work.device = encoded.device if work.device in ("", encoded.device) else "cpu"
         return encoded
 
@@ -191,7 +191,7 @@ class Decoder:
         return pending
 
     def _fails(self, encoded: Encoded, work: WindowWork, attempt: TemperatureAttempt) -> bool:
-        """Whether to try again. Who says the same again and again, and takes time for it each time, really said it."""
+        """Whether to try again. A repetition in which each repeat takes its time was really said."""
         if not needs_fallback(attempt) or work.is_silent(attempt):
             return False
         if not is_only_repetitive(attempt) or self._is_cut_short(work, attempt):

@@ -39,7 +39,7 @@ def choose_language(found: Sequence[Probabilities], candidates: Sequence[str] = 
         for language, probability in probabilities.items():
             total[language] = total.get(language, 0.0) + probability / len(found)
     wanted = {language: share for language, share in total.items() if language in candidates} or total
-    # Shares of what is left; all of it may be less than a float can tell.
+    # Shares of what is left; all of it may be less than a float can represent.
     whole = sum(wanted.values()) if wanted is not total else 1.0
     ranked = sorted(wanted.items(), key=lambda item: -item[1])
     shares = [(language, share / whole if whole else 1 / len(ranked)) for language, share in ranked]

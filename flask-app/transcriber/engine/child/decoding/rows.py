@@ -23,9 +23,9 @@ from .temperature_fallback import TemperatureAttempt, hears_no_speech, is_doubtf
 class DecodingRow:
     """One window as the model takes it. language None: find out. history: the text so far, or the initial prompt.
 
-    uncut: features of the whole sound of a short file, which tell its language better than what VAD left of it.
-    telling: of other windows, that are asked where one is not sure. usual: the language of a window that does not tell.
-    stopped: set when nobody wants its text any more, so that it is not tried again.
+    uncut: features of the whole sound of a short file, which show its language better than what VAD left of it.
+    telling: of other windows, used where one is not sure. usual: the language of a window that is not clear.
+    stopped: set when its text is not wanted any more, so that it is not tried again.
     """
 
     window: Window

@@ -111,7 +111,7 @@ def _with_time(pieces: Sequence[_Piece]) -> tuple[list[_Piece], int]:
 
 
 def _is_timeless(piece: _Piece) -> bool:
-    """Whether nobody can have said it in its time."""
+    """Whether it is too long to be said in its time."""
     return piece.end - piece.start <= len(piece.text.strip()) / _FASTEST_CHARACTERS
 
 

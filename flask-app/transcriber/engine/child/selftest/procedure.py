@@ -308,7 +308,7 @@ class SelfTest:
         """A CPU's time is reported, not judged."""
         if self._device == "cuda" or step.code is not None:
             return step
-        message = "A CPU is shared with other work: its time is told and not judged."
+        message = "A CPU is shared with other work: its time is shown and not judged."
         return Step(
             name=step.name,
             outcome=NOT_APPLICABLE,

@@ -35,7 +35,7 @@ MOST_CONNECTIONS = 20
 POOL_SECONDS = 10.0
 CONNECT_SECONDS = 10
 
-#: Advisory locks, which nobody else may use in this database: who migrates, who serves, who leads.
+#: Advisory locks, for Transcriber alone in this database: who migrates, who serves, who leads.
 MIGRATION_LOCK = 7_210_459_301
 SERVICE_LOCK = 7_210_459_302
 LEADER_LOCK = 7_210_459_303
@@ -104,7 +104,7 @@ class PostgresDatabase:
             raise
 
     def transaction(self, work: Callable[[Connection], Answer]) -> Answer:
-        """Run `work` as one transaction: all of it or nothing. Where the connection is lost at the end, nobody knows which."""
+        """Run `work` as one transaction: all of it or nothing. Where the connection is lost at the end, it is unknown which."""
         return self._run(work, None, _took_too_long)
 
     def read(self, work: Callable[[Connection], Answer], *, seconds: float = READ_SECONDS) -> Answer:

@@ -78,7 +78,7 @@ _RESCUE = text("""
 
 _WAIT = text("UPDATE runs SET not_before = now() + make_interval(secs => :seconds) WHERE job_id = :job_id")
 
-#: What nobody needs any more: a job's lines once it has ended, as its result has all of them.
+#: What is not needed any more: a job's lines once it has ended, as its result has all of them.
 _TIDY = (
     text("DELETE FROM journal_lines WHERE job_id NOT IN (SELECT id FROM jobs WHERE completed_at IS NULL)"),
     text("DELETE FROM runs WHERE job_id NOT IN (SELECT id FROM jobs WHERE completed_at IS NULL)"),
@@ -200,7 +200,7 @@ class FleetStore:
         )
 
     def tidy(self) -> None:
-        """Delete what nobody needs any more."""
+        """Delete what is not needed any more."""
 
         def tidy(connection: Connection) -> None:
             for statement in _TIDY:

@@ -85,7 +85,7 @@ class PostgresTextIndex:
         )
 
     def put(self, connection: Connection, number: int, text: str) -> None:
-        """Put the text in, in place of the one that is there."""
+        """Store the text, replacing an earlier one."""
         words = indexed(text).split()
         plain = [_plain(word) for word in words]
         values = {
