@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chaos_counts import Tally, count
+
 from chaos_audio import Audio
 from chaos_client import Order, submit, wait_for_deliveries, wait_for_end
 from chaos_server import SupervisedServer, settings
-from chaos_tally import Tally, count
 from chaos_tree import Role, kill
 from webhook_receiver import Receiver, receiving
 
@@ -123,14 +124,14 @@ def run_kills(
     say("under fire")
     with receiving() as receiver:
         orders, ended, killer = _under_fire(plan, files, folder / "fire", env, receiver, timeout)
-        tally = count(orders, ended, untouched, folder / "fire", list(receiver.received))
-    tally.kills = killer.kills
+        counts = count(orders, ended, untouched, folder / "fire", list(receiver.received))
+    counts.kills = killer.kills
     say(
         f"restarts of the master: {killer.server.restarts}, starts that failed: {len(killer.server.failed_starts)}"
     )
     if killer.server.orphans:
-        tally.lost.append(f"processes that outlived their master: {killer.server.orphans}")
-    return tally
+        counts.lost.append(f"processes that outlived their master: {killer.server.orphans}")
+    return counts
 
 
 def _under_fire(

@@ -73,32 +73,32 @@ def count(
     ended: jobs as the API showed them, by id. untouched: those of a run without faults, by the audio's name.
     received: what the receiver of webhooks got; None: there was none.
     """
-    tally = Tally(attempted=len(orders))
+    counts = Tally(attempted=len(orders))
     for order in orders:
-        tally.unanswered += order.unanswered
+        counts.unanswered += order.unanswered
         if order.job_id is None:
             continue
-        tally.acknowledged += 1
-        tally.recovered += bool(order.was_replayed and order.unanswered)
-        _count_job(tally, order, ended.get(order.job_id, {"status": "unknown"}), untouched)
-    _count_stored(tally, orders, data_dir)
+        counts.acknowledged += 1
+        counts.recovered += bool(order.was_replayed and order.unanswered)
+        _count_job(counts, order, ended.get(order.job_id, {"status": "unknown"}), untouched)
+    _count_stored(counts, orders, data_dir)
     if received is not None:
-        _count_webhooks(tally, orders, received)
-    return tally
+        _count_webhooks(counts, orders, received)
+    return counts
 
 
 def _count_job(
-    tally: Tally, order: Order, job: Mapping[str, Any], untouched: Mapping[str, Mapping[str, Any]]
+    counts: Tally, order: Order, job: Mapping[str, Any], untouched: Mapping[str, Mapping[str, Any]]
 ) -> None:
     if job["status"] != "succeeded":
-        tally.lost.append(f"{order.key} {order.job_id} is {job['status']}: {job.get('error')}")
+        counts.lost.append(f"{order.key} {order.job_id} is {job['status']}: {job.get('error')}")
         return
-    tally.succeeded += 1
-    tally.more_attempts += job["attempts"] - 1
+    counts.succeeded += 1
+    counts.more_attempts += job["attempts"] - 1
     if order.audio.name in untouched:
         other = differences(job, untouched[order.audio.name])
         if other:
-            tally.altered.append(f"{order.key} ({order.audio.name}): {'; '.join(other)}")
+            counts.altered.append(f"{order.key} ({order.audio.name}): {'; '.join(other)}")
 
 
 def differences(job: Mapping[str, Any], untouched: Mapping[str, Any]) -> list[str]:
@@ -121,23 +121,23 @@ def _first_difference(one: Any, other: Any) -> str:
     return f"{str(one)[:200]!r} as against {str(other)[:200]!r}"
 
 
-def _count_stored(tally: Tally, orders: Sequence[Order], data_dir: Path) -> None:
+def _count_stored(counts: Tally, orders: Sequence[Order], data_dir: Path) -> None:
     """One row an order and one result a job that succeeded: seen on the disk, not through the service."""
     rows = stored_jobs(data_dir)
     keys = Counter(row["idempotency_key"] for row in rows)
     wanted = {order.key: order.job_id for order in orders}
-    tally.duplicated += [f"{n} rows with the key {key}" for key, n in keys.items() if n > 1]
-    tally.duplicated += [
+    counts.duplicated += [f"{n} rows with the key {key}" for key, n in keys.items() if n > 1]
+    counts.duplicated += [
         f"a row that nobody ordered: {row['id']}" for row in rows if row["idempotency_key"] not in wanted
     ]
     ids = {row["idempotency_key"]: row["id"] for row in rows}
     for key, job_id in wanted.items():
         if job_id is not None and ids.get(key) != job_id:
-            tally.lost.append(f"{key} was acknowledged as {job_id}, and the store has {ids.get(key)}")
+            counts.lost.append(f"{key} was acknowledged as {job_id}, and the store has {ids.get(key)}")
     results = {path.stem for path in (data_dir / "results").glob("*.json")}
     succeeded = {row["id"] for row in rows if row["status"] == "succeeded"}
-    tally.duplicated += [f"a result without its job: {each}" for each in sorted(results - succeeded)]
-    tally.lost += [f"no result file of {each}" for each in sorted(succeeded - results)]
+    counts.duplicated += [f"a result without its job: {each}" for each in sorted(results - succeeded)]
+    counts.lost += [f"no result file of {each}" for each in sorted(succeeded - results)]
 
 
 def stored_jobs(data_dir: Path) -> list[dict[str, Any]]:
@@ -147,20 +147,20 @@ def stored_jobs(data_dir: Path) -> list[dict[str, Any]]:
         return [dict(row) for row in database.execute("SELECT * FROM jobs ORDER BY number")]
 
 
-def _count_webhooks(tally: Tally, orders: Sequence[Order], received: Iterable[Received]) -> None:
+def _count_webhooks(counts: Tally, orders: Sequence[Order], received: Iterable[Received]) -> None:
     told: dict[str, Counter[str]] = {}
     for request in received:
         headers = {name.lower(): value for name, value in request.headers.items()}
         body = json.loads(request.body)
         told.setdefault(body["data"]["job_id"], Counter())[headers["webhook-id"]] += 1
-        tally.webhooks_received += 1
+        counts.webhooks_received += 1
     for order in orders:
         if order.job_id is None or "webhook_url" not in order.fields:
             continue
         ids = told.pop(order.job_id, Counter())
         if not ids:
-            tally.webhooks_missing.append(f"{order.key} {order.job_id}")
+            counts.webhooks_missing.append(f"{order.key} {order.job_id}")
         if len(ids) > 1:
-            tally.webhooks_duplicated.append(f"{order.job_id}: {dict(ids)}")
-        tally.webhooks_repeated += sum(ids.values()) - len(ids)
-    tally.webhooks_duplicated += [f"for a job that nobody ordered: {job_id}" for job_id in told]
+            counts.webhooks_duplicated.append(f"{order.job_id}: {dict(ids)}")
+        counts.webhooks_repeated += sum(ids.values()) - len(ids)
+    counts.webhooks_duplicated += [f"for a job that nobody ordered: {job_id}" for job_id in told]

@@ -183,16 +183,16 @@ class Tally:
 
 def run_kills(folder: Path, kills: int, seed: int) -> Tally:
     """Start, kill and look, so many times."""
-    chance, said, tally = random.Random(seed), Said(), Tally()
+    chance, said, counts = random.Random(seed), Said(), Tally()
     library = build_library(folder)
     data = folder / "data"
     for number in range(kills):
         killed_at = live_and_die(data, library, chance.uniform(0.05, LONGEST_LIFE), said)
-        tally.kills += 1
-        tally.undone_claims += len(list(data.glob("spool/*/claimed")))
-        tally.faults += [f"kill {number}: {fault}" for fault in look(data, said, killed_at)]
-    tally.jobs, tally.uploads, tally.edits = len(said.jobs), len(said.whole), len(said.edits)
-    return tally
+        counts.kills += 1
+        counts.undone_claims += len(list(data.glob("spool/*/claimed")))
+        counts.faults += [f"kill {number}: {fault}" for fault in look(data, said, killed_at)]
+    counts.jobs, counts.uploads, counts.edits = len(said.jobs), len(said.whole), len(said.edits)
+    return counts
 
 
 def build_library(folder: Path) -> Path:

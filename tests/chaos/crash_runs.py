@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chaos_counts import Tally, count
+
 from chaos_audio import Audio
 from chaos_client import Order, submit, wait_for_deliveries, wait_for_end
 from chaos_kills import run_untouched
 from chaos_server import SupervisedServer, settings
-from chaos_tally import Tally, count
 from webhook_receiver import receiving
 
 SITE = Path(__file__).with_name("crash_site")
@@ -106,9 +107,9 @@ def run_crashes(
                 for _ in range(times):
                     run.crash(point, audio)
                 say(f"{point}: {run.kills[point]} of {times}, {time.monotonic() - begun:.0f} s")
-        tally = count(run.orders, run.ended, untouched, data_dir, list(receiver.received))
-    tally.kills = run.kills
-    return tally, run.not_reached
+        counts = count(run.orders, run.ended, untouched, data_dir, list(receiver.received))
+    counts.kills = run.kills
+    return counts, run.not_reached
 
 
 def _crashing(env: Mapping[str, str], points: Path) -> dict[str, str]:

@@ -49,23 +49,23 @@ class Tally:
 
 def run_files(decoder: SandboxedDecoder, files: Iterable[HostileFile], pcm: Path) -> Tally:
     """Decode each file; every one has to end in a result or in an error of ours that blames the file."""
-    tally = Tally()
+    counts = Tally()
     for number, file in enumerate(files):
         start = time.monotonic()
-        code = _end_of(decoder, file, pcm, f"hostile-{number}", tally)
+        code = _end_of(decoder, file, pcm, f"hostile-{number}", counts)
         seconds = time.monotonic() - start
-        tally.files += 1
-        tally.codes[f"{file.kind}: {code}"] += 1
-        if seconds > tally.slowest_seconds:
-            tally.slowest_seconds, tally.slowest_name = seconds, file.name
+        counts.files += 1
+        counts.codes[f"{file.kind}: {code}"] += 1
+        if seconds > counts.slowest_seconds:
+            counts.slowest_seconds, counts.slowest_name = seconds, file.name
         if file.kind == "reference" and "quicktime" not in file.name and code not in REFUSED:
-            tally.failures.append(f"{file.name} ended in {code}")
+            counts.failures.append(f"{file.name} ended in {code}")
         if file.kind == "bomb" and code != AudioTooLongError.code:
-            tally.failures.append(f"{file.name} ended in {code}")
-    return tally
+            counts.failures.append(f"{file.name} ended in {code}")
+    return counts
 
 
-def _end_of(decoder: SandboxedDecoder, file: HostileFile, pcm: Path, job_id: str, tally: Tally) -> str:
+def _end_of(decoder: SandboxedDecoder, file: HostileFile, pcm: Path, job_id: str, counts: Tally) -> str:
     try:
         decoder.decode(file.path, pcm, job_id=job_id)
     except (MediaError, LimitError) as error:
@@ -73,7 +73,7 @@ def _end_of(decoder: SandboxedDecoder, file: HostileFile, pcm: Path, job_id: str
             print(f"crashed in its sandbox: {file.name}", file=sys.stderr)
         return error.code
     except TranscriberError as error:
-        tally.failures.append(f"{file.name} ended in {error.code}")
+        counts.failures.append(f"{file.name} ended in {error.code}")
         return error.code
     return "decoded"
 

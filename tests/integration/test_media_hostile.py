@@ -52,14 +52,14 @@ def test_every_hostile_file_ends_in_a_result_or_a_coded_failure_within_memory(
     server = decoder.start() and decoder.pids()[0]
 
     with TreeMemory(decoder) as memory:
-        tally = run_files(decoder, corpus, tmp_path / "pcm")
+        counts = run_files(decoder, corpus, tmp_path / "pcm")
 
     assert decoder.pids() == (server,)  # it never had to be restarted
     decoder.close()
-    assert tally.failures == []
-    assert tally.files == len(corpus) > len(SUFFIXES) * 200
+    assert counts.failures == []
+    assert counts.files == len(corpus) > len(SUFFIXES) * 200
     assert memory.growth_bytes <= ALLOWED_GROWTH_BYTES
-    assert not any("crashed" in code or "timeout" in code for code in tally.codes), tally.codes
+    assert not any("crashed" in code or "timeout" in code for code in counts.codes), counts.codes
     with pytest.raises(BlockingIOError):
         listener.accept()
 
@@ -75,10 +75,10 @@ def test_no_file_is_opened_and_no_socket_made_for_a_hostile_upload(
     decoder = SandboxedDecoder(max_audio_seconds=3600, timeout_seconds=60, python=log.python)
     files = [file for file in corpus if file.kind == "reference" or file.name.endswith(".mp3")]
 
-    tally = run_files(decoder, files, tmp_path / "pcm")
+    counts = run_files(decoder, files, tmp_path / "pcm")
     decoder.close()
 
-    assert tally.failures == []
+    assert counts.failures == []
     assert log.forbidden_calls() == []
     with pytest.raises(BlockingIOError):
         listener.accept()

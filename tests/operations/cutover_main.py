@@ -22,16 +22,16 @@ def main() -> int:
         print(missing, file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    tally = CutoverTally()
+    counts = CutoverTally()
     with tempfile.TemporaryDirectory(prefix="transcriber-cutover-") as folder:
         try:
-            CutoverRun(tally, Path(folder), arguments.watch).run()
+            CutoverRun(counts, Path(folder), arguments.watch).run()
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-            tally.check("the run went to its end", False, error)
-    for failure in tally.failures:
+            counts.check("the run went to its end", False, error)
+    for failure in counts.failures:
         print(f"FAILED {failure}", file=sys.stderr)
-    print(tally.to_json(), flush=True)
-    return 1 if tally.failures or tally.lost else 0
+    print(counts.to_json(), flush=True)
+    return 1 if counts.failures or counts.lost else 0
 
 
 if __name__ == "__main__":

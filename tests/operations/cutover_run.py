@@ -70,8 +70,8 @@ class CutoverTally:
 class CutoverRun:
     """The steps, in order. The old server stays; each step has a new one of its own."""
 
-    def __init__(self, tally: CutoverTally, folder: Path, watch: float) -> None:
-        self._tally, self._folder, self._watch = tally, folder, watch
+    def __init__(self, counts: CutoverTally, folder: Path, watch: float) -> None:
+        self._counts, self._folder, self._watch = counts, folder, watch
         self._upstream = folder / "upstream.conf"
         self._configuration = folder / "nginx.conf"
         self._baseline = folder / "baseline.json"
@@ -96,7 +96,7 @@ class CutoverRun:
         with self._traffic():
             done = self._program("-m", "transcriber", "gate", self._old.url, "--demand", "cpu", "--clients", "2",
                 "--requests", "8", "--json", str(self._baseline))  # fmt: skip
-        self._tally.check(
+        self._counts.check(
             "the old server passes the gate", done.returncode == 0, done.stdout.splitlines()[-2:]
         )
 
@@ -122,15 +122,15 @@ class CutoverRun:
             status, job = self._submit()
             begun = time.monotonic()
             done = self._cutover(new)
-            self._tally.seconds["moved"] = round(time.monotonic() - begun, 1)
+            self._counts.seconds["moved"] = round(time.monotonic() - begun, 1)
             switched = re.search(r"^Switched to .*$", done.stdout, re.MULTILINE)
-            self._tally.check(
+            self._counts.check(
                 "a good server gets the traffic", done.returncode == 0, done.stdout.splitlines()[-1:]
             )
-            self._tally.check("nginx sends requests to it", bool(switched) and self._points_to(new))
+            self._counts.check("nginx sends requests to it", bool(switched) and self._points_to(new))
             found = self._get(f"/jobs/{job}")
             answer = json.loads(found.body or b"{}")
-            self._tally.check(
+            self._counts.check(
                 "a job of the old server is still found", status == 202 and found.status == 200,
                 f"{found.status} {answer.get('status')}",
             )  # fmt: skip
@@ -166,8 +166,8 @@ class CutoverRun:
             done = self._cutover(new, *options, "--baseline", str(self._baseline))
         said = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
         refused = done.returncode == 1 and any(line.startswith(reason) for line in said)
-        self._tally.check(f"a new server that {name} is refused", refused, said or done.stderr)
-        self._tally.check("nothing has changed", self._upstream.read_text() == before)
+        self._counts.check(f"a new server that {name} is refused", refused, said or done.stderr)
+        self._counts.check("nothing has changed", self._upstream.read_text() == before)
         self._no_loss("refused cut-over at 20 requests/s", traffic)
 
     def _is_rolled_back(self, name: str, breach: Callable[[Server], None]) -> None:
@@ -182,13 +182,13 @@ class CutoverRun:
             watcher.join()
             time.sleep(2)
         seconds = round(back[0] - begun[0], 1) if back else None
-        self._tally.check(f"{name} is rolled back", done.returncode == 3, done.stdout.splitlines()[-1:])
-        self._tally.check(
+        self._counts.check(f"{name} is rolled back", done.returncode == 3, done.stdout.splitlines()[-1:])
+        self._counts.check(
             f"within {BACK_SECONDS:.0f} s", seconds is not None and seconds <= BACK_SECONDS, f"{seconds} s"
         )
-        self._tally.seconds[name] = seconds or -1.0
+        self._counts.seconds[name] = seconds or -1.0
         late = [each for each in traffic.lost if back and each.at > back[0] + 1]
-        self._tally.check("requests are answered again", not late and self._points_to(self._old), len(late))
+        self._counts.check("requests are answered again", not late and self._points_to(self._old), len(late))
 
     def _break(
         self,
@@ -300,13 +300,13 @@ class CutoverRun:
         return traffic.sent[-1]
 
     def _no_loss(self, name: str, traffic: Traffic) -> None:
-        self._tally.requests += len(traffic.sent)
-        self._tally.lost += len(traffic.lost)
+        self._counts.requests += len(traffic.sent)
+        self._counts.lost += len(traffic.lost)
         lost = {each.error or str(each.status) for each in traffic.lost}
         detail = (
             f"{len(traffic.lost)} of {len(traffic.sent)} lost, longest {traffic.longest:.1f} s {lost or ''}"
         )
-        self._tally.check(name, not lost and len(traffic.sent) > 50, detail)
+        self._counts.check(name, not lost and len(traffic.sent) > 50, detail)
 
 
 def is_possible() -> str:

@@ -18,15 +18,15 @@ def main() -> int:
     arguments = parser.parse_args()
     # Containers and mounts go, whatever ends this program.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    tally = ImageTally()
+    counts = ImageTally()
     try:
-        ImageRun(tally, arguments.tools, arguments.port).run()
+        ImageRun(counts, arguments.tools, arguments.port).run()
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-        tally.check("the run went to its end", False, error)
-    for failure in tally.failures:
+        counts.check("the run went to its end", False, error)
+    for failure in counts.failures:
         print(f"FAILED {failure}", file=sys.stderr)
-    print(tally.to_json(), flush=True)
-    return 1 if tally.failures else 0
+    print(counts.to_json(), flush=True)
+    return 1 if counts.failures else 0
 
 
 if __name__ == "__main__":

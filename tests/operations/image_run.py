@@ -61,8 +61,8 @@ class ImageTally:
 class ImageRun:
     """The steps, in order. `tools` has hadolint, kubernetes-validate and the Python with PyYAML."""
 
-    def __init__(self, tally: ImageTally, tools: Path, port: int) -> None:
-        self._tally, self._tools, self._port = tally, tools, port
+    def __init__(self, counts: ImageTally, tools: Path, port: int) -> None:
+        self._counts, self._tools, self._port = counts, tools, port
 
     def run(self) -> None:
         steps = [
@@ -84,7 +84,7 @@ class ImageRun:
 
     def lint(self) -> None:
         done = call(str(self._tools / "hadolint"), str(ROOT / "Containerfile"))
-        self._tally.check("hadolint", done.returncode == 0, done.stdout.strip())
+        self._counts.check("hadolint", done.returncode == 0, done.stdout.strip())
 
     def manifests(self) -> None:
         """Every overlay renders, and the strict schemas know each field."""
@@ -93,7 +93,7 @@ class ImageRun:
             for file in files:
                 file.write_text(rendered(file.stem))
             done = call(str(self._tools / "kubernetes-validate"), "--strict", *map(str, files))
-        self._tally.check(
+        self._counts.check(
             f"kubernetes-validate --strict of {len(files)} overlays",
             done.returncode == 0,
             done.stderr if done.returncode else "",
@@ -108,16 +108,16 @@ class ImageRun:
             for row in facts
             if f"{row['name']}=={row['version']} " not in lock or row["sha256"] not in lock
         ]
-        self._tally.check("the facts about NVIDIA's wheels are of the locked ones", not stale, stale or "")
+        self._counts.check("the facts about NVIDIA's wheels are of the locked ones", not stale, stale or "")
         libraries = {name.rsplit("/", 1)[-1] for row in facts for name in row["libraries"]}
-        self._tally.check(
+        self._counts.check(
             "libcublas.so.12 is among them", {"libcublas.so.12", "libcublasLt.so.12"} <= libraries
         )
 
     def build(self) -> None:
         archive = base_archive("bookworm")
         imported = call("podman", "import", "--quiet", str(archive), BASE)
-        self._tally.check(
+        self._counts.check(
             "base image", imported.returncode == 0, imported.stderr if imported.returncode else ""
         )
         with tempfile.NamedTemporaryFile("w", suffix=".conf") as pip:
@@ -140,7 +140,7 @@ class ImageRun:
             ]
             done = call(*command, timeout=1500)
         print("     " + "\n     ".join(done.stdout.strip().splitlines()[-3:]), flush=True)
-        self._tally.check(
+        self._counts.check(
             "build, within its budget",
             done.returncode == 0,
             (done.stdout + done.stderr)[-1500:] if done.returncode else "",
@@ -149,8 +149,8 @@ class ImageRun:
             raise RuntimeError("Without an image there is nothing more to check")
         words = done.stdout.split()
         with contextlib.suppress(ValueError, IndexError):
-            self._tally.compressed_mb = int(words[words.index("compressed,") - 2])
-            self._tally.unpacked_mb = int(words[words.index("unpacked") - 2])
+            self._counts.compressed_mb = int(words[words.index("compressed,") - 2])
+            self._counts.unpacked_mb = int(words[words.index("unpacked") - 2])
 
     def contents(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -168,7 +168,7 @@ class ImageRun:
             )
             components = json.loads(out.read_text())["components"] if out.exists() else []
         hashed = sum(bool(row.get("hashes")) for row in components)
-        self._tally.check(
+        self._counts.check(
             "the SBOM is the lock, with hashes",
             done.returncode == 0 and hashed > 30,
             done.stderr or f"{hashed} hashed, {len(components)} in all",
@@ -181,16 +181,16 @@ class ImageRun:
             f"command -v {' '.join(FORBIDDEN)}; find / -xdev -perm /6000 -type f 2>/dev/null; ls -a /opt/transcriber",
         )
         listed = found.stdout.split()
-        self._tally.check(
+        self._counts.check(
             "no compiler, no downloader, no pip",
             not any("/bin/" in each and each.rsplit("/", 1)[-1] in FORBIDDEN for each in listed),
             listed,
         )
         stray = {".git", "tests", "data", ".cache"} & set(listed)
-        self._tally.check("nothing strange in the image", not stray, stray or "")
+        self._counts.check("nothing strange in the image", not stray, stray or "")
         facts = json.loads(call("podman", "image", "inspect", IMAGE).stdout)[0]
         config = facts["Config"]
-        self._tally.check(
+        self._counts.check(
             "not root, with health check and labels",
             config["User"] == "10001:10001"
             and bool(facts.get("HealthCheck") or facts.get("Healthcheck") or config.get("Healthcheck"))
@@ -200,10 +200,10 @@ class ImageRun:
 
     def serve(self) -> None:
         with self._container("--memory", "1500m", env={"WHISPER_HOST": "127.0.0.1"}) as name:
-            self._tally.check("ready", self._wait(300) is not None, self._logs(name))
+            self._counts.check("ready", self._wait(300) is not None, self._logs(name))
             self._transcribe("transcript from the image")
             done = call("podman", "healthcheck", "run", name)
-            self._tally.check("HEALTHCHECK", done.returncode == 0, (done.stdout + done.stderr).strip())
+            self._counts.check("HEALTHCHECK", done.returncode == 0, (done.stdout + done.stderr).strip())
             rows = self._exec(
                 name,
                 "cat /proc/[0-9]*/status | grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp|Uid):' | sort | uniq -c",
@@ -216,13 +216,13 @@ class ImageRun:
                     for good in ("0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "Uid:\t10001")
                 )
             ]
-            self._tally.check("every process without privileges", not wrong and bool(rows), wrong or "")
+            self._counts.check("every process without privileges", not wrong and bool(rows), wrong or "")
             written = self._exec(name, "touch /opt/transcriber/x /models/x /usr/x 2>&1; echo done")
-            self._tally.check("read-only", written.count("Read-only") == 3, written)
+            self._counts.check("read-only", written.count("Read-only") == 3, written)
             begun = time.monotonic()
             call("podman", "stop", "--time", "20", name)
             status = call("podman", "inspect", "--format", "{{.State.ExitCode}}", name).stdout.strip()
-            self._tally.check(
+            self._counts.check(
                 "SIGTERM ends it in order",
                 status == "0" and time.monotonic() - begun < 15,
                 f"status {status}, {time.monotonic() - begun:.1f} s",
@@ -245,7 +245,7 @@ class ImageRun:
             status, answer = post_audio(f"127.0.0.1:{self._port}", SPEECH)
             text = str(answer.get("text", "")).lower()
             hog.wait(120)
-            self._tally.check(
+            self._counts.check(
                 "a job whose engine was killed for memory is run again",
                 status == 200 and WORDS in text,
                 answer.get("error") or answer.get("receipt", {}).get("attempts"),
@@ -253,7 +253,7 @@ class ImageRun:
             deadline = time.monotonic() + 60
             while not self._engine(name) and time.monotonic() < deadline:
                 time.sleep(0.5)
-            self._tally.check(
+            self._counts.check(
                 "the engine was killed, and another is up",
                 self._engine(name) not in ("", before),
                 f"{before} → {self._engine(name)}",
@@ -261,7 +261,7 @@ class ImageRun:
             running = call(
                 "podman", "inspect", "--format", "{{.State.Running}} {{.RestartCount}}", name
             ).stdout.strip()
-            self._tally.check("the service stayed up", running == "true 0", running)
+            self._counts.check("the service stayed up", running == "true 0", running)
 
     def as_in_kubernetes(self) -> None:
         """The cpu overlay's container: its environment, security context, volumes and probes."""
@@ -271,7 +271,7 @@ class ImageRun:
         ) as name:
             begun = time.monotonic()
             for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
-                self._tally.check(
+                self._counts.check(
                     f"{kind} of the manifest",
                     self._probe(container[kind]),
                     f"{time.monotonic() - begun:.0f} s {self._logs(name) if not self._probe(container[kind]) else ''}",
@@ -287,7 +287,7 @@ class ImageRun:
             status = call(
                 "podman", "inspect", "--format", "{{.State.Running}} {{.State.ExitCode}}", name
             ).stdout.strip()
-            self._tally.check(
+            self._counts.check(
                 "without a proven GPU the pod never becomes ready", not ready and status == "false 3", status
             )
 
@@ -304,7 +304,7 @@ class ImageRun:
         try:
             done = self._podman_run("--detach", "--name", name, *options, *variables, IMAGE)
             if done.returncode != 0:
-                self._tally.check("the container starts", False, done.stderr)
+                self._counts.check("the container starts", False, done.stderr)
             yield name
         finally:
             call("podman", "rm", "--force", "--time", "1", "--volumes", name)
@@ -354,9 +354,9 @@ class ImageRun:
 
     def _transcribe(self, name: str) -> None:
         status, answer = post_audio(f"127.0.0.1:{self._port}", SPEECH)
-        self._tally.text = str(answer.get("text", "")).strip()
-        self._tally.check(
-            name, status == 200 and WORDS in self._tally.text.lower(), self._tally.text or answer
+        self._counts.text = str(answer.get("text", "")).strip()
+        self._counts.check(
+            name, status == 200 and WORDS in self._counts.text.lower(), self._counts.text or answer
         )
 
     def _engine(self, name: str) -> str:

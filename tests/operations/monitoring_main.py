@@ -13,16 +13,16 @@ from operations.monitoring_run import MonitoringRun, MonitoringTally
 
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    tally = MonitoringTally()
+    counts = MonitoringTally()
     with tempfile.TemporaryDirectory(prefix="transcriber-monitoring-") as folder:
         try:
-            MonitoringRun(tally, Path(folder)).run()
+            MonitoringRun(counts, Path(folder)).run()
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-            tally.check("the run went to its end", False, error)
-    for failure in tally.failures:
+            counts.check("the run went to its end", False, error)
+    for failure in counts.failures:
         print(f"FAILED {failure}", file=sys.stderr)
-    print(tally.to_json(), flush=True)
-    return 1 if tally.failures else 0
+    print(counts.to_json(), flush=True)
+    return 1 if counts.failures else 0
 
 
 if __name__ == "__main__":

@@ -100,8 +100,8 @@ class _NotesPage(BaseHTTPRequestHandler):
 class MonitoringRun:
     """The phases, in order; each breaks one thing, sees its alerts fire, mends it, and sees them resolved."""
 
-    def __init__(self, tally: MonitoringTally, folder: Path) -> None:
-        self._tally, self._folder = tally, folder
+    def __init__(self, counts: MonitoringTally, folder: Path) -> None:
+        self._counts, self._folder = counts, folder
         self._options = folder / "standin-options"
         self._selftest = folder / "selftest"
         self._pipeline = folder / "pipeline"
@@ -132,7 +132,7 @@ class MonitoringRun:
 
     def load(self) -> None:
         statuses = [self._transcribe() for _ in range(10)]
-        self._tally.check("ten transcriptions", statuses == [200] * 10, statuses)
+        self._counts.check("ten transcriptions", statuses == [200] * 10, statuses)
 
     def canary_stale(self) -> None:
         """Self-tests are off by WHISPER_SELFTEST_INTERVAL_SECONDS=0, so the one at the start grows old."""
@@ -144,7 +144,7 @@ class MonitoringRun:
         """One job at a time, of a minute each: the others wait, and the last one is refused."""
         self._engine_with("--pace 60")
         answers = [self._queue() for _ in range(6)]
-        self._tally.check("a full queue refuses", answers[-1][0] == 429, [each[0] for each in answers])
+        self._counts.check("a full queue refuses", answers[-1][0] == 429, [each[0] for each in answers])
         self._fires("TranscriberQueueFull", "TranscriberRefusing")
         for status, job in answers:
             if status == 202:
@@ -179,11 +179,11 @@ class MonitoringRun:
         count = self._folder / "deaths"
         self._engine_with(f"--crash-at 0 --crash-times 1000 --crash-with ABRT --count-file {count}")
         statuses = [self._transcribe() for _ in range(2)]
-        self._tally.check("jobs fail", all(status >= 500 for status in statuses), statuses)
+        self._counts.check("jobs fail", all(status >= 500 for status in statuses), statuses)
         self._fires("TranscriberJobsFailing", "TranscriberEngineRestarts")
         self._engine_with("")
         self._server.wait_for("/health/ready")
-        self._tally.check("jobs are done again", self._transcribe() == 200)
+        self._counts.check("jobs are done again", self._transcribe() == 200)
         self._is_resolved("TranscriberJobsFailing", "TranscriberEngineRestarts")
 
     def down(self) -> None:
@@ -200,11 +200,11 @@ class MonitoringRun:
         empty = []
         for panel in dashboard["panels"]:
             for target in panel.get("targets", ()):
-                self._tally.panels += 1
+                self._counts.panels += 1
                 if not self._has_data(target["expr"]):
                     empty.append(f"{panel['title']}: {target['expr']}")
-        self._tally.check(
-            f"{self._tally.panels} expressions of the dashboard return data", not empty, empty or ""
+        self._counts.check(
+            f"{self._counts.panels} expressions of the dashboard return data", not empty, empty or ""
         )
 
     # What the phases use.
@@ -249,7 +249,7 @@ class MonitoringRun:
 
     def _is_resolved(self, *alerts: str) -> None:
         self._becomes(alerts, "resolved")
-        self._tally.alerts += [alert for alert in alerts if self._notes.states.get(alert) == "resolved"]
+        self._counts.alerts += [alert for alert in alerts if self._notes.states.get(alert) == "resolved"]
 
     def _becomes(self, alerts: tuple[str, ...], state: str) -> None:
         begun = time.monotonic()
@@ -257,7 +257,7 @@ class MonitoringRun:
             while self._notes.states.get(alert) != state and time.monotonic() < begun + PATIENCE:
                 time.sleep(0.2)
             found = self._notes.states.get(alert)
-            self._tally.check(f"{alert} is {state}", found == state, f"{time.monotonic() - begun:.0f} s")
+            self._counts.check(f"{alert} is {state}", found == state, f"{time.monotonic() - begun:.0f} s")
 
     def _has_data(self, expression: str) -> bool:
         for name, value in (("$job", "transcriber"), ("$instance", ".*"), ("$__rate_interval", "10s")):

@@ -59,10 +59,10 @@ class Tally:
 class Life:
     """The steps, in order, on one machine."""
 
-    def __init__(self, machine: Machine, port: int, tally: Tally) -> None:
+    def __init__(self, machine: Machine, port: int, counts: Tally) -> None:
         self._machine = machine
         self._address = f"127.0.0.1:{port}"
-        self._tally = tally
+        self._counts = counts
 
     def run(self, *, is_short: bool) -> None:
         steps: list[Callable[[], None]] = [self.install, self.transcribe, self.hardening]
@@ -81,7 +81,7 @@ class Life:
     def failed_install(self) -> None:
         self._copy_source("/root/broken", "echo 'gevent==0.0.1 --hash=sha256:00' > requirements-cpu.txt")
         done = self._machine.run("/root/broken/scripts/install-service --cpu", timeout=600, check=False)
-        self._tally.check("an install that fails says so", done.returncode != 0, done.returncode)
+        self._counts.check("an install that fails says so", done.returncode != 0, done.returncode)
         self._nothing_left("an install that fails leaves nothing", settings="/etc/transcriber")
         self._machine.run("rm -rf /root/broken")
 
@@ -91,15 +91,15 @@ class Life:
             f"mkdir -p /etc/transcriber && printf '{settings}' > /etc/transcriber/transcriber.env"
         )
         done = self._install("/src", "")
-        self._tally.check("install", done == "", done)
+        self._counts.check("install", done == "", done)
         state = self._machine.run("systemctl is-enabled transcriber.service transcriber.socket", check=False)
-        self._tally.check("enabled", state.stdout.split() == ["enabled", "enabled"], state.stdout.split())
+        self._counts.check("enabled", state.stdout.split() == ["enabled", "enabled"], state.stdout.split())
 
     def transcribe(self) -> None:
         status, answer = post_audio(self._address, SPEECH)
-        self._tally.text = str(answer.get("text", "")).strip()
-        self._tally.check(
-            "transcription", status == 200 and WORDS in self._tally.text.lower(), self._tally.text
+        self._counts.text = str(answer.get("text", "")).strip()
+        self._counts.check(
+            "transcription", status == 200 and WORDS in self._counts.text.lower(), self._counts.text
         )
 
     def hardening(self) -> None:
@@ -120,7 +120,7 @@ class Life:
             ]
             if rows["Uid"].split()[0] == "0":
                 wrong.append(f"{command}: root")
-        self._tally.check(
+        self._counts.check(
             f"hardening of each of {len(processes)} processes", len(processes) >= 4 and not wrong, wrong or ""
         )
 
@@ -129,7 +129,7 @@ class Life:
             victims = [pid for pid, name in self._processes().items() if name == command]
             self._machine.run(f"kill -9 {' '.join(victims)}", check=False)
             seconds = self._recovery()
-            self._tally.check(f"kill -9 of {command}", seconds is not None, f"answers after {seconds} s")
+            self._counts.check(f"kill -9 of {command}", seconds is not None, f"answers after {seconds} s")
 
     def watchdog(self) -> None:
         worker = self._worker()
@@ -138,13 +138,13 @@ class Life:
         begun = time.monotonic()
         while self._restarts() == before and time.monotonic() < begun + 120:
             time.sleep(0.5)
-        self._tally.check(
+        self._counts.check(
             "watchdog ends a wedged worker", self._restarts() > before, f"{time.monotonic() - begun:.0f} s"
         )
         seconds = self._recovery()
-        self._tally.check("it answers after the watchdog", seconds is not None, f"{seconds} s")
+        self._counts.check("it answers after the watchdog", seconds is not None, f"{seconds} s")
         said = self._machine.output("journalctl -u transcriber --no-pager -o cat | grep -ci watchdog || true")
-        self._tally.check("the journal names the watchdog", int(said) > 0, said)
+        self._counts.check("the journal names the watchdog", int(said) > 0, said)
 
     def restart_under_load(self) -> None:
         with self._traffic() as traffic:
@@ -156,7 +156,7 @@ class Life:
             first = time.monotonic() - begun
             time.sleep(5)
         self._no_loss("restart at 20 requests/s", traffic)
-        self._tally.check(
+        self._counts.check(
             "a transcript after the restart",
             status == 200,
             f"{restarted:.1f} s restart, {first:.1f} s to the text",
@@ -166,7 +166,7 @@ class Life:
         answered = time.monotonic() - begun
         status, _ = post_audio(self._address, SPEECH)
         idle = time.monotonic() - begun
-        self._tally.check(
+        self._counts.check(
             "restart while idle",
             status == 200,
             f"{answered:.1f} s to the first answer, {idle:.1f} s to a transcript",
@@ -177,7 +177,7 @@ class Life:
         with self._traffic() as traffic:
             done = self._install("/src", "--upgrade")
             time.sleep(2)
-        self._tally.check("upgrade", done == "" and self._current() != before, done)
+        self._counts.check("upgrade", done == "" and self._current() != before, done)
         self._no_loss("upgrade at 20 requests/s", traffic)
         self.transcribe()
 
@@ -188,9 +188,9 @@ class Life:
         with self._traffic() as traffic:
             done = self._install("/root/bad", "--upgrade")
         self._machine.run("rm -rf /root/bad")
-        self._tally.check("a release that can't start is refused", done != "", done.splitlines()[-1:] or "")
+        self._counts.check("a release that can't start is refused", done != "", done.splitlines()[-1:] or "")
         same = (self._current(), self._main_pid()) == (before, main)
-        self._tally.check("the service was not touched by it", same, (self._current(), before))
+        self._counts.check("the service was not touched by it", same, (self._current(), before))
         self._no_loss("refused upgrade at 20 requests/s", traffic)
         self._only_releases("the refused release is gone")
 
@@ -201,12 +201,12 @@ class Life:
         self._copy_source("/root/bad", f'printf "{fault}" >> flask-app/gunicorn.conf.py')
         done = self._install("/root/bad", "--upgrade", watch=60)
         self._machine.run("rm -rf /root/bad")
-        self._tally.check(
+        self._counts.check(
             "a release that dies in use is rolled back", done != "", done.splitlines()[-1:] or ""
         )
-        self._tally.check("the release before is in use", self._current() == before, self._current())
+        self._counts.check("the release before is in use", self._current() == before, self._current())
         seconds = self._recovery()
-        self._tally.check("it answers after the roll-back", seconds is not None, f"{seconds} s")
+        self._counts.check("it answers after the roll-back", seconds is not None, f"{seconds} s")
         self._only_releases("the rolled-back release is gone")
 
     def instances(self) -> None:
@@ -221,7 +221,7 @@ class Life:
         )
         for number in (0, 1):
             status, answer = post_audio(f"127.0.0.1:{int(port) + 1 + number}", SPEECH)
-            self._tally.check(
+            self._counts.check(
                 f"transcriber@{number} transcribes", status == 200, answer.get("text") or answer
             )
         self._machine.run(
@@ -237,14 +237,14 @@ class Life:
         said = self._machine.output(
             "journalctl -u transcriber -p err --no-pager -o cat | grep -c WHISPER_MAX_QUEUE || true"
         )
-        self._tally.check("the journal has a wrong setting at priority err", int(said) > 0, said)
+        self._counts.check("the journal has a wrong setting at priority err", int(said) > 0, said)
         starts = self._machine.output(
             "journalctl -u transcriber --since -15s --no-pager -o cat | grep -c '^Starting transcriber' || true"
         )
         states = self._machine.run(
             "systemctl is-active transcriber.service transcriber.socket", check=False
         ).stdout.split()
-        self._tally.check(
+        self._counts.check(
             "a wrong setting does not spin",
             int(starts) <= 2 and "active" not in states,
             f"{starts} starts, {states}",
@@ -252,12 +252,12 @@ class Life:
         self._machine.run("sed -i /WHISPER_MAX_QUEUE/d /etc/transcriber/transcriber.env")
         self._machine.run("systemctl reset-failed transcriber.service; systemctl start transcriber.service")
         seconds = self._recovery()
-        self._tally.check("it serves once the setting is right", seconds is not None, f"{seconds} s")
+        self._counts.check("it serves once the setting is right", seconds is not None, f"{seconds} s")
 
     def remove(self) -> None:
         self._machine.run("/src/scripts/install-service --remove", timeout=120)
         kept = self._machine.output("ls /etc/transcriber /var/lib/private/transcriber | wc -l")
-        self._tally.check("removal keeps settings and jobs", int(kept) > 2)
+        self._counts.check("removal keeps settings and jobs", int(kept) > 2)
         self._machine.run("/src/scripts/install-service --remove --purge", timeout=120)
         self._nothing_left("purge leaves nothing", settings="/etc/transcriber")
 
@@ -279,12 +279,12 @@ class Life:
         return Traffic(self._address, kinds)
 
     def _no_loss(self, name: str, traffic: Traffic) -> None:
-        self._tally.count(traffic)
+        self._counts.count(traffic)
         lost = {each.error or str(each.status) for each in traffic.lost}
         detail = (
             f"{len(traffic.lost)} of {len(traffic.sent)} lost, longest {traffic.longest:.1f} s {lost or ''}"
         )
-        self._tally.check(name, not lost and len(traffic.sent) > 50, detail)
+        self._counts.check(name, not lost and len(traffic.sent) > 50, detail)
 
     def _processes(self) -> dict[str, str]:
         """Process ids of the service in the machine, with what each is."""
@@ -330,13 +330,13 @@ class Life:
             "ls -d /opt/transcriber/releases/* /run/transcriber* /var/lib/private/transcriber* 2>/dev/null || true"
         )
         extra = [each for each in found.split() if "candidate" in each]
-        self._tally.check(name, len(found.split()) <= 4 and not extra, found.split())
+        self._counts.check(name, len(found.split()) <= 4 and not extra, found.split())
 
     def _nothing_left(self, name: str, settings: str) -> None:
         places = f"/opt/transcriber {settings} /var/lib/*transcriber* /var/lib/private/*transcriber* /var/cache/*transcriber* "
         places += "/var/cache/private/*transcriber* /etc/systemd/system/*transcriber* /etc/systemd/system/*/*transcriber* /run/*transcriber*"
         found = self._machine.run(f"ls -d {places} 2>/dev/null", check=False).stdout.split()
-        self._tally.check(name, not found, found or "")
+        self._counts.check(name, not found, found or "")
 
 
 def _role(command: str) -> str:

@@ -55,6 +55,26 @@ def make_state(**changes: Any) -> ServiceState:
         "disk_reserve_bytes": 500_000_000,
         "pipeline": {"storage": "passed", "decode": "failed", "words": "unknown"},
         "pipeline_age": 12.0,
+        "workers": [
+            {
+                "id": "gpu-1-4711-abc",
+                "age_seconds": 0.5,
+                "host": "gpu-1",
+                "version": "1.0",
+                "device": "cuda",
+                "device_name": "NVIDIA Stand-in",
+                "compute_type": "float16",
+                "model": "base",
+                "is_able": True,
+                "is_gpu_proven": True,
+                "proof_age_seconds": 8.5,
+                "slots": 4,
+                "running": 2,
+                "jobs": {"succeeded": 7},
+                "audio_seconds": {"cuda": 61.5},
+                "windows": {"cuda": 9},
+            }
+        ],
         "memory": {"cuda": {"limit_bytes": 8_000, "counted_bytes": 3_000}},
     }
     return ServiceState(**(values | changes))

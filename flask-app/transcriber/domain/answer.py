@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict, fields, replace
+from typing import Any, TypeVar
 
 from .transcript import (
     Corroboration,
@@ -30,6 +30,8 @@ from .transcript import (
 )
 
 Json = dict[str, Any]
+
+T = TypeVar("T")
 
 #: Fields of a segment that are left out where they say nothing.
 _WHERE_KNOWN = ("language", "channel", "speaker")
@@ -191,14 +193,27 @@ def _transcription(data: Mapping[str, Any]) -> Transcription:
 
 
 def _receipt(data: Mapping[str, Any]) -> Receipt:
-    """A receipt; those of older versions lack the later fields."""
+    """A receipt; those of older versions lack the later fields, those of newer ones have more."""
     nvml = data.get("nvml")
     steps = tuple(MemoryStep(**step) for step in data.get("steps", ()))
-    engines = tuple(EngineShare(**share) for share in data.get("engines", ()))
+    engines = tuple(engine_share_from_dict(share) for share in data.get("engines", ()))
     word = None if nvml is None else Corroboration(**nvml)
     told = data.get("diarization")
     diarization = None if told is None else DiarizationReceipt(**told)
-    return Receipt(**{**data, "nvml": word, "steps": steps, "engines": engines, "diarization": diarization})
+    return _from_known(
+        Receipt, {**data, "nvml": word, "steps": steps, "engines": engines, "diarization": diarization}
+    )
+
+
+def engine_share_from_dict(data: Mapping[str, Any]) -> EngineShare:
+    """An engine's share, as a receipt or a journal has it; from a newer version only what this one knows."""
+    return _from_known(EngineShare, data)
+
+
+def _from_known(kind: type[T], data: Mapping[str, Any]) -> T:
+    """Nodes of a fleet may be of two versions: fields that this one doesn't know are left out."""
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in data.items() if name in names})
 
 
 def _segment(data: Mapping[str, Any]) -> Segment:

@@ -155,6 +155,8 @@ class EngineShare:
     windows: int = 0
     windows_gpu: int = 0
     windows_cpu: int = 0
+    #: The fleet's worker that the engine belongs to; None: there is no fleet.
+    worker: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,6 +194,8 @@ class Receipt:
     engines: tuple[EngineShare, ...] = ()
     #: Where the speakers were separated; None: not requested, or it failed.
     diarization: DiarizationReceipt | None = None
+    #: The fleet's worker that did the windows, 'mixed' where several did; None: there is no fleet.
+    worker: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -96,6 +96,9 @@ class Diagnostics:
     #: Engines that were ended with nothing wrong, with their last proof; by device, the memory that models may take.
     unloaded: list[dict[str, Any]] = field(default_factory=list)
     model_memory: dict[str, Any] = field(default_factory=dict)
+    #: WHISPER_ROLE; at a web node, the workers that transcribe for it: the facts of hardware here are the node's own.
+    role: str = "all"
+    workers: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

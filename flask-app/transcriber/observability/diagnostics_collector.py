@@ -31,6 +31,10 @@ from .pipeline_check import check_decoder
 
 logger = structlog.get_logger(__name__)
 
+WEB_NODE = (
+    "This web node transcribes nothing itself; /diagnostics of the running node shows the workers that do."
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiagnosticsParts:
@@ -48,6 +52,8 @@ class DiagnosticsParts:
     canary: HealthCheck
     clock: Clock
     in_thread: InThread
+    #: WHISPER_ROLE.
+    role: str = "all"
     #: Why the database can't be used.
     find_store_fault: Callable[[], ConfigError | None] = lambda: None
 
@@ -122,7 +128,11 @@ class DiagnosticsCollector:
             decoding.error,
         )
         faults = tuple(fault for fault in found if fault is not None)
-        return replace(self.look(situation, faults), pipeline=[decoding.to_dict()])
+        found_now = replace(self.look(situation, faults), role=parts.role, pipeline=[decoding.to_dict()])
+        if parts.role != "web" or faults:
+            return found_now
+        # Whatever this machine has, no job runs here.
+        return replace(found_now, verdict=WEB_NODE, status="ok", problems=[], notes=[])
 
     def _snapshot(self, status: GpuStatus) -> Snapshot:
         hashes = {model.name: _hash_of(model) for model in self._parts.models.present()}

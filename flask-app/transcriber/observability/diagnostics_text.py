@@ -16,6 +16,7 @@ def render_text(diagnostics: Diagnostics) -> str:
         [f"status: {d.status}   gpu policy: {d.gpu_policy}   checked: {d.gpu_checked_at}"],
         _lines_of_reasons("Problems", d.problems),
         _lines_of_reasons("Notes", d.notes),
+        _lines_of_workers(d.workers),
         _lines_of_driver(d),
         _lines_of_sharing(d),
         ["Libraries", *(line for library in d.libraries for line in _lines_of_library(library))],
@@ -63,6 +64,15 @@ def _lines_of_pipeline(stages: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _took(seconds: float | None) -> str:
     return f" in {seconds} s" if seconds is not None else ""
+
+
+def _lines_of_workers(workers: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = [
+        f"  {each['id']}: {each['status']}, {each['model']} on {each['device'] or 'no device yet'} "
+        f"({each['compute_type']}), {each['running']} of {each['slots']} jobs, version {each['version']}"
+        for each in workers
+    ]
+    return ["Workers", *rows] if rows else []
 
 
 def _lines_of_driver(d: Diagnostics) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from ..domain.ports import EngineInfo
 from ..engine.slots import ASKED, EVICTED, IDLE, SlotView
@@ -56,6 +57,8 @@ class ServiceState:
     #: By stage of an upload: passed, failed or unknown; seconds since the newest pipeline check.
     pipeline: Mapping[str, str] = field(default_factory=dict)
     pipeline_age: float | None = None
+    #: The workers of a fleet, at a web node.
+    workers: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +80,7 @@ def read_gauges(state: ServiceState) -> Iterator[Reading]:
     yield from _model_readings(state)
     yield from _disk_readings(state)
     yield from _gpu_readings(state)
+    yield from _worker_readings(state.workers)
 
 
 def reading(name: str, text: str, value: float | None, labels: Labels | None = None) -> Reading:
@@ -226,6 +230,52 @@ def _gpu_readings(s: ServiceState) -> Iterator[Reading]:
         samples=() if energy is None else ((labels, energy),),
         is_counter=True,
     )
+
+
+#: Name, meaning and fact of what each worker says of itself.
+_WORKER_GAUGES = (
+    ("transcriber_worker_seen_age_seconds", "Seconds since the worker reported.", "age_seconds"),
+    ("transcriber_worker_able", "1 while the worker takes work.", "is_able"),
+    ("transcriber_worker_gpu_proven", "1 while the worker's GPU is proven.", "is_gpu_proven"),
+    ("transcriber_worker_proof_age_seconds", "Seconds since its device was proven.", "proof_age_seconds"),
+    ("transcriber_worker_slots", "Jobs that the worker does at once.", "slots"),
+    ("transcriber_worker_jobs_running", "Jobs that the worker does now.", "running"),
+)
+
+#: Name, meaning, fact and label of what each worker counts since its start.
+_WORKER_COUNTERS = (
+    ("transcriber_worker_jobs", "Jobs that ended at the worker.", "jobs", "status"),
+    ("transcriber_worker_audio_seconds", "Seconds of audio transcribed.", "audio_seconds", "device"),
+    ("transcriber_worker_windows", "Windows in transcripts, by the encoder's device.", "windows", "device"),
+)
+
+_WORKER_LABELS = ("host", "version", "device", "device_name", "compute_type", "model")
+
+
+def _worker_readings(workers: Sequence[Mapping[str, Any]]) -> Iterator[Reading]:
+    """What web nodes know of the workers of their fleet; every web node says the same."""
+    yield Reading(
+        name="transcriber_worker_info",
+        help="1, with what the worker is and computes on.",
+        samples=tuple(
+            (
+                {"worker": worker["id"], **{name: str(worker.get(name) or "") for name in _WORKER_LABELS}},
+                1,
+            )
+            for worker in workers
+        ),
+    )
+    for name, text, fact in _WORKER_GAUGES:
+        known = ((worker["id"], worker.get(fact)) for worker in workers)
+        samples = tuple(({"worker": each}, float(value)) for each, value in known if value is not None)
+        yield Reading(name=name, help=text, samples=samples)
+    for name, text, fact, label in _WORKER_COUNTERS:
+        counted = tuple(
+            ({"worker": worker["id"], label: key}, float(value))
+            for worker in workers
+            for key, value in worker.get(fact, {}).items()
+        )
+        yield Reading(name=name, help=text, samples=counted, is_counter=True)
 
 
 def _age(s: ServiceState, then: datetime | None) -> float | None:

@@ -19,7 +19,8 @@ from ..domain.errors import CapacityError
 from ..domain.jobs import Webhook
 from ..domain.options import TranscriptionRequest
 from ..domain.ports import Clock, KeyStore
-from ..gpu.policy import GpuSituation, find_proven
+from ..domain.transcript import Receipt
+from ..gpu.policy import GpuSituation
 from ..gpu.receipt.engine_facts import look_at
 from ..jobs.files.output import OutputFolder
 from ..jobs.files.results import FileResultStore
@@ -213,6 +214,7 @@ class Composition:
                 settings=settings.public(),
                 cpu_compute_type=settings.cpu_compute_type,
                 batch_size=settings.batch_size,
+                role=settings.role,
                 data_dir=settings.data_dir,
                 monitor=self.parts.monitor,
                 decoder=self.decoder,
@@ -243,7 +245,7 @@ class Composition:
         shared = settings.shared_dir
         speeds_path = settings.data_dir / "speeds.json"
         speeds = Speeds(self._clock, load_speeds(speeds_path))
-        transcriber = self._transcriber()
+        transcriber = self._transcriber(fleet.worker_id if fleet else None)
         keys = key_ring(settings, store.keys, self._clock)
         service = Service(
             storage=storage,
@@ -301,7 +303,7 @@ class Composition:
                 situation, self.parts.find_start_error
             ),
             diagnose=lambda situation, problems: self.diagnostics.look(
-                situation, problems, lambda: service.last_receipt
+                situation, problems, self._last_receipt(fleet, service)
             ),
             metrics=self.parts.metrics,
         )
@@ -327,6 +329,16 @@ class Composition:
 
         return decide_by_fleet(fleet.node)
 
+    def _last_receipt(
+        self, fleet: Fleet | None, service: Service
+    ) -> Callable[[], tuple[str, Receipt] | None]:
+        """The newest job's receipt; at a web node, of the jobs of all workers."""
+        if fleet is None or self._settings.role == "worker":
+            return lambda: service.last_receipt
+        from .bootstrap_fleet import last_receipt_of_fleet
+
+        return lambda: last_receipt_of_fleet(fleet.store.fleet.workers(), service.transcription)
+
     def _lookout(self, fleet: Fleet, service: Service, dispatcher: Dispatcher) -> Lookout:
         """How a node sees the others."""
         from ..fleet.watch import FleetWatch
@@ -348,8 +360,8 @@ class Composition:
         node.storage = storage
         node.place = application.service.work_place
         node.is_able = lambda: application.ready()[0]
-        node.has_gpu = lambda: find_proven(application.engines()) is not None
-        node.facts = lambda: worker_facts(application.engines(), application.ready()[0])
+        node.has_gpu = lambda: application.situation().proven is not None
+        node.facts = lambda: worker_facts(application.describe_worker())
 
     def _pipeline(self, store: SqlJobStore, storage: Storage) -> PipelineCheck:
         """The check that readiness rests on, over the parts that jobs go through."""
@@ -404,7 +416,7 @@ class Composition:
             node=fleet.node if fleet else None,
         )
 
-    def _transcriber(self) -> Transcriber:
+    def _transcriber(self, worker_id: str | None) -> Transcriber:
         return Transcriber(
             decoder=self.decoder,
             diarizer=self.diarizer,
@@ -415,8 +427,8 @@ class Composition:
                 gpu_compute_type=self._settings.gpu_compute_type,
                 cpu_compute_type=self._settings.cpu_compute_type,
                 degradation_policy=self.parts.degradation_policy,
-                observe_engine=lambda engine: look_at(
-                    engine, self.parts.probe.last, self.parts.monitor.word_on
+                observe_engine=lambda engine: replace(
+                    look_at(engine, self.parts.probe.last, self.parts.monitor.word_on), worker=worker_id
                 ),
                 expect=self.parts.monitor.nudge,
             ),

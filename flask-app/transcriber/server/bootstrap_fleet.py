@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .. import __version__
 from ..config.schema import Settings
-from ..domain.errors import GpuRequiredError
+from ..domain.errors import GpuRequiredError, TranscriberError
 from ..domain.options import TranscriptionRequest
-from ..domain.ports import EngineInfo
+from ..domain.transcript import Receipt, Transcription
 from ..fleet.files import AttemptResults, ScratchSpool, SharedSpool
 from ..fleet.leader import LeaderOutbox
 from ..fleet.node import FleetNode, WorkerNode
@@ -22,6 +22,7 @@ from ..jobs.files.spool import Spool
 from ..jobs.queue import Slots
 from ..jobs.store.lock import StoreLock
 from ..jobs.store.postgres.database import Hold
+from ..jobs.store.postgres.fleet import WorkerRow
 from ..jobs.store.postgres.store import PostgresJobStore
 from ..system.durable_files import make_folder
 
@@ -36,6 +37,8 @@ class Fleet:
     spool: Spool
     results: AttemptResults
     outbox: LeaderOutbox
+    #: Of a worker.
+    worker_id: str | None = None
 
     def close(self) -> None:
         """Give the connections back."""
@@ -61,19 +64,28 @@ def join_fleet(settings: Settings, slots: Slots) -> Fleet:
     if settings.role == "web":
         node = FleetNode(store, tickets, slots)
         return Fleet(node=node, store=store, tickets=tickets, spool=shared, results=results, outbox=outbox)
+    worker_id = new_worker_id()
     worker = WorkerNode(
         store,
         tickets,
         slots,
         url=settings.database_url,
-        worker_id=new_worker_id(),
+        worker_id=worker_id,
         shared=shared,
         results=results,
     )
     scratch = ScratchSpool(settings.data_dir / "spool", settings.disk_reserve_bytes)
     # What an earlier process left of jobs is of no use: they begin from the shared files.
     scratch.sweep(())
-    return Fleet(node=worker, store=store, tickets=tickets, spool=scratch, results=results, outbox=outbox)
+    return Fleet(
+        node=worker,
+        store=store,
+        tickets=tickets,
+        spool=scratch,
+        results=results,
+        outbox=outbox,
+        worker_id=worker_id,
+    )
 
 
 def new_worker_id() -> str:
@@ -81,32 +93,18 @@ def new_worker_id() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-def worker_facts(engines: tuple[EngineInfo, ...], is_able: bool) -> Mapping[str, Any]:
-    """What a worker says of itself."""
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "version": __version__,
-        "is_able": is_able,
-        "engines": [
-            {
-                "device": engine.device,
-                "device_name": engine.device_name,
-                "device_uuid": engine.device_uuid,
-                "model": engine.model,
-                "compute_type": engine.compute_type,
-                "proven_at": engine.proven_at.isoformat() if engine.proven_at else None,
-            }
-            for engine in engines
-        ],
-    }
+def worker_facts(described: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a worker says of itself, with what it is."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "version": __version__, **described}
 
 
 def decide_by_fleet(node: FleetNode) -> Callable[[TranscriptionRequest], None]:
     """Refuses what no worker can do now."""
 
     def decide(request: TranscriptionRequest) -> None:
-        if request.require_gpu and not any(has_proven_gpu(worker.facts) for worker in node.workers()):
+        if request.require_gpu and not any(
+            worker.facts.get("is_able") and worker.facts.get("is_gpu_proven") for worker in node.workers()
+        ):
             raise GpuRequiredError(
                 "The GPU was required, and no worker of the fleet has a proven one now.",
                 fix="See workers[] in /diagnostics, start a worker with a GPU, or leave require_gpu out.",
@@ -116,9 +114,19 @@ def decide_by_fleet(node: FleetNode) -> Callable[[TranscriptionRequest], None]:
     return decide
 
 
-def has_proven_gpu(facts: Mapping[str, Any]) -> bool:
-    """Whether the worker has an engine on a GPU that passed its self-test, and takes work."""
-    engines = facts.get("engines", ())
-    return bool(facts.get("is_able")) and any(
-        each["device"] == "cuda" and each["proven_at"] for each in engines
-    )
+def last_receipt_of_fleet(
+    workers: Sequence[WorkerRow], find: Callable[[str], Transcription]
+) -> tuple[str, Receipt] | None:
+    """The receipt of the job that ended well last, at whichever worker; None where it is not known, or purged."""
+    ended = [
+        (worker.age + last["age_seconds"], last["id"])
+        for worker in workers
+        if (last := worker.facts.get("last_job"))
+    ]
+    if not ended:
+        return None
+    _, job_id = min(ended)
+    try:
+        return job_id, find(job_id).receipt
+    except TranscriberError:
+        return None

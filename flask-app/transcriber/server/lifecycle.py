@@ -6,8 +6,9 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -20,6 +21,7 @@ from ..domain.errors import (
     EngineError,
     InvalidParameterError,
     TranscriberError,
+    WebNodeError,
 )
 from ..domain.jobs import Job
 from ..domain.ports import Clock, Diarizer, EngineInfo
@@ -37,6 +39,14 @@ from ..jobs.retention import Retention
 from ..media.decoder import SandboxedDecoder
 from ..models.catalogue import canonical_name
 from ..observability.diagnostics import Diagnostics
+from ..observability.fleet import (
+    FleetView,
+    SeenWorker,
+    WorkerHistory,
+    WorkerState,
+    describe_worker,
+    workers_of,
+)
 from ..observability.gauges import ServiceState
 from ..observability.history import SAMPLE_SECONDS, History
 from ..observability.metrics import Metrics
@@ -76,19 +86,6 @@ SAVE_SECONDS = 60.0
 #: A required GPU's proof is too old after this many intervals between self-tests, and never within these seconds.
 PROOF_INTERVALS = 4
 PROOF_SECONDS = 1_800.0
-
-
-class SeenWorker(Protocol):
-    """A worker as it last reported."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def age(self) -> float: ...
-
-    @property
-    def facts(self) -> Mapping[str, Any]: ...
 
 
 class Closable(Protocol):
@@ -172,6 +169,7 @@ class Application:
         self.keys = parts.keys
         metrics.watch(self.service_state)
         self._last_hour = History(parts.clock)
+        self._counts = WorkerHistory(parts.clock)
         service.observe_jobs(self._note_job)
         self._parts = parts
         self._find_fault = find_fault
@@ -243,8 +241,26 @@ class Application:
 
     def workers(self) -> list[dict[str, Any]]:
         """The workers of the fleet that live; none where this service is all there is."""
-        found = self._parts.fleet.workers() if self._parts.fleet else ()
-        return [{"id": each.id, "age_seconds": round(each.age, 1), **each.facts} for each in found]
+        return workers_of(self._parts.fleet.workers() if self._parts.fleet else ())
+
+    def describe_worker(self) -> dict[str, Any]:
+        """What a fleet's worker says of itself."""
+        state = WorkerState(
+            ready=self.ready(),
+            proven=self.situation().proven,
+            engines=self.engines(),
+            default_model=canonical_name(self.default_model),
+        )
+        return describe_worker(state, self._parts.clock) | self._counts.facts()
+
+    @property
+    def _fleet(self) -> FleetView | None:
+        """The workers that jobs sent to this web node are done by; None where this process does them."""
+        if self.settings.role != "web":
+            return None
+        return FleetView(
+            workers=self.workers(), policy=self.settings.gpu_policy, wants_gpu=self.settings.default_use_gpu
+        )
 
     def stop_when(self, is_ending: Callable[[], bool]) -> None:
         """Begin to stop as soon as this says so: while requests in flight are still being answered."""
@@ -299,8 +315,22 @@ class Application:
         situation = self.situation()
         found = self._diagnose(situation, tuple(fault for _, fault in self._faults(situation)))
         self._note_state()
+        fleet = self._fleet
+        if fleet is not None:
+            return replace(
+                found,
+                role="web",
+                verdict=fleet.verdict,
+                status=fleet.status,
+                gpu_policy=fleet.policy,
+                problems=[asdict(problem) for problem in fleet.problems],
+                notes=[],
+                workers=[dict(worker) for worker in fleet.workers],
+                last_hour=self._last_hour.facts(),
+            )
         return replace(
             found,
+            role=self.settings.role,
             stages=stages(situation.engines, self._last_hour.last),
             pipeline=[state.to_dict() for state in self._parts.pipeline.states],
             last_hour=self._last_hour.facts(),
@@ -312,8 +342,8 @@ class Application:
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether a file sent now would be transcribed under the policy, and why not."""
-        if self.settings.role == "web":
-            return self._fleet_ready()
+        if (fleet := self._fleet) is not None:
+            return _fleet_ready(fleet)
         situation = self.situation()
         is_ready, body = readiness(situation)
         body |= {"engine": self.models.default_engine()}
@@ -323,25 +353,9 @@ class Application:
             return False, body | {"status": "failed", "stage": stage, "error": asdict(fault)}
         return is_ready, body
 
-    def _fleet_ready(self) -> tuple[bool, dict[str, Any]]:
-        """A web node is ready when a worker takes work, and where a GPU is required, one with a proven one."""
-        workers = [worker for worker in self.workers() if worker.get("is_able")]
-        if self.settings.gpu_policy == "required":
-            workers = [worker for worker in workers if _has_gpu(worker)]
-        body: dict[str, Any] = {"policy": self.settings.gpu_policy, "workers": self.workers()}
-        if workers:
-            return True, body | {"status": "ok"}
-        fault = FallbackReason(
-            code="no_worker",
-            message="No worker of the fleet takes work now"
-            + (" on a proven GPU." if self.settings.gpu_policy == "required" else "."),
-            fix="Start one (python -m transcriber worker), or see workers[] for what those say that run.",
-        )
-        return False, body | {"status": "failed", "error": asdict(fault)}
-
     def gpu_health(self) -> tuple[bool, dict[str, Any]]:
-        """Whether the GPU is proven, or not wanted."""
-        return gpu_health(self.situation())
+        """Whether the GPU is proven, or not wanted; at a web node of a fleet, that of any worker."""
+        return gpu_health(self.situation()) if self._fleet is None else self._fleet.gpu_health()
 
     def disk_free_bytes(self) -> int | None:
         """Bytes that are free on the data folder's disk; None where it does not say."""
@@ -354,8 +368,10 @@ class Application:
     def device_for(self, asked: str | None) -> str:
         """Where a model is loaded: there where it is asked to, else where requests without wishes run.
 
-        Raises InvalidParameterError for a GPU that the server is set never to use.
+        Raises InvalidParameterError for a GPU that the server is set never to use, WebNodeError at a web node.
         """
+        if self._fleet is not None:
+            raise WebNodeError()
         if asked == "cuda" and not self._wants_gpu:
             raise InvalidParameterError("device", asked, "cpu, as WHISPER_GPU_POLICY=off uses no GPU")
         if asked is not None:
@@ -368,7 +384,7 @@ class Application:
         is_ready, _ = self.ready()
         proven, fault = situation.proven, situation.cause
         is_off = situation.policy == "off"
-        return ServiceState(
+        state = ServiceState(
             age=self._parts.clock.age,
             is_ready=is_ready,
             health=situation.health,
@@ -389,6 +405,7 @@ class Application:
             pipeline={state.name: state.outcome for state in self._parts.pipeline.states},
             pipeline_age=self._parts.pipeline.age_seconds,
         )
+        return state if self._fleet is None else _state_of_fleet(state, self._fleet, self._parts.clock)
 
     def _boot(self) -> None:
         """Thread: have the default engine up before the first request asks for it."""
@@ -476,7 +493,7 @@ class Application:
         age = self._parts.clock.age(gpu.read_at) if gpu else 0.0
         self._last_hour.note_state(
             waiting=self.service.queue_size,
-            at_work=self.service.at_work,
+            at_work=self.service.at_work if self._fleet is None else self._fleet.running,
             gpu_use=gpu.utilization if gpu and age < STALE_SECONDS else None,
         )
 
@@ -485,6 +502,7 @@ class Application:
     ) -> None:
         """Every job that ended, for the metrics and for the last hour."""
         self.metrics.observe_job_ended(job, transcription, error)
+        self._counts.note_job(job, transcription, error)
         self._last_hour.note_job(job, transcription, error)
         if isinstance(error, CapacityError | EngineError | DecoderCrashedError):
             self._parts.pipeline.ask()
@@ -518,5 +536,21 @@ class Application:
         os._exit(EXIT_GPU_REQUIRED)
 
 
-def _has_gpu(worker: Mapping[str, Any]) -> bool:
-    return any(engine["device"] == "cuda" and engine["proven_at"] for engine in worker.get("engines", ()))
+def _fleet_ready(fleet: FleetView) -> tuple[bool, dict[str, Any]]:
+    """A web node is ready when a worker takes work, and where a GPU is required, one with a proven one."""
+    body: dict[str, Any] = {"policy": fleet.policy, "workers": fleet.workers, "status": fleet.status}
+    return fleet.is_ready, body | ({"error": asdict(fleet.fault)} if fleet.fault else {})
+
+
+def _state_of_fleet(state: ServiceState, fleet: FleetView, clock: Clock) -> ServiceState:
+    """A web node's state: what concerns the GPU is the workers'."""
+    is_well, gpu = fleet.gpu_health()
+    age = gpu.get("proof_age_seconds")
+    return replace(
+        state,
+        health=fleet.status,
+        is_gpu_proven=gpu["gpu_proven"],
+        gpu_proven_at=None if age is None else clock.now() - timedelta(seconds=age),
+        gpu_fault=None if is_well or not fleet.wants_gpu else gpu["fallback_reason"]["code"],
+        workers=fleet.workers,
+    )

@@ -89,6 +89,7 @@ class EventRecorder:
             is_jit=self.seen.is_jit,
             libraries=self.seen.libraries,
             steps=self._steps,
+            worker=state.engines[-1].worker if state.engines else None,
         )
         is_on_gpu = {index: is_cuda(device) for index, device in self._all.by_window.items()}
         return merged(plain, divide(state.engines, state.window_runs, is_on_gpu), self.seen.nvml)

@@ -61,6 +61,7 @@ from ..domain.errors import (
     UploadTooLargeError,
     UriTooLongError,
     UrlNotAllowedError,
+    WebNodeError,
     WorkLimitError,
 )
 from ..domain.errors.stored import iter_classes
@@ -84,6 +85,7 @@ STATUS: Mapping[type[TranscriberError], int] = MappingProxyType(
         CsrfTokenError: 403,
         OriginNotAllowedError: 403,
         DownloadRefusedError: 403,
+        WebNodeError: 409,
         NotFoundError: 404,
         MethodNotAllowedError: 405,
         BodyTimeoutError: 408,

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc: 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
 def test_what_was_acknowledged_is_there_once(tmp_path: Path, kills: int) -> None:
-    tally = run_kills(tmp_path, kills, seed=1)
+    counts = run_kills(tmp_path, kills, seed=1)
 
-    assert tally.faults == []
-    assert tally.jobs > 0 and tally.edits > 0
+    assert counts.faults == []
+    assert counts.jobs > 0 and counts.edits > 0

@@ -23,9 +23,9 @@ def test_failing_calls_are_refusals_and_lose_nothing(
 ) -> None:
     require_tools("gcc")
 
-    tally, run = run_faults(plan_of(60, step=7), speech, models, tmp_path, standin=True)
+    counts, run = run_faults(plan_of(60, step=7), speech, models, tmp_path, standin=True)
 
-    assert run.faults + tally.faults == []
+    assert run.faults + counts.faults == []
     assert run.hit >= 10
     assert run.server.restarts == 0
 
@@ -36,9 +36,9 @@ def test_full_disk_under_the_log_as_well_stops_no_job(
     require_tools("gcc")
     plan = [Fault(DATA | Kind.LOG, errno.ENOSPC, first, FOR_EVER) for first in (1, 25, 45)]
 
-    tally, run = run_faults(plan, speech, models, tmp_path, standin=True)
+    counts, run = run_faults(plan, speech, models, tmp_path, standin=True)
 
-    assert run.faults + tally.faults == []
+    assert run.faults + counts.faults == []
 
 
 @pytest.mark.slow
@@ -46,9 +46,11 @@ def test_failing_calls_by_strace(models: Path, tmp_path: Path, speech: Audio, re
     require_tools("gcc", "strace")
     kinds = (Kind.WRITE, Kind.SYNC, Kind.OPEN, Kind.NAME)
 
-    tally, run = run_faults(plan_of(2, kinds=kinds), speech, models, tmp_path, standin=True, with_strace=True)
+    counts, run = run_faults(
+        plan_of(2, kinds=kinds), speech, models, tmp_path, standin=True, with_strace=True
+    )
 
-    assert run.faults + tally.faults == []
+    assert run.faults + counts.faults == []
     assert run.hit >= 4
 
 

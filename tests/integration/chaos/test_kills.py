@@ -17,19 +17,19 @@ pytestmark = pytest.mark.model
 def test_jobs_survive_kills_of_every_role_exactly_once(models: Path, tmp_path: Path) -> None:
     files = [*short_files(), long_file(tmp_path, 40)]
 
-    tally = run_kills(Plan(jobs=8, kills=6, seed=1, most_pause=0.7), files, models, tmp_path)
+    counts = run_kills(Plan(jobs=8, kills=6, seed=1, most_pause=0.7), files, models, tmp_path)
 
-    assert tally.faults == []
-    assert (tally.succeeded, tally.kills.total()) == (8, 6)
+    assert counts.faults == []
+    assert (counts.succeeded, counts.kills.total()) == (8, 6)
 
 
 def test_no_crash_point_loses_or_doubles_a_job(models: Path, tmp_path: Path, speech: Audio) -> None:
     plan = [(point, 1) for point in CRASH_POINTS[1::2]]
 
-    tally, not_reached = run_crashes(plan, speech, models, tmp_path, standin=True)
+    counts, not_reached = run_crashes(plan, speech, models, tmp_path, standin=True)
 
-    assert tally.faults + not_reached == []
-    assert tally.kills.total() == len(plan)
+    assert counts.faults + not_reached == []
+    assert counts.kills.total() == len(plan)
 
 
 def test_resumed_job_equals_an_untouched_one(models: Path, tmp_path: Path) -> None:

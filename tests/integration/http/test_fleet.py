@@ -52,27 +52,63 @@ def windows_done(server: Server, job_id: str) -> int:
     return int(progress["windows_done"]) if progress else 0
 
 
-def test_job_of_a_killed_worker_goes_on_at_another_one(fleet: FleetNodes, speech: Path) -> None:
-    fleet.worker()
-    web = fleet.web()
-    job_id = submit(web, speech)["job_id"]
-    wait_until(lambda: windows_done(web, job_id) >= 3, "windows are done", 60)
-    fleet.worker()
-    wait_until(lambda: len(web.get("/health/ready").json["workers"]) == 2, "the second worker is there", 60)
+def done_by(server: Server, job_id: str) -> set[str]:
+    receipt = get_job(server, job_id)["receipt"]
+    assert receipt["worker"] == "mixed"
+    return {share["worker"] for share in receipt["engines"]}
 
-    fleet.workers[0].kill()
+
+def test_job_of_a_killed_worker_goes_on_at_another_one(fleet: FleetNodes, speech: Path) -> None:
+    fleet.worker(), fleet.worker()
+    web = fleet.web()
+    wait_until(lambda: len(web.get("/health/ready").json["workers"]) == 2, "both workers are there", 60)
+    job_id = submit(web, speech)["job_id"]
+    wait_until(lambda: windows_done(web, job_id) >= 2, "windows are done", 60)
+
+    first, second = sorted(fleet.workers, key=lambda worker: job_id not in worker.log())
+    first.kill()
     killed = time.monotonic()
-    wait_until(lambda: f'"{job_id}"' in fleet.workers[1].log(), "the other one takes it", 60)
+    wait_until(lambda: f'"{job_id}"' in second.log(), "the other one takes it", 60)
     seconds = time.monotonic() - killed
 
     wait_for(web, job_id, "succeeded")
     answer = web.get(f"/jobs/{job_id}/transcript").json
     assert [segment["id"] for segment in answer["segments"]] == list(range(WINDOWS))
     assert get_job(web, job_id)["attempts"] == 2
-    begun = [line for line in fleet.workers[1].log().splitlines() if "job_succeeded" in line]
-    assert len(begun) == 1
+    ended = [line for line in second.log().splitlines() if "job_succeeded" in line]
+    assert len(ended) == 1
+    # Two workers did windows of it, and the receipt says so.
+    assert answer["job_id"] == job_id and len(done_by(web, job_id)) == 2
     print(f"taken up after {seconds:.1f} s")
-    assert seconds < 60
+
+
+def test_web_node_says_where_the_work_runs(fleet: FleetNodes, speech: Path) -> None:
+    """The promise: it holds no engine, names the workers that do, and every receipt has its worker."""
+    fleet.worker()
+    web = fleet.web()
+    answer = web.transcribe(speech).json
+    (worker,) = web.get("/health/ready").json["workers"]
+
+    assert answer["receipt"]["worker"] == worker["id"]
+    assert {share["worker"] for share in answer["receipt"]["engines"]} == {worker["id"]}
+    wait_until(lambda: web.get("/health/ready").json["workers"][0]["last_job"], "it says so", 30)
+    facts = web.get("/diagnostics").json
+    assert facts["verdict"] == (
+        f"This web node transcribes nothing itself; 1 worker does: 1 on the CPU ({answer['compute_type']})."
+    )
+    assert (facts["role"], facts["status"], facts["engines"], facts["stages"]) == ("web", "ok", [], [])
+    assert facts["last_receipt"]["worker"] == worker["id"]
+    assert facts["last_receipt"]["job_id"] == answer["job_id"]
+    (shown,) = facts["workers"]
+    assert (shown["device"], shown["model"], shown["is_gpu_proven"]) == ("cpu", "tiny.en", False)
+    assert shown["proof_age_seconds"] >= 0 and shown["jobs"] == {"succeeded": 1}
+    page = web.request("GET", "/diagnostics", headers={"Accept": "text/html"}).body.decode()
+    assert worker["id"] in page and facts["verdict"] in page
+    figures = web.get("/metrics").body.decode()
+    assert f'transcriber_worker_jobs_total{{status="succeeded",worker="{worker["id"]}"}} 1.0' in figures
+    assert "transcriber_ready 1.0" in figures
+    refused = web.request("POST", "/models/tiny.en/load")
+    assert (refused.status, refused.json["error"]["code"]) == (409, "no_engine_here")
 
 
 def test_cancel_and_stream_at_another_web_node(fleet: FleetNodes, speech: Path) -> None:

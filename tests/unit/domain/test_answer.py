@@ -145,6 +145,20 @@ def test_a_damaged_answer_is_refused(change) -> None:
         transcription_from_dict(data)
 
 
+def test_receipt_of_a_newer_version_is_read_without_what_this_one_does_not_know() -> None:
+    """Nodes of a fleet may be one version apart."""
+    answer = json.loads(transcription_to_json(make_transcription()))
+    answer["receipt"]["of_tomorrow"] = 1
+    answer["receipt"]["engines"] = [
+        {"claimed_device": "cpu", "compute_type": "int8", "requested_compute_type": "int8", "engine_pid": 7}
+        | {"of_tomorrow": 1}
+    ]
+
+    (engine,) = transcription_from_dict(answer).receipt.engines
+
+    assert engine.engine_pid == 7 and engine.worker is None
+
+
 def test_an_answer_without_a_field_is_refused() -> None:
     data = transcription_to_dict(make_transcription())
     del data["gpu_used"]

@@ -295,3 +295,17 @@ def test_page_has_no_created_series_and_names_by_the_convention() -> None:
     for name, family in found.items():
         assert name.startswith(("transcriber_", "process_")), name
         assert family.documentation.endswith(".") and "  " not in family.documentation, name
+
+
+def test_worker_of_a_fleet_has_its_own_series() -> None:
+    metrics = make_metrics()
+    metrics.watch(make_state)
+    named = {"worker": "gpu-1-4711-abc"}
+
+    assert value(metrics, "transcriber_worker_able", **named) == 1
+    assert value(metrics, "transcriber_worker_proof_age_seconds", **named) == 8.5
+    assert value(metrics, "transcriber_worker_jobs_running", **named) == 2
+    assert value(metrics, "transcriber_worker_jobs_total", **named, status="succeeded") == 7
+    assert value(metrics, "transcriber_worker_windows_total", **named, device="cuda") == 9
+    (info,) = families(metrics)["transcriber_worker_info"].samples
+    assert (info.labels["device_name"], info.labels["compute_type"]) == ("NVIDIA Stand-in", "float16")

@@ -29,6 +29,7 @@ TranscriberError
 │   ├── TranscriptChangedError   somebody else saved the transcript first
 │   ├── RevisionMissingError     the request does not say which revision it changes
 │   ├── ModelBusyError           the model is at work, so it can't be unloaded
+│   ├── WebNodeError        a web node of a fleet holds none
 │   ├── DownloadRefusedError     this installation fetches no models
 │   ├── UploadGoneError          the job's upload is not in the spool any more
 │   ├── IdempotencyConflictError the key was used for something else
@@ -118,6 +119,7 @@ from .request import UploadIncompleteError as UploadIncompleteError
 from .request import UploadNotFoundError as UploadNotFoundError
 from .request import UploadOffsetError as UploadOffsetError
 from .request import UriTooLongError as UriTooLongError
+from .request import WebNodeError as WebNodeError
 from .request import WorkCancelledError as WorkCancelledError
 from .request import WorkLimitError as WorkLimitError
 from .source import SourceError as SourceError

@@ -209,6 +209,13 @@ class ModelBusyError(RequestError):
     fix = "Wait for its jobs to end, or cancel them (GET /jobs shows them), then send it again."
 
 
+class WebNodeError(RequestError):
+    """This web node of a fleet holds no engine."""
+
+    code = "no_engine_here"
+    fix = "Workers load models by themselves, as jobs ask for them: see workers[] in /diagnostics."
+
+
 class DownloadRefusedError(RequestError):
     """This installation does not fetch models."""
 

@@ -23,6 +23,8 @@ class EngineFacts:
     is_jit: bool | None = None
     libraries: Mapping[str, str] = field(default_factory=dict)
     nvml: Corroboration | None = None
+    #: The fleet's worker that the engine belongs to.
+    worker: str | None = None
 
 
 #: Looks at an engine that has just finished a job. Returns at once.

@@ -33,6 +33,7 @@ def share_of(engine: EngineInfo, seen: EngineFacts) -> EngineShare:
         kernels=seen.kernels,
         is_jit=seen.is_jit,
         libraries=seen.libraries,
+        worker=seen.worker,
     )
 
 
@@ -80,6 +81,7 @@ def merged(receipt: Receipt, shares: Sequence[EngineShare], nvml: Corroboration 
         is_jit=_equal([share.is_jit for share in on_gpu]),
         libraries=last.libraries,
         nvml=_word(receipt, shares, nvml),
+        worker=_one_known(share.worker for share in shares),
         engines=tuple(shares),
     )
 
@@ -88,9 +90,11 @@ def _word(
     receipt: Receipt, shares: Sequence[EngineShare], nvml: Corroboration | None
 ) -> Corroboration | None:
     """NVML's word speaks of the engine that finished the job, and so only of its windows."""
-    ended = [share for share in shares if share.windows_gpu and share.engine_pid != receipt.engine_pid]
+    # Two workers' engines may have the same pid, each on its own machine.
+    own = (receipt.engine_pid, receipt.worker)
+    ended = [share for share in shares if share.windows_gpu and (share.engine_pid, share.worker) != own]
     if not ended:
-        return nvml if shares[-1].engine_pid == receipt.engine_pid else None
+        return nvml if (shares[-1].engine_pid, shares[-1].worker) == own else None
     why = "an engine that did windows of this job on the GPU has ended, and can't be asked after"
     return Corroboration(verdict="not_available", why=why)
 

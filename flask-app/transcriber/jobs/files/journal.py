@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...domain.answer import logprobs_from_list
+from ...domain.answer import engine_share_from_dict, logprobs_from_list
 from ...domain.events import FinishedWindow, LanguageDetected, Planned, Resumption
 from ...domain.ports import AudioTrack, DecodedAudio
 from ...domain.transcript import EngineShare, MemoryStep, Notice, Segment, Word
@@ -295,7 +295,7 @@ def _parse(data: bytes, folder: Path) -> tuple[JournalState, int]:
 def _engine(record: Record) -> EngineShare:
     """A run's engine; of an older journal only the device is known."""
     if "engine" in record:
-        return EngineShare(**record["engine"])
+        return engine_share_from_dict(record["engine"])
     return EngineShare(
         claimed_device=record["device"],
         compute_type="unknown",

@@ -56,6 +56,7 @@ def show(model_id: str) -> Response:
     raises=(
         e.ModelNotFoundError,
         e.InvalidParameterError,
+        e.WebNodeError,
         e.EngineStartError,
         e.ShuttingDownError,
     ),

@@ -98,3 +98,16 @@ def test_job_without_a_window_has_the_facts_of_its_engine() -> None:
     receipt = receipt_of(L4)
 
     assert (receipt.compute_type, receipt.engines, receipt.nvml) == ("float16", (), AGREES)
+
+
+def test_worker_is_named_where_one_did_it_all_and_mixed_where_several_did() -> None:
+    """Two machines' engines may have the same pid: they are two engines all the same."""
+    first, second = replace(L4, worker="a"), replace(L4, worker="b")
+
+    shares = divide([first, second], [0, 1, 1], {0: True, 1: True, 2: True})
+
+    assert [(share.worker, share.windows) for share in shares] == [("a", 1), ("b", 2)]
+    assert receipt_of(second, *shares).worker == "mixed"
+    assert receipt_of(second, *shares).nvml.verdict == "not_available"
+    assert receipt_of(second, shares[1]).worker == "b"
+    assert receipt_of(L4, did(L4, gpu=1)).worker is None
