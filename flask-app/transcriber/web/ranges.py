@@ -1,4 +1,4 @@
-"""Which Range headers count: one part, in bytes. RFC 9110 has all others ignored, or lets us."""
+"""Which Range headers count: one part, in bytes, of a GET. RFC 9110 has all others ignored, or lets us."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ _ONE_PART = re.compile(r"\s*bytes\s*=[\s,]*(?:([0-9]+)-([0-9]*)|-[0-9]+)[\s,]*",
 class OneRange:
     """Takes away a Range that Werkzeug would refuse with 416: another unit, several parts, or not well-formed.
 
-    The answer is then the whole file: a unit that a server does not know has to be ignored (RFC 9110, 14.2), and the
-    others may be. No player asks for several parts at once.
+    The answer is then the whole file: a unit that a server does not know has to be ignored (RFC 9110, 14.2), and so has
+    any range but a GET's; the others may be. No player asks for several parts at once.
     """
 
     def __init__(self, app: WSGIApplication) -> None:
         self._app = app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if "HTTP_RANGE" in environ and not is_one_part(environ["HTTP_RANGE"]):
+        asked = environ.get("HTTP_RANGE")
+        if asked is not None and (environ["REQUEST_METHOD"] != "GET" or not is_one_part(asked)):
             del environ["HTTP_RANGE"]
         return self._app(environ, start_response)
 
@@ -35,3 +36,10 @@ def is_one_part(header: str) -> bool:
         return False
     first, last = match.groups()
     return not last or int(first) <= int(last)
+
+
+def fit_suffix(environ: WSGIEnvironment, length: int) -> None:
+    """Of a file shorter than the end that is asked for, all is that end (RFC 9110, 14.1.2); Werkzeug would refuse it."""
+    match = re.fullmatch(r".*=[\s,]*-([0-9]+)[\s,]*", environ.get("HTTP_RANGE", ""))
+    if match and length and int(match[1]) > length:
+        environ["HTTP_RANGE"] = "bytes=0-"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from flask import Blueprint, Response, g, send_file
+from flask import Blueprint, Response, g, request, send_file
 
 from ...domain.errors import RangeError, TranscriberError, UploadGoneError
 from ...domain.jobs import Job
@@ -14,6 +14,7 @@ from ..auth.access import get_job
 from ..extensions import application
 from ..file_names import attachment, is_video_name, shown_name
 from ..openapi.operations import LOOKUP_ERRORS, Operation, OperationAnswer
+from ..ranges import fit_suffix
 from .listing import find_transcription
 
 bp = Blueprint("media", __name__, url_prefix="/jobs")
@@ -70,6 +71,7 @@ def show(job_id: str) -> Response:
     if path is None:
         raise UploadGoneError()
     try:
+        fit_suffix(request.environ, path.stat().st_size)
         # The bytes of an upload never change, so its job's id names them.
         response = send_file(path, mimetype=media_type(job), etag=job.id, conditional=True, max_age=None)
     except FileNotFoundError as error:

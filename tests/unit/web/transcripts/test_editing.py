@@ -200,11 +200,25 @@ def test_range_that_need_not_be_kept_to_gives_the_whole_file(
 
 @pytest.mark.parametrize(
     ("asked", "part"),
-    [("bytes=1-3", "1-3"), ("Bytes = 6-", "6-7"), ("bytes=-2", "6-7"), ("bytes=1-99", "1-7")],
+    [
+        ("bytes=1-3", "1-3"),
+        ("Bytes = 6-", "6-7"),
+        ("bytes=-2", "6-7"),
+        ("bytes=1-99", "1-7"),
+        ("bytes=-8", "0-7"),
+        ("Bytes = -99", "0-7"),
+    ],
 )
 def test_one_part_is_sent(client: FlaskClient, done: str, asked: str, part: str) -> None:
     with client.get(f"/jobs/{done}/media", headers={"Range": asked}) as answer:
         assert (answer.status_code, answer.headers["Content-Range"]) == (206, f"bytes {part}/8")
+
+
+def test_no_last_bytes_are_refused_and_a_head_has_no_part(client: FlaskClient, done: str) -> None:
+    none = client.get(f"/jobs/{done}/media", headers={"Range": "bytes=-0"})
+    assert (none.status_code, none.headers["Content-Range"]) == (416, "bytes */8")
+    with client.head(f"/jobs/{done}/media", headers={"Range": "bytes=0-1"}) as answer:
+        assert (answer.status_code, answer.headers["Content-Length"]) == (200, "8")
 
 
 def test_recording_of_another_etag_is_412_without_a_body(client: FlaskClient, done: str) -> None:
