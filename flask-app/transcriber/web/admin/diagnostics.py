@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as Answered
 from ...domain import errors as e
 from ..extensions import application
 from ..negotiation import wants_html
-from ..openapi.answers import DiagnosticsAnswer, SelfTestAnswer, SelfTestQuery
+from ..openapi.admin_answers import DiagnosticsAnswer, SelfTestAnswer, SelfTestQuery
 from ..openapi.operations import ADMINS, FIGURES, HTML, JSON, Operation, OperationAnswer
 from .charts import charts, minutes
 

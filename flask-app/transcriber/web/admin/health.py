@@ -8,7 +8,7 @@ from flask import Blueprint, Response, g, jsonify
 
 from ... import __version__
 from ..extensions import application
-from ..openapi.answers import HealthAnswer
+from ..openapi.admin_answers import HealthAnswer
 from ..openapi.operations import EVERYBODY, JSON, Operation, OperationAnswer
 
 bp = Blueprint("health", __name__)

@@ -11,7 +11,7 @@ from ...domain import errors as e
 from ..extensions import application
 from ..forms import parse_query
 from ..negotiation import wants_html
-from ..openapi.answers import ModelAnswer, ModelDeviceQuery, ModelsAnswer
+from ..openapi.admin_answers import ModelAnswer, ModelDeviceQuery, ModelsAnswer
 from ..openapi.operations import ADMINS, EVERYBODY, JSON, Operation, OperationAnswer
 
 bp = Blueprint("models", __name__)

@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 
 from fakes import FakeApplication
 from transcriber.domain.errors import DownloadRefusedError, EngineStartError, ModelBusyError
-from transcriber.web.openapi.answers import ModelAnswer, ModelsAnswer
+from transcriber.web.openapi.admin_answers import ModelAnswer, ModelsAnswer
 
 HTML = {"Accept": "text/html"}
 
