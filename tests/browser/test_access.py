@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from axe import violations_in_light_and_dark
 from fakes import FakeService, make_application
 from transcriber.domain.jobs import JobError, JobStatus
+from transcriber.domain.keys import Role
 from transcriber.domain.options import TranscriptionOptions, TranscriptionRequest
 from transcriber.jobs.ids import new_job_id
 
@@ -118,6 +119,30 @@ def test_signing_in_and_out(guarded: FakeService, visit: VISIT, width: int) -> N
     expect(page).to_have_url(re.compile("/sign-in$"))
     page.goto("/")
     expect(page).to_have_url(re.compile("/sign-in"))
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_keys_are_made_and_revoked_on_a_page_of_their_own(
+    guarded: FakeService, visit: VISIT, width: int
+) -> None:
+    keys = guarded.application.keys  # type: ignore[attr-defined]
+    keys.add("n" * 64, Role.METRICS)
+    page: Page = visit("/keys", viewport={"width": width, "height": 844}).page
+    page.get_by_label("Key").fill(KEY)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(re.compile("/keys$"))
+    assert violations_in_light_and_dark(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    page.get_by_label("Name").fill("alice")
+    page.get_by_role("button", name="New key").click()
+    expect(page.get_by_text("This is the key for alice.")).to_be_visible()
+    assert violations_in_light_and_dark(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    page.locator("tr", has_text="alice").get_by_role("button", name="Revoke").click()
+    expect(page.locator("tr", has_text="alice")).to_contain_text("revoked")
+    assert [key.name for key in keys.all() if key.revoked_at] == ["alice"]
 
 
 def test_session_follows_a_job_live_and_without_javascript(guarded: FakeService, visit: VISIT) -> None:

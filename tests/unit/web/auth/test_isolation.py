@@ -48,8 +48,16 @@ class Team:
     def state(self) -> str:
         """Everything of Alice's that a request could change."""
         service = self.application.service
-        edits = [repr(service.transcripts.get(one)) for one in service.results]
-        return repr((service.jobs, service.results, edits, service.resumable.get(self.upload_id)))
+        jobs = [(service.jobs[one], service.results.get(one)) for one in self.job_ids]
+        edits = [repr(service.transcripts.get(one)) for one in self.job_ids if one in service.results]
+        return repr(
+            (
+                jobs,
+                edits,
+                service.resumable.get(self.upload_id),
+                [(key.name, key.revoked_at) for key in self.application.keys.all()],
+            )
+        )
 
 
 @pytest.fixture
@@ -138,6 +146,28 @@ def test_no_route_lets_one_user_see_or_change_what_is_the_others(team: Team) -> 
             assert answer.status_code == 404, (sent, answer.status_code)
             assert "secret" not in answer.text
             assert answer.status_code == nobodys(team, sent).status_code
+    assert team.state() == before
+
+
+#: What stands in for the other arguments of routes.
+ARGUMENTS = {"model_id": "base", "filename": "style.css", "key_name": "alice"}
+
+
+def test_no_other_route_does_either_whatever_is_sent_along(team: Team) -> None:
+    """The routes that name nobody's job: Alice's ids come as parameters, under every name that one could have."""
+    before = team.state()
+    chance = random.Random(15)
+    adapter = team.app.url_map.bind("localhost")
+    others = [rule for rule in team.app.url_map.iter_rules() if rule not in rules_about_something(team.app)]
+    for rule, method in itertools.product(others, METHODS):
+        path = adapter.build(rule.endpoint, {name: ARGUMENTS[name] for name in rule.arguments})
+        for one in (*team.job_ids, team.upload_id):
+            named = dict.fromkeys(("job", "job_id", "id", "upload", "upload_id", "q"), one)
+            sent = variants(method, path, chance) | {"query_string": named}
+            if method in ("POST", "PUT", "PATCH") and chance.random() < 0.5:
+                sent = {name: value for name, value in sent.items() if name != "json"} | {"data": named}
+            with team.client.open(**sent | {"headers": sent["headers"] | team.bob}) as answer:
+                assert "alices secret" not in answer.text and "secret word" not in answer.text, sent
     assert team.state() == before
 
 
