@@ -330,6 +330,8 @@ class PipelineCheck:
     def _note(self, state: StageState) -> None:
         before = self._states[state.name]
         self._states[state.name] = replace(state, checked_at=self._clock.now())
+        if state.error is not None and state.error == before.error:
+            return  # the log has it; a failure that lasts is checked every few seconds
         if state.error is not None:
             logger.error(
                 "pipeline_stage_failed",

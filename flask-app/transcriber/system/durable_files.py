@@ -114,7 +114,7 @@ def is_full(folder: Path) -> bool:
 
 
 def make_folder(path: Path, setting: str, *, mode: int = PRIVATE_FOLDER) -> None:
-    """Create a folder, durably. Raises ConfigError that names the setting at fault, StorageFullError."""
+    """Have a folder that can be written to, durably. Raises ConfigError that names the setting at fault, StorageFullError."""
     try:
         if mode == PRIVATE_FOLDER:
             make_private(path)
@@ -124,6 +124,9 @@ def make_folder(path: Path, setting: str, *, mode: int = PRIVATE_FOLDER) -> None
         if error.errno in _FULL:
             raise disk_full(path) from error
         raise unusable_folder(path, setting, error.strerror or str(error)) from error
+    # One that is there already may be another user's, or on a disk that is mounted to be read.
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise unusable_folder(path, setting, "it can't be written to")
 
 
 def find_folder_fault(path: Path, setting: str) -> ConfigError | None:

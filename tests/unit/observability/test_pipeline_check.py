@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from fake_gpu import make_engine
 from fake_ports import FakeClock, FakeDecoder
@@ -280,6 +281,22 @@ def test_engine_that_fails_is_replaced_once_and_not_again_while_that_did_not_hel
     bench.clock.seconds += 600
     bench.check.run()
     assert len(bench.replaced) == 2
+
+
+def test_failure_that_lasts_is_one_line_of_the_log(bench: Bench) -> None:
+    bench.check.settle()
+    with structlog.testing.capture_logs() as logs:
+        set_decoder_gone(bench)
+        for _ in range(5):
+            bench.check.run()
+        bench.decoder.error = None
+        bench.check.run()
+
+    assert [line["event"] for line in logs] == [
+        "pipeline_stage_suspected",
+        "pipeline_stage_failed",
+        "pipeline_stage_recovered",
+    ]
 
 
 def test_decoder_is_renewed_after_each_check_that_it_fails(bench: Bench) -> None:

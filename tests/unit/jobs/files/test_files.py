@@ -23,7 +23,7 @@ from transcriber.jobs.files.output import MAX_STEM_BYTES, OutputFolder, safe_ste
 from transcriber.jobs.files.results import FileResultStore
 from transcriber.jobs.files.spool import Spool
 from transcriber.jobs.ids import is_job_id, new_job_id
-from transcriber.system.durable_files import find_folder_fault, storage_errors, write_whole
+from transcriber.system.durable_files import find_folder_fault, make_folder, storage_errors, write_whole
 from transcriptions import JOB_ID, make_segment, make_transcription, untimed
 
 OTHER_ID = "job_" + "b" * 24
@@ -500,6 +500,17 @@ def test_folder_that_may_not_be_written_to_has_one() -> None:
 
     assert fault is not None
     assert str(folder) in fault.message
+
+
+def test_folder_that_is_there_and_may_not_be_written_to_is_refused() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        with _as_nobody(), pytest.raises(ConfigError) as caught:
+            make_folder(folder, "TRANSCRIPTION_OUTPUT_DIR")
+
+    assert (caught.value.code, caught.value.param) == ("data_dir_not_writable", "TRANSCRIPTION_OUTPUT_DIR")
+    assert "can't be written to" in caught.value.message
 
 
 def test_devices_of_many_results_are_read_at_once_without_those_that_can_not_be(tmp_path: Path) -> None:
