@@ -253,6 +253,18 @@ class Settings:
         integer(0, 64),
         "Slots for short jobs, besides WHISPER_MAX_RUNNING. More answer more clips at once while long files run, and slow those down. 0: short jobs wait with the others.",
     )
+    live_sessions: int = setting(
+        4,
+        "WHISPER_LIVE_SESSIONS",
+        integer(0, 256),
+        "Live captions at once. Each takes an engine's time while somebody speaks, and files get less of it. 0: none.",
+    )
+    live_minutes: int = setting(
+        180,
+        "WHISPER_LIVE_MINUTES",
+        integer(1, 1440),
+        "Minutes of sound after which a live session ends. An hour takes 115 MB of the data folder.",
+    )
     job_timeout_seconds: int = setting(
         0,
         "WHISPER_JOB_TIMEOUT_SECONDS",

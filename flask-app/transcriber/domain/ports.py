@@ -180,7 +180,7 @@ class Engine(Protocol):
     ) -> Iterator[EngineEvent]:
         """Run one job, or the rest of it; yields its events, of a resumed job only the new ones.
 
-        pcm_channels: that take turns in the file, each of which is transcribed on its own. lane 'short': its windows do not wait for batches of the 'long' lane.
+        pcm_channels: that take turns in the file, each of which is transcribed on its own. lane 'short': its windows do not wait for batches of the 'long' lane; 'live': and lead.
         Raises EngineCrashedError (is_fault: it died by its own fault), EngineFailedError, JobCancelledError.
         """
         ...

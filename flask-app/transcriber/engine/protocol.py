@@ -3,7 +3,7 @@
 A frame is a 4-byte big-endian length and that many bytes of UTF-8 JSON, an object with a "type".
 
 to the child
-  transcribe  job_id, pcm_path, samples (of each channel), pcm_channels, options{TranscriptionOptions' fields}, lane (short|long),
+  transcribe  job_id, pcm_path, samples (of each channel), pcm_channels, options{TranscriptionOptions' fields}, lane (live|short|long),
               resumption|null{language, language_probability, windows (finished ones, from the first),
               segments (in them), last_ends[[channel|null, s]], history[token]|null,
               plan|null{windows[[start, end]], speech[[[start, end]]], faint[], channels[], duration_after_vad, vad_seconds}}

@@ -51,7 +51,7 @@ from ..webhooks.payload import make_delivery
 from ..webhooks.sender import HttpSender
 from ..webhooks.signing import check_secret
 from .bootstrap_engine import EngineParts, MakeProbe, models_dir
-from .bootstrap_sources import fetcher, watched_folder
+from .bootstrap_sources import fetcher, live_captions, watched_folder
 from .bootstrap_store import find_database_fault, open_keys, open_store, transfer_store
 from .connections import Connections
 from .first_key import note_first_key
@@ -291,6 +291,7 @@ class Composition:
             session_secret=self._in_thread(lambda: kept_secret(shared / "session.key")),
             revoked_sessions=RevokedSessions(shared / "signed-out.json", self._in_thread),
             keys=keys,
+            live=live_captions(settings, service, storage, transcriber, self.parts.engines, self._clock),
             watched_folder=watched_folder(settings, service, self.parts.default_model.name, self._clock),
         )
         self._in_thread(lambda: note_first_key(settings.api_key, settings.data_dir))

@@ -1,4 +1,4 @@
-"""The parts that bring files in without an upload."""
+"""The parts that bring sound in without an upload."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from collections.abc import Callable
 from .. import __version__
 from ..config.loader import Settings
 from ..domain.options import TranscriptionOptions, TranscriptionRequest
-from ..domain.ports import Clock
+from ..domain.ports import Clock, EnginePool
 from ..domain.transcript import Transcription
 from ..formats.table import DOWNLOADS
-from ..service.facade import Service
+from ..live.captions import LiveCaptions, LiveLimits
+from ..live.listener import Listener
+from ..live.recording import RecordingParts
+from ..service.facade import Service, Storage
+from ..service.transcription import Transcriber
+from ..service.utterances import UtteranceTranscriber
 from ..sources.http_fetcher import HttpFetcher
 from ..sources.watched_folder import WatchedFolder, WatchSettings
 from ..system.threads import NativeExecutor
@@ -24,6 +29,32 @@ def fetcher(settings: Settings) -> HttpFetcher:
         version=__version__,
         max_bytes=settings.max_upload_bytes,
         timeout=settings.source_timeout_seconds,
+    )
+
+
+def live_captions(
+    settings: Settings,
+    service: Service,
+    storage: Storage,
+    transcriber: Transcriber,
+    engines: EnginePool,
+    clock: Clock,
+) -> LiveCaptions:
+    """Live sessions; none on a node of a fleet, whose files and engines are elsewhere."""
+    return LiveCaptions(
+        parts=RecordingParts(
+            jobs=service,
+            journal_path=storage.spool.journal_path,
+            native=storage.native,
+            observe=transcriber.observe,
+            clock=clock,
+        ),
+        transcriber=UtteranceTranscriber(transcriber, engines),
+        listener=Listener(),
+        limits=LiveLimits(
+            sessions=settings.live_sessions if settings.role == "all" else 0, minutes=settings.live_minutes
+        ),
+        clock=clock,
     )
 
 

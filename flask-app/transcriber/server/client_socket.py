@@ -82,6 +82,10 @@ class ClientSocket:
         if self._pace is not None:
             self._pace.rule = TRUSTED_BODY
 
+    def upgrade(self) -> None:
+        """From here on it is a WebSocket, which has a pace of its own."""
+        self._pace = None
+
     def end_request(self) -> None:
         """The request is answered; the connection waits for the next one."""
         self._pace = None

@@ -36,6 +36,7 @@ from ..gpu.probe.hardware import find_hardware
 from ..gpu.probe.launcher import GpuProbe
 from ..gpu.recovery import GpuRecovery
 from ..jobs.retention import Retention
+from ..live.captions import LiveCaptions
 from ..media.decoder import SandboxedDecoder
 from ..models.catalogue import canonical_name
 from ..observability.diagnostics import Diagnostics
@@ -135,6 +136,7 @@ class Parts:
     revoked_sessions: RevokedSessions
     #: Who may ask.
     keys: KeyRing
+    live: LiveCaptions
     #: The folder whose files become jobs by themselves.
     watched_folder: WatchedFolder | None = None
     #: None: this service is all there is.
@@ -167,6 +169,7 @@ class Application:
         #: Those of the web worker, which counts them.
         self.connections = parts.connections
         self.keys = parts.keys
+        self.live = parts.live
         metrics.watch(self.service_state)
         self._last_hour = History(parts.clock)
         self._counts = WorkerHistory(parts.clock)
@@ -219,6 +222,7 @@ class Application:
             ("pipeline-check", self._parts.pipeline.watch),
         ):
             threading.Thread(target=watch, args=(self._closing,), name=name, daemon=True).start()
+        self.live.start()
         if self._parts.watched_folder is not None and self.settings.role == "all":
             watch = self._parts.watched_folder.run
             threading.Thread(target=watch, args=(self._closing,), name="watched-folder", daemon=True).start()
@@ -283,6 +287,7 @@ class Application:
                 return
             self._is_closed = True
         self._closing.set()
+        self.live.close()
         self.service.close(CLOSE_SECONDS)
         self._parts.dispatcher.close(CLOSE_SECONDS)
         self._parts.engines.close()
@@ -461,6 +466,7 @@ class Application:
             if self._closing.wait(END_POLL_SECONDS):
                 return
         logger.info("stopping", awaited=self.service.awaited)
+        self.live.close()
         self.service.stop()
         deadline = time.monotonic() + GRACE_SECONDS
         while (

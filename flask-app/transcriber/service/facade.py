@@ -122,6 +122,7 @@ class Service:
         self.add_reference = self._submission.add_reference
         self.abandon_upload = self._submission.abandon_upload
         self.submit = self._submission.submit
+        self.hold, self.queue = self._submission.hold, self._submission.queue
         self.find_submitted = self._submission.find_submitted
         self.check = self._submission.check
         self.retry = self._submission.retry

@@ -137,6 +137,22 @@ class Submission:
         self.abandon_upload(upload)
         return same
 
+    def hold(
+        self,
+        upload: Upload,
+        request: TranscriptionRequest,
+        *,
+        file_name: str,
+        request_id: str,
+        owner: str | None,
+    ) -> Job:
+        """Store a job whose file still grows; it waits for `queue`, or for the next start of the service."""
+        job = self._make(upload, request, file_name, request_id, SubmissionTerms(owner=owner))
+        # Its size is not known yet; whoever works on it notes it.
+        job = replace(job, size_bytes=0)
+        self._storage.run(self._storage.spool.commit, job.id)
+        return self._storage.jobs.add(job)
+
     def find_submitted(self, idempotency_key: str, fingerprint: str | None) -> Job | None:
         """The job that was submitted with this key. Raises IdempotencyConflictError."""
         job = self._storage.jobs.find_by_key(idempotency_key)

@@ -34,6 +34,7 @@ from ..gpu.receipt.engine_shares import share_of
 from ..gpu.receipt.evidence import ReceiptVerdict
 from ..jobs.active_job import CancellationToken
 from ..jobs.files.journal import Journal, JournalState
+from ..models.catalogue import canonical_name
 from ..system.durable_files import storage_errors
 from .answer_builder import AnswerBuilder, EventRecorder, in_order
 from .diarization import decode_references, find_speakers
@@ -129,6 +130,19 @@ class Transcriber:
             is_proven=find_proven(self._engines.running()) is not None,
         )
 
+    def decide_with_memory(self, request: TranscriptionRequest) -> DeviceDecision:
+        """The same, where what the GPU's memory has taught counts, too. Raises GpuRequiredError."""
+        decision, policy = self.decide(request), self._devices.degradation_policy
+        if policy is None or decision.device != "cuda" or decision.require_gpu:
+            return decision
+        reason = policy.why_left(canonical_name(request.model))
+        return decision if reason is None else DeviceDecision(device="cpu", fallback_reason=reason)
+
+    @property
+    def observe(self) -> ObserveEngine:
+        """Looks at an engine from outside."""
+        return self._devices.observe_engine
+
     def engines(self) -> tuple[EngineInfo, ...]:
         """The engine children that are up."""
         return self._engines.running()
@@ -150,7 +164,7 @@ class Transcriber:
         references = self._decode_references(work)
         recorder = self._hear(work, audio, decision, lane)
         judged = recorder.judged
-        self._insist(work.job.request, judged)
+        self.insist(work.job.request, judged)
         found = find_speakers(
             self._diarizer,
             work.job,
@@ -266,7 +280,7 @@ class Transcriber:
             recorder.seen = self._devices.observe_engine(engine.info)
             if recorder.is_lie:
                 logger.error("engine_device_mismatch", job_id=job.id, claimed=engine.info.device)
-                self._engines.discard(engine, _lie(engine.info), blocks=False)
+                self._engines.discard(engine, lie_of(engine.info), blocks=False)
             else:
                 self._memory_fallback.note_done(engine.info)
         return recorder
@@ -283,7 +297,7 @@ class Transcriber:
         finally:
             self._suspects.release()
 
-    def _insist(self, request: TranscriptionRequest, judged: ReceiptVerdict) -> None:
+    def insist(self, request: TranscriptionRequest, judged: ReceiptVerdict) -> None:
         """A required GPU that the evidence does not show is an error, not an answer."""
         if judged.gpu_used or not (request.require_gpu or self._devices.policy == "required"):
             return
@@ -301,7 +315,7 @@ class Transcriber:
         return Requested(use_gpu=False, device="cpu", compute_type=self._devices.cpu_compute_type)
 
 
-def _lie(engine: EngineInfo) -> EngineStartError:
+def lie_of(engine: EngineInfo) -> EngineStartError:
     """The error of an engine whose windows contradict its claim."""
     code = "engine_device_mismatch"
     message = f"The engine claimed {engine.device}, and its windows ran elsewhere."

@@ -18,6 +18,7 @@ from .connection_guard import ConnectionGuard
 from .extensions import EXTENSION, MEMORY, WebState
 from .i18n import filters, language
 from .jobs import actions, listing, media, stream, transcribe
+from .live import realtime
 from .method_override import MethodOverride
 from .openai.routes import bp as openai
 from .openapi import docs
@@ -94,6 +95,7 @@ def create_app(application: Application) -> Flask:
         app.register_blueprint(part.bp)
     app.register_blueprint(openai)
     app.register_blueprint(asr)
+    app.register_blueprint(realtime.bp)
     app.register_blueprint(keys.bp)
     describe_static_files(app)
     inner = BodyDrain(OneLeadingSlash(MethodOverride(OneRange(app.wsgi_app))))

@@ -34,6 +34,7 @@ from ..domain.errors import (
     JobTimeoutError,
     KeyExistsError,
     LimitError,
+    LiveSessionsFullError,
     MediaError,
     MediaTypeError,
     MethodNotAllowedError,
@@ -62,6 +63,7 @@ from ..domain.errors import (
     UriTooLongError,
     UrlNotAllowedError,
     WebNodeError,
+    WebSocketRequiredError,
     WorkLimitError,
 )
 from ..domain.errors.stored import iter_classes
@@ -114,9 +116,11 @@ STATUS: Mapping[type[TranscriberError], int] = MappingProxyType(
         SourceError: 422,
         UrlNotAllowedError: 403,
         DecoderCrashedError: 422,
+        WebSocketRequiredError: 426,
         RevisionMissingError: 428,
         QueueFullError: 429,
         TooManyUploadsError: 429,
+        LiveSessionsFullError: 429,
         TooManyTriesError: 429,
         TooManyConnectionsError: 429,
         HeaderTooLargeError: 431,

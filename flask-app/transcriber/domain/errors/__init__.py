@@ -38,6 +38,7 @@ TranscriberError
 │   ├── TusVersionError          another version of the upload protocol
 │   ├── MediaTypeError           a body of a type that is not taken there
 │   ├── RangeError               a part of a file that begins behind its end
+│   ├── WebSocketRequiredError   the address speaks WebSocket alone
 │   └── MethodNotAllowedError    the route does not take this method
 ├── MediaError                   the upload can't be used as audio
 │   ├── EmptyUploadError         the file has no bytes
@@ -66,6 +67,9 @@ TranscriberError
 │   │   └── DatabaseUnavailableError  PostgreSQL can't be reached
 │   ├── SearchTimeoutError       a search took too long
 │   ├── DecoderUnavailableError  the decode server can't be started, or its sandbox does not hold
+│   ├── LiveUnavailableError     no live captions on this node
+│   ├── LiveSessionsFullError    too many live sessions are open
+│   ├── ListenerError            the child that listens has ended
 │   └── ShuttingDownError        the service is stopping
 ├── GpuRequiredError             the GPU was required and can't serve
 ├── JobTimeoutError              the job took longer than is allowed
@@ -84,7 +88,12 @@ TranscriberError
 from __future__ import annotations
 
 from ..selftest import SelfTestReport
+from .base import CapacityError as CapacityError
 from .base import TranscriberError as TranscriberError
+from .live import ListenerError as ListenerError
+from .live import LiveSessionsFullError as LiveSessionsFullError
+from .live import LiveUnavailableError as LiveUnavailableError
+from .live import WebSocketRequiredError as WebSocketRequiredError
 from .request import BadRequestError as BadRequestError
 from .request import BodyTimeoutError as BodyTimeoutError
 from .request import CsrfTokenError as CsrfTokenError
@@ -207,15 +216,6 @@ class AudioTooLongError(LimitError):
 
     code = "audio_too_long"
     fix = "Split the file, or raise WHISPER_MAX_AUDIO_SECONDS."
-
-
-class CapacityError(TranscriberError):
-    """The service can't take this now."""
-
-    code = "over_capacity"
-    retryable = True
-    #: Seconds after which another try makes sense.
-    retry_after: int = 5
 
 
 class QueueFullError(CapacityError):

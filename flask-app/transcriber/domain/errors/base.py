@@ -33,3 +33,12 @@ class TranscriberError(Exception):
     @property
     def message(self) -> str:
         return str(self.args[0])
+
+
+class CapacityError(TranscriberError):
+    """The service can't take this now."""
+
+    code = "over_capacity"
+    retryable = True
+    #: Seconds after which another try makes sense.
+    retry_after: int = 5

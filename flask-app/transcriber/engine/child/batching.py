@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-#: Jobs of the short lane do not wait for batches of the long one.
-SHORT, LONG = "short", "long"
-LANES = (SHORT, LONG)
+#: Jobs of the short lane do not wait for batches of the long one; live ones, for which somebody waits right now, lead.
+LIVE, SHORT, LONG = "live", "short", "long"
+LANES = (LIVE, SHORT, LONG)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +56,7 @@ class Candidate:
     key: Hashable
     turn: int
     windows_served: int
+    is_live: bool = False
 
 
 def group_of(index: int, limit: int) -> range:
@@ -72,12 +73,12 @@ def group_of(index: int, limit: int) -> range:
 
 
 def select_batch(candidates: Sequence[Candidate], limit: int, lanes: int = 1) -> list[Candidate]:
-    """Groups with one key and at most `limit` windows in all; the job that waited longest leads.
+    """Groups with one key and at most `limit` windows in all; a live job leads, or the one that waited longest.
 
     The leader is taken in any case; of the others, in their turn, those that still fit. `lanes`: how many batches
     run side by side: no batch takes more than its share of what waits, so that no lane is left without.
     """
-    order = sorted(candidates, key=lambda one: (one.turn, one.windows_served))
+    order = sorted(candidates, key=lambda one: (not one.is_live, one.turn, one.windows_served))
     fellows = [one for one in order if one.key == order[0].key]
     share = -(-sum(one.rows for one in fellows) // lanes)
     chosen = fellows[:1]

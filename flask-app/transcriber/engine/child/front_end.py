@@ -18,6 +18,7 @@ import numpy as np
 
 from ...domain.ports import SAMPLE_RATE
 from .arrays import Features, Samples
+from .batching import LIVE
 from .event_sequencer import PlanTotals
 from .job import EngineJob, Entry
 from .pcm import Pcm, find_least_speech
@@ -99,7 +100,8 @@ class FrontEnd:
 
     def _plan(self) -> None:
         """Find the windows. Each is passed on once the next is known, so that the last one is marked as such."""
-        _step_back()
+        if self._job.spec.lane != LIVE:
+            _step_back()
         known = self._job.known_plan
         if known is not None:
             for window in known[self._job.first_index :]:

@@ -16,7 +16,7 @@ from ...domain.events import Finished
 from ...domain.options import TranscriptionOptions
 from ...domain.transcript import Notice
 from .arrays import Features
-from .batching import BatchKey, Candidate, group_of
+from .batching import LIVE, BatchKey, Candidate, group_of
 from .decoding.prompts import PromptParts, previous_tokens
 from .decoding.rows import DecodedWindow, DecodingRow
 from .event_sequencer import EventSequencer, PlanTotals, Sequenced
@@ -166,6 +166,7 @@ class EngineJob:
             ),
             turn=self.turn,
             windows_served=self.windows_served,
+            is_live=self.spec.lane == LIVE,
         )
 
     def take(self) -> list[DecodingRow]:

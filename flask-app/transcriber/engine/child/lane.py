@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ...domain.selftest import SelfTestReport
 from .batch_limit import BatchLimit
-from .batching import SHORT
+from .batching import LONG, SHORT
 from .decoding.rows import DecodedWindow, DecodingRow
 from .faults import OUT_OF_MEMORY, Fault, FaultError, fault_of
 from .job import EngineJob
@@ -107,9 +107,14 @@ class Lane:
         return self.batch is None and self.test_id is None
 
     @property
+    def serves_clip(self) -> bool:
+        """Whether it is at work on a clip."""
+        return self.batch is not None and self.serves == SHORT
+
+    @property
     def keeps_clips_waiting(self) -> bool:
         """Whether it is at work on what a clip should not wait for."""
-        return self.test_id is not None or (self.batch is not None and self.serves != SHORT)
+        return self.test_id is not None or (self.batch is not None and self.serves == LONG)
 
     def start(self, batch: list[Taken]) -> None:
         """Decode this next; BatchEnded follows."""

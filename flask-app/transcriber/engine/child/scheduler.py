@@ -17,7 +17,7 @@ from ...domain.options import TranscriptionOptions
 from ...domain.transcript import Notice
 from ..protocol import Message, error_message, event_message
 from .arrays import Features, Samples
-from .batching import SHORT, Candidate, LanePlan, select_batch
+from .batching import LIVE, LONG, Candidate, LanePlan, select_batch
 from .decoding.prompts import MAX_PREVIOUS_TOKENS, PromptParts
 from .faults import Fault, fault_of
 from .front_end import FrontEnd, FrontEndFailed, FrontEndMessage, WindowPlanned, WindowReady
@@ -103,6 +103,7 @@ class Scheduler:
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._jobs: dict[str, EngineJob] = {}
         self._turn = 0
+        self._was_live = False
         #: Self-tests that wait for the first lane; on a GPU that is the only one, so no batch runs beside them.
         self._tests: deque[int] = deque()
         made = [Lane(work, self.post) for _ in range(lanes.total)]
@@ -141,21 +142,24 @@ class Scheduler:
     def _start_batches(self) -> None:
         """Give every lane that is free its next batch, as far as windows are ready.
 
-        While the lane for clips is at work, no other begins with a long file, so that it soon has fewer rivals.
+        While the lane for clips is at work, no other begins with a long file, so that it soon has fewer rivals. Live
+        captions, which never end, keep no file waiting like that; where there is one lane, they take every other turn.
         """
         for lane in self._shared:
             if lane.is_free:
-                is_crowded = self._short is not None and not self._short.is_free
+                is_crowded = self._short is not None and self._short.serves_clip
                 self._start_batch(lane, self._ready_clips() if is_crowded else self._ready())
         if self._short and self._short.is_free and all(lane.keeps_clips_waiting for lane in self._shared):
             self._start_batch(self._short, self._ready_clips())
 
     def _ready(self) -> list[Candidate]:
         candidates = [job.candidate(self._model.sot_length) for job in self._jobs.values()]
-        return [one for one in candidates if one is not None]
+        ready = [one for one in candidates if one is not None]
+        others = [one for one in ready if not one.is_live]
+        return others if others and self._was_live and self._short is None else ready
 
     def _ready_clips(self) -> list[Candidate]:
-        return [one for one in self._ready() if self._lane_of(one) == SHORT]
+        return [one for one in self._ready() if self._lane_of(one) != LONG]
 
     def _start_batch(self, lane: Lane, ready: list[Candidate]) -> None:
         batch = select_batch(ready, self._grouping.limit, len(self._shared))
@@ -163,6 +167,7 @@ class Scheduler:
             return
         self._turn += 1
         lane.batch, lane.serves = self._turn, self._lane_of(batch[0])
+        self._was_live = lane.serves == LIVE
         self._send({"type": "batch_started", "batch": lane.batch, "job_ids": [one.job_id for one in batch]})
         lane.start([taken for candidate in batch for taken in self._take(candidate)])
 

@@ -173,8 +173,17 @@ def check_role() -> None:
 
 def check_origin() -> None:
     """Raises OriginNotAllowedError when a page of another site may have sent a changing request."""
-    if request.method in SAFE_METHODS:
-        return
+    if request.method not in SAFE_METHODS:
+        _insist_on_origin()
+
+
+def check_socket_origin() -> None:
+    """The same for a WebSocket, which pages of other sites may open, cookies and all. A key in the header is no page's."""
+    if not (request.authorization is not None and g.session is None and carries_bearer()):
+        _insist_on_origin()
+
+
+def _insist_on_origin() -> None:
     origin = request.headers.get("Origin")
     if origin is not None:
         allowed = is_same_origin(origin, request.environ.get("HTTP_HOST", ""), is_secure=request.is_secure)

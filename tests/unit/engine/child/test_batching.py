@@ -120,3 +120,9 @@ def test_lanes_side_by_side_share_what_waits() -> None:
 
 def test_a_group_is_taken_whole_though_another_lane_is_free() -> None:
     assert taken(select_batch([waiting("long", 4)], 8, lanes=2)) == {"long": 4}
+
+
+def test_live_sound_leads_whoever_waited_longer() -> None:
+    live = Candidate(job_id="live", rows=1, key=OTHER, turn=9, windows_served=40, is_live=True)
+
+    assert taken(select_batch([waiting("long", 4), live], 8)) == {"live": 1}

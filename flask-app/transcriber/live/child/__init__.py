@@ -1,0 +1,1 @@
+"""The child that listens: sound of all sessions is decoded here, and where speech starts and ends is found."""
