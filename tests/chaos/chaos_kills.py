@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaos_counts import Tally, count
-
 from chaos_audio import Audio
 from chaos_client import Order, submit, wait_for_deliveries, wait_for_end
 from chaos_server import SupervisedServer, settings
+from chaos_tally import Tally, count
 from chaos_tree import Role, kill
 from webhook_receiver import Receiver, receiving
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaos_counts import Tally, count
-
 from chaos_audio import Audio
 from chaos_client import Order, submit, wait_for_deliveries, wait_for_end
 from chaos_kills import run_untouched
 from chaos_server import SupervisedServer, settings
+from chaos_tally import Tally, count
 from webhook_receiver import receiving
 
 SITE = Path(__file__).with_name("crash_site")

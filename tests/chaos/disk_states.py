@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chaos_counts import stored_jobs
-
 from chaos_audio import Audio
 from chaos_client import Order, submit, try_once, wait_for_end
 from chaos_server import SupervisedServer, settings
+from chaos_tally import stored_jobs
 from chaos_tree import Role
 from disk_faults import DATA, FOR_EVER, Fault, PreloadedDisk
 from server import Server

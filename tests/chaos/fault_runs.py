@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaos_counts import Tally, count
-
 from chaos_audio import Audio
 from chaos_client import BROKEN, Order, submit, try_once, wait_for_deliveries, wait_for_end
 from chaos_kills import run_untouched
 from chaos_server import SupervisedServer, settings
+from chaos_tally import Tally, count
 from chaos_tree import Role
 from disk_faults import DATA, FOR_EVER, Disk, Fault, Kind, PreloadedDisk, StracedDisk
 from webhook_receiver import receiving

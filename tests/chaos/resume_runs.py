@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaos_counts import differences
-
 from chaos_audio import Audio
 from chaos_client import Order, look, submit, wait_for_end
 from chaos_kills import run_untouched
 from chaos_server import SupervisedServer, settings
+from chaos_tally import differences
 from chaos_tree import Role, kill
 
 #: What jobs are asked for, in turn.
