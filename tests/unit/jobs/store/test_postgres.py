@@ -19,9 +19,11 @@ from postgres_server import PostgresServer
 from transcriber.domain.errors import ConfigError, ShuttingDownError, StorageFailedError
 from transcriber.domain.jobs import Job, JobStatus
 from transcriber.jobs.store.postgres import text as postgres_text
+from transcriber.jobs.store.postgres.address import parse_address
 from transcriber.jobs.store.postgres.database import Hold, PostgresDatabase
 from transcriber.jobs.store.postgres.store import PostgresJobStore
 from transcriber.jobs.store.schema import metadata
+from transcriber.server.preflight import status_of_refusal
 from transcriber.system.paths import PACKAGE_PARENT
 
 FLEET = ("runs", "journal_lines", "workers")
@@ -118,6 +120,32 @@ def test_database_that_is_not_there_is_named_without_its_password(
 
     assert error.code == "database_unreachable" and where in error.message
     assert "hunter2" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "127.0.0.1:1/db?foo=1",
+        "127.0.0.1:1/db?autocommit=1",
+        "127.0.0.1:1/db?port=abc",
+        f"{'h' * 300}/db",
+        "a..b/db",
+        "127.0.0.1:1/d%00b",
+    ],
+)
+def test_address_that_no_client_takes_is_a_wrong_setting(wrong: str) -> None:
+    error = refusal(f"postgresql://owner:hunter2@{wrong}")
+
+    assert (error.code, error.param) == (ConfigError.code, "WHISPER_DATABASE_URL")
+    assert status_of_refusal(error) == 2
+    assert "hunter2" not in str(error) + error.fix
+
+
+@pytest.mark.parametrize(
+    "right", ["h1,h2/db", "[::1]:1/db", "/db?host=/run/postgresql", "h/db?sslmode=verify-full", "h/p%25zz"]
+)
+def test_addresses_of_all_kinds_pass(right: str) -> None:
+    assert parse_address(f"postgresql://u:p%@{right}").database
 
 
 def test_store_is_back_by_itself_after_the_server_was_away() -> None:

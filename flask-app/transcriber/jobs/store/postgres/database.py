@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import psycopg
 import structlog
-from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy import Engine as SqlEngine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 from ....domain.errors import ConfigError, DatabaseUnavailableError, ShuttingDownError
 from ..database import READ_SECONDS
 from ..migration import MIGRATIONS, migrate
+from .address import parse_address
 from .errors import SETTING, error_at_start, error_while_serving, is_interrupted, is_storage_failure
 
 Answer = TypeVar("Answer")
@@ -83,7 +84,7 @@ class PostgresDatabase:
         hold_seconds: float = HOLD_SECONDS,
     ) -> None:
         """Connect, take the lock and migrate. Raises ConfigError: database_unreachable, store_in_use, …"""
-        self._url = make_url(url).set(drivername="postgresql+psycopg")
+        self._url = parse_address(url)
         self._hold_as = hold
         self._hold_seconds = hold_seconds
         self._engine = self._make_engine()
