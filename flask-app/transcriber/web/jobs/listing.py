@@ -24,7 +24,8 @@ from ..extensions import application, device_cache
 from ..file_names import attachment, download_name, download_name_of_file
 from ..forms import Flag, JobForm, JobsQuery, Whole, parse_jobs_query, parse_query
 from ..negotiation import wants_html
-from ..openapi.answers import JobAnswer, JobPageAnswer, TranscriptionAnswer
+from ..openai.answers import JsonAnswer
+from ..openapi.answers import JobAnswer, JobPageAnswer
 from ..openapi.operations import (
     ARRIVED_ERRORS,
     DOWNLOAD_TYPES,
@@ -163,7 +164,7 @@ class DownloadQuery(BaseModel):
     answers={
         200: OperationAnswer(
             "The transcript as a file.",
-            {JSON: TranscriptionAnswer, **dict.fromkeys(DOWNLOAD_TYPES, str)},
+            {JSON: JsonAnswer, **dict.fromkeys(DOWNLOAD_TYPES, str)},
             headers=("Content-Disposition", "ETag"),
             has_facts=True,
         )

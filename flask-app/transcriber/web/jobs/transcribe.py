@@ -12,7 +12,7 @@ from ..client_disconnect import ClientConnection, ClientGoneError, wait_for
 from ..extensions import application, waiters
 from ..forms import TranscriptionForm
 from ..negotiation import wants_html
-from ..openapi.answers import TranscriptionAnswer
+from ..openai.answers import JsonAnswer
 from ..openapi.operations import (
     HTML,
     JSON,
@@ -40,7 +40,7 @@ bp = Blueprint("api", __name__)
     answers={
         200: OperationAnswer(
             "The transcript, in the format that was asked for.",
-            {JSON: TranscriptionAnswer, HTML: str, **dict.fromkeys(TRANSCRIPT_TYPES, str)},
+            {JSON: JsonAnswer, HTML: str, **dict.fromkeys(TRANSCRIPT_TYPES, str)},
             has_facts=True,
         )
     },

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
 from ...domain.transcript import FallbackReason, Notice
+from ..openapi.answers import TranscriptionAnswer
 
 
 class LanguageObject(BaseModel):
@@ -89,6 +90,28 @@ class SpeechAnswer(BaseModel):
     compute_type: str
     fallback_reason: FallbackReason | None
     warnings: list[Notice]
+
+
+class VerboseAnswer(BaseModel):
+    """`response_format=verbose_json` on every route."""
+
+    task: str
+    language: str = Field(description="the English name")
+    language_code: str
+    duration: float
+    text: str
+    segments: list[SpeechSegment]
+    words: list[SpeechWord] | None = Field(None, description="with word_timestamps")
+    usage: DurationUsage
+    gpu_used: bool
+    device: str
+    compute_type: str
+    fallback_reason: FallbackReason | None
+    warnings: list[Notice]
+
+
+class JsonAnswer(RootModel[TranscriptionAnswer | VerboseAnswer]):
+    """`response_format=json`, the default, or `verbose_json`."""
 
 
 class ModelObject(BaseModel):
