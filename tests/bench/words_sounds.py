@@ -176,11 +176,8 @@ def nothing(material: Material, seed: int) -> Recording:
     return _recording("no speech", np.concatenate([_usual(sound) for _, sound in material.fillers]), [])
 
 
-RECIPES: dict[str, Recipe] = {
+_RECIPES: dict[str, Recipe] = {
     "joined": joined,
-    "joined-de": joined_in("de"),
-    "joined-es": joined_in("es"),
-    "joined-fr": joined_in("fr"),
     "pauses": read_aloud,
     "quiet": quiet,
     "telephone": telephone,
@@ -189,6 +186,15 @@ RECIPES: dict[str, Recipe] = {
     "recurring": recurring,
     "no-speech": nothing,
 }
+
+#: Languages besides English of which there are joined recordings, where the material has clips.
+_JOINED_LANGUAGES = ("de", "es", "fr")
+
+
+def recipes(material: Material) -> dict[str, Recipe]:
+    """What can be built of this material, by name."""
+    found = [language for language in _JOINED_LANGUAGES if language in material.clips]
+    return _RECIPES | {f"joined-{language}": joined_in(language) for language in found}
 
 
 def alone(clip: Clip) -> Recording:

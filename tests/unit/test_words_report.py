@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from speech_errors import Errors
 from words_report import BATCHED, SERVICE, Run, broken_times, broken_words, ratios, table, with_results
 from words_score import Piece, Score, score
-from words_sounds import Spoken
+from words_sounds import Spoken, own_material, recipes
 
 SAID = [
     Spoken(
@@ -83,3 +85,13 @@ def test_results_go_between_their_marks_on_the_page() -> None:
     )
     with pytest.raises(ValueError, match="words"):
         with_results("nothing", "new")
+
+
+def test_what_a_script_builds_by_default_is_what_its_clips_allow() -> None:
+    material = own_material()
+    without = replace(material, clips={"en": material.clips["en"]})
+
+    assert {"joined", "recurring", "no-speech", "joined-es", "joined-fr"} <= set(recipes(material))
+    assert not {name for name in recipes(without) if name.startswith("joined-")}
+    for name, recipe in recipes(material).items():
+        assert recipe(material, 1).seconds > 20, name
