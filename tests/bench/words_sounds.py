@@ -111,6 +111,12 @@ def read_audio(path: Path) -> Samples:
     return np.concatenate(parts).astype(np.float64)
 
 
+def samples_of(recording: Recording) -> Samples:
+    """Its sound again."""
+    samples, _ = soundfile.read(io.BytesIO(recording.audio))
+    return np.asarray(samples, np.float64)
+
+
 #: Name → what is made of the material with a seed.
 Recipe = Callable[[Material, int], Recording]
 

@@ -51,8 +51,10 @@ class FrontEndFailed:
     error: Exception
 
 
-#: A planner far ahead of the model takes only the time that the lanes leave it.
+#: A planner far ahead of the model takes only the time that the lanes leave it. Before it is that far, the lanes wait for
+#: it, and on a busy machine it would be the last to run.
 _PLANNER_NICENESS = 10
+_WINDOWS_AHEAD = 4
 
 FrontEndMessage = WindowPlanned | WindowReady | FrontEndFailed
 
@@ -115,6 +117,8 @@ class FrontEnd:
             held = window
             if window.index >= self._job.first_index:
                 self._windows.put(window)
+            if window.index == self._job.first_index + _WINDOWS_AHEAD:
+                _step_back()
         self._windows.put(None)
         if held is not None:
             self._post(WindowPlanned(job=self._job, window=held, totals=self._totals(is_complete=True)))

@@ -68,14 +68,15 @@ def vad_options(asked: VadParameters | None) -> VadOptions:
 
 
 class _Detector:
-    """Silero with its state, which is zeroed after every QUIET_FRAMES without speech.
+    """Silero with its state, which is zeroed after every `quiet_frames` without speech.
 
     Where it is zeroed depends on the samples alone, not on how they come in blocks, so that a job that is resumed
     finds the same speech.
     """
 
-    def __init__(self, session: VadSession) -> None:
+    def __init__(self, session: VadSession, quiet_frames: int) -> None:
         self._session = session
+        self._quiet_frames = quiet_frames
         self._context = np.zeros(_CONTEXT_SAMPLES, np.float32)
         self._state = _fresh_state()
         self._quiet = 0
@@ -85,7 +86,7 @@ class _Detector:
         found: list[float] = []
         while len(found) < len(frames):
             # No further than where it might have to forget.
-            found += self._run(frames[len(found) : len(found) + QUIET_FRAMES - self._quiet])
+            found += self._run(frames[len(found) : len(found) + self._quiet_frames - self._quiet])
         return found
 
     def _run(self, frames: Samples) -> list[float]:
@@ -97,7 +98,7 @@ class _Detector:
         probabilities: list[float] = found.reshape(-1).tolist()
         for probability in probabilities:
             self._quiet = self._quiet + 1 if probability < _QUIET_BELOW else 0
-        if self._quiet >= QUIET_FRAMES:
+        if self._quiet >= self._quiet_frames:
             self._state, self._quiet = _fresh_state(), 0
         return probabilities
 
@@ -106,13 +107,15 @@ def _fresh_state() -> tuple[Samples, Samples]:
     return np.zeros((1, 1, 128), np.float32), np.zeros((1, 1, 128), np.float32)
 
 
-def iter_probabilities(session: VadSession, blocks: Iterable[Samples]) -> Iterator[float]:
+def iter_probabilities(
+    session: VadSession, blocks: Iterable[Samples], quiet_frames: int = QUIET_FRAMES
+) -> Iterator[float]:
     """Speech probability of each frame. Every block but the last must be whole frames.
 
     Follows faster-whisper's SileroVADModel to the sample within speech: a last frame is always padded, even when the
     audio ends on a frame, and its last 64 samples are zeroed.
     """
-    detector = _Detector(session)
+    detector = _Detector(session, quiet_frames)
     for block, is_last in _with_last(blocks):
         frames = _pad_last(block) if is_last else block.reshape(-1, FRAME_SAMPLES)
         yield from detector.probabilities(frames)

@@ -11,16 +11,15 @@ from ..model.log_mel import WINDOW_FRAMES
 
 _FRAMES_PER_SECOND = 100
 
-#: Silence after the speech, in frames, and the steps in which room is given: windows of one length share a batch.
-_PADDING = 3 * _FRAMES_PER_SECOND
+#: The steps in which room is given, in frames: windows of one length share a batch.
 _STEP = 250
 
 #: With more than this, a whole window costs little more, and none where the text is doubtful.
 _LARGEST = 2000
 
 
-def short_context(seconds: float) -> int:
-    """Frames for this much audio; all there are where fewer would save little."""
-    needed = int(seconds * _FRAMES_PER_SECOND) + _PADDING
+def short_context(seconds: float, padding: float) -> int:
+    """Frames for this much audio and the silence after it; all there are where fewer would save little."""
+    needed = int((seconds + padding) * _FRAMES_PER_SECOND)
     context = -(-needed // _STEP) * _STEP
     return context if context <= _LARGEST else WINDOW_FRAMES

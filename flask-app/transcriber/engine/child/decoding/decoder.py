@@ -80,9 +80,10 @@ class Decoder:
 
     def _context(self, work: WindowWork) -> int:
         """Frames of the encoding. A text that is sampled is no measure of doubt."""
-        if not self._model.takes_short_context or work.row.options.temperatures[0] > 0:
+        padding = self._model.context_padding
+        if padding is None or work.row.options.temperatures[0] > 0:
             return WINDOW_FRAMES
-        return short_context(work.duration)
+        return short_context(work.duration, padding)
 
     def _encode(self, works: Sequence[WindowWork], context: int) -> Encoded:
         for position, work in enumerate(works):

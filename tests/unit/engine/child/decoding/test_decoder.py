@@ -47,7 +47,7 @@ class Script:
     timestamp_begin = BEGIN
     eot = 900
     can_sample_afresh = False
-    takes_short_context: bool = False
+    context_padding: float | None = None
     #: What is said of the language of a row, by its features.
     languages: dict[int, dict[str, float]] = field(default_factory=dict)
     #: How the next attempts turn out; the usual good one after that.
@@ -190,10 +190,10 @@ def test_a_text_that_repeats_itself_is_kept_if_its_words_have_times(
 
 
 def test_a_clip_is_encoded_in_the_room_it_needs_and_whole_if_its_text_is_doubtful() -> None:
-    clear = Script({0: [written(0, " one", 4)]}, takes_short_context=True)
+    clear = Script({0: [written(0, " one", 4)]}, context_padding=3.0)
     unclear = Script(
         {0: [written(0, " won", 4), written(0, " one", 4)]},
-        takes_short_context=True,
+        context_padding=3.0,
         quality=[{"avg_logprob": -0.7}],
     )
 
@@ -231,7 +231,7 @@ def test_text_that_vad_was_not_sure_of_is_suspect() -> None:
 def test_a_short_rest_is_made_again_only_if_it_fails(quality: float, encodings: list[list[int]]) -> None:
     """A rest is a few words, of which a model is rarely sure."""
     texts = {0: [written(0, " one", 20), written(0, " two", 5), written(0, " two", 5)]}
-    script = Script(texts, takes_short_context=True, quality=[{}, {"avg_logprob": quality}])
+    script = Script(texts, context_padding=3.0, quality=[{}, {"avg_logprob": quality}])
 
     assert decode(script, [row(0, seconds=25)])[0][-1] == (20, 25, " two")
     assert script.encodings == encodings
