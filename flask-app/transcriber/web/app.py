@@ -18,6 +18,7 @@ from .connection_guard import ConnectionGuard
 from .extensions import EXTENSION, MEMORY, WebState
 from .i18n import filters, language
 from .jobs import actions, listing, media, stream, transcribe
+from .live import page as live_page
 from .live import realtime
 from .method_override import MethodOverride
 from .openai.routes import bp as openai
@@ -96,6 +97,7 @@ def create_app(application: Application) -> Flask:
     app.register_blueprint(openai)
     app.register_blueprint(asr)
     app.register_blueprint(realtime.bp)
+    app.register_blueprint(live_page.bp)
     app.register_blueprint(keys.bp)
     describe_static_files(app)
     inner = BodyDrain(OneLeadingSlash(MethodOverride(OneRange(app.wsgi_app))))

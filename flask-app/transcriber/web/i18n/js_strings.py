@@ -51,6 +51,17 @@ WORDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "recovered": _("A recording of {length} from {date} was not sent."),
             "recovering": _("It stays in this browser until it is sent or discarded."),
         },
+        "captions": {
+            "connecting": _("Connecting"),
+            "listening": _("Listening"),
+            "lost": _("The connection is lost. Sound is kept for a minute and sent as soon as it is back."),
+            "ended": _("Ended"),
+            "gone": _("The service can't be reached. What was final is kept with the job."),
+            "no_sound": _("There is no sound to caption: {reason}"),
+            "no_tab_sound": _("the tab's sound was not shared"),
+            "on_gpu": _("on the GPU ({type})"),
+            "on_cpu": _("on the {device} ({type})"),
+        },
         "live": {
             "fetching": _("Fetching the file"),
             "decoding": _("Reading the file"),

@@ -25,7 +25,7 @@ from .session_settings import changed_session
 from .shapes import error_event, session_event, to_json
 from .socket import SocketAnswer, SocketClosedError, WebSocket
 
-bp = Blueprint("live", __name__)
+bp = Blueprint("realtime", __name__)
 
 #: The subprotocol that OpenAI's clients in browsers name.
 SUBPROTOCOLS = ("realtime",)
