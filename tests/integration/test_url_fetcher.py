@@ -153,7 +153,9 @@ def test_redirect_loop_ends() -> None:
     assert len(server.received) == 6
 
 
-@pytest.mark.parametrize("to", ["", "file:///etc/passwd", "ftp://127.0.0.1/a", "http://user:x@127.0.0.1/"])
+@pytest.mark.parametrize(
+    "to", ["", "file:///etc/passwd", "ftp://127.0.0.1/a", "http://user:x@127.0.0.1/", "http://[::1"]
+)
 def test_redirect_to_something_else_is_refused(to: str) -> None:
     with receiving(redirect(to)) as server, pytest.raises(UrlRedirectsError):
         fetched(fetcher_for(LOOPBACK), server.url)

@@ -306,3 +306,11 @@ def failure_data(job_id: str, status: JobStatus, error: JobError | None) -> dict
         "status": status.value,
         "error": {"code": shown.code, "message": shown.message, "param": shown.param, "fix": shown.fix},
     }
+
+
+def internal_error(job: Job) -> TranscriberError:
+    """The end of a job by a fault that nobody foresaw."""
+    return TranscriberError(
+        "Something failed that the service did not foresee.",
+        fix=f"Look for job {job.id} in the service's log, and report it with that part of the log.",
+    )

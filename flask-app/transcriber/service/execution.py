@@ -30,7 +30,7 @@ from ..jobs.limits import JobLimits
 from ..jobs.queue import JobQueue, WaitingJob, WorkQueue
 from ..jobs.speeds import Speeds
 from ..system.durable_files import storage_errors
-from .completion import STORAGE_ERRORS, JobCompletion, Storage
+from .completion import STORAGE_ERRORS, JobCompletion, Storage, internal_error
 from .failure_policy import RetryPolicy
 from .transcription import Transcriber, TranscriptionWork
 
@@ -177,7 +177,7 @@ class JobExecution:
                 log.warning("job_failed", code=error.code, error=error.message)
         except Exception:  # noqa: BLE001  the job's boundary: whatever failed, the caller gets an answer
             log.exception("job_failed", code="internal_error")
-            self._completion.fail(job, _internal_error(job))
+            self._completion.fail(job, internal_error(job))
 
     def _attempt(self, job: Job, active: ActiveJob) -> Transcription:
         journal = self._open_journal(job, active.cancellation)
@@ -381,10 +381,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _internal_error(job: Job) -> TranscriberError:
-    return TranscriberError(
-        "Something failed that the service did not foresee.",
-        fix=f"Look for job {job.id} in the service's log, and report it with that part of the log.",
-    )

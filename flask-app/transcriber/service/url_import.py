@@ -25,7 +25,7 @@ from ..jobs.active_job import FETCHING, progress_data
 from ..jobs.events import EventFeeds
 from ..jobs.limits import JobLimits
 from ..system.durable_files import storage_errors, sync_path
-from .completion import JobCompletion, Storage
+from .completion import JobCompletion, Storage, internal_error
 
 logger = structlog.get_logger(__name__)
 
@@ -130,6 +130,10 @@ class UrlImports:
         except TranscriberError as error:
             log.warning("url_not_fetched", code=error.code, error=error.message)
             self._fail(job, error)
+            return
+        except Exception:  # noqa: BLE001  the job's boundary: whatever failed, the caller gets an answer
+            log.exception("url_not_fetched", code="internal_error")
+            self._fail(job, internal_error(job))
             return
         self._feeds.open(job.id).withdraw_progress()
         log.info("url_fetched", size_bytes=_size(self._storage.spool.upload_path(job.id)))

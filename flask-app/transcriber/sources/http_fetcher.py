@@ -92,7 +92,7 @@ class HttpFetcher:
                 if answer.status not in _REDIRECTS:
                     self._receive(answer, write, progress, deadline)
                     return
-                url = urljoin(url, _header(answer, b"location") or "")
+                url = _redirected(url, _header(answer, b"location") or "")
         raise UrlRedirectsError(f"The URL redirects more than {MOST_REDIRECTS} times.")
 
     def _target(self, url: str, must_be_encrypted: bool) -> Target:
@@ -224,6 +224,16 @@ class _GuardedBackend(httpcore2.SyncBackend):
             with contextlib.suppress(OSError):
                 # Not SSLSocket's own, which would pull its TLS state away from the thread that reads.
                 socket.socket.shutdown(self._stream.get_extra_info("socket"), socket.SHUT_RDWR)
+
+
+def _redirected(url: str, location: str) -> str:
+    """Where the answer to this URL sends us. Raises UrlRedirectsError where that is nowhere."""
+    if not location:
+        raise UrlRedirectsError("The URL redirects, and its server does not say where to.")
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise UrlRedirectsError("The URL redirects to something that is no URL.") from None
 
 
 def _refused(status: int) -> UrlRefusedError | UrlUnreachableError:

@@ -25,8 +25,11 @@ def shown_name(sent: str) -> str:
 
 
 def name_of_url(url: str) -> str:
-    """What to call the file behind a URL: the last part of its path, or its host."""
-    parts = urlsplit(url)
+    """What to call the file behind a URL: the last part of its path, or its host. Of what is no URL, nothing."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
     return unquote(parts.path.rstrip("/").rpartition("/")[2]) or (parts.hostname or "")
 
 

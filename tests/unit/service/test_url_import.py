@@ -99,6 +99,19 @@ def test_failure_of_the_server_is_the_jobs_own_error(bench: Bench) -> None:
     assert bench.service.get(job.id).status is JobStatus.FAILED
 
 
+def test_fault_that_nobody_foresaw_ends_the_job_and_not_the_fetching(bench: Bench) -> None:
+    bench.fetcher.errors = [ValueError("Invalid IPv6 URL")]
+    bench.service.start()
+    job = bench.send_url()
+
+    with pytest.raises(TranscriberError) as caught:
+        bench.service.outcome(job.id).result(DEADLINE)
+
+    assert caught.value.code == "internal_error" and job.id in caught.value.fix
+    assert bench.service.get(job.id).status is JobStatus.FAILED
+    assert bench.service.outcome(bench.send_url().id).result(DEADLINE).text
+
+
 def test_failed_fetch_can_be_retried(bench: Bench) -> None:
     bench.fetcher.errors = [UrlRefusedError()]
     bench.service.start()

@@ -77,6 +77,8 @@ def test_url_is_no_file_for_the_synchronous_route(client: FlaskClient) -> None:
         ("https://media.example/", "media.example"),
         ("https://media.example", "media.example"),
         ("https://media.example/a/b/", "b"),
+        ("http://[::1", ""),
+        ("http://a℀b/", ""),
     ],
 )
 def test_file_is_called_as_the_url_ends(url: str, name: str) -> None:
