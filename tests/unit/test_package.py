@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import io
 import re
@@ -22,6 +23,10 @@ FILES = tuple(
     for name in ("service", "socket", "env", "key", "pth", "old", "example", "transcriber")
 )
 _DOTTED = re.compile(r"(?<![\w/.-])transcriber(?:\.[A-Za-z_]\w*)+")
+
+
+#: These import programs that are measured beside ours, each installed in a place of its own.
+OTHERS = (ROOT / "tests" / "clients" / "other", ROOT / "tests" / "bench" / "speakers_others.py")
 
 
 def packages() -> list[Path]:
@@ -153,3 +158,28 @@ def is_real(name: str) -> bool:
         return False
     defined = rf"^(?:class|def) {last}\b|^{last}\b[^.(]*=|^    {last} as {last}$|import [^\n]*\b{last}\b"
     return re.search(defined, Path(spec.origin).read_text(), re.MULTILINE) is not None
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The top-level names that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def test_modules_that_tests_and_their_programs_import_are_there() -> None:
+    files = [
+        path for path in (ROOT / "tests").rglob("*.py") if not any(path.is_relative_to(o) for o in OTHERS)
+    ]
+    ours = {path.stem for path in files} | {path.parent.name for path in files}
+
+    missing = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in files
+        for name in imports(path)
+        if name not in ours and importlib.util.find_spec(name) is None
+    }
+
+    assert missing == set()
