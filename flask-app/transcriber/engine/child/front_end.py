@@ -102,8 +102,6 @@ class FrontEnd:
 
     def _plan(self) -> None:
         """Find the windows. Each is passed on once the next is known, so that the last one is marked as such."""
-        if self._job.spec.lane != LIVE:
-            _step_back()
         known = self._job.known_plan
         if known is not None:
             for window in known[self._job.first_index :]:
@@ -117,7 +115,7 @@ class FrontEnd:
             held = window
             if window.index >= self._job.first_index:
                 self._windows.put(window)
-            if window.index == self._job.first_index + _WINDOWS_AHEAD:
+            if window.index == self._job.first_index + _WINDOWS_AHEAD and self._job.spec.lane != LIVE:
                 _step_back()
         self._windows.put(None)
         if held is not None:
