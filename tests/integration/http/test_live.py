@@ -15,6 +15,7 @@ import pytest
 from openai import AsyncOpenAI
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from live_bench import talk
 from live_client import TEXT, LiveClient, pcm_of
 from server import Server
 
@@ -88,6 +89,15 @@ def test_openais_client_gets_deltas_and_a_job_with_the_same_text(live: Server, s
     kept = live.get(f"/jobs/{job_id}/transcript.json", headers=BEARER).json
     assert kept["text"].split() == " ".join(texts).split()
     assert kept["receipt"]["windows_total"] >= len(texts)
+
+
+def test_words_come_while_somebody_speaks(live: Server, speech: Path) -> None:
+    """The short form of scripts/bench-live: that all is measured, not how fast this machine is."""
+    session = talk(live.url, pcm_of(speech, 24_000), headers=BEARER)
+
+    assert {"americans", "country"} <= words_of(session.text)
+    assert all(one.device == "cpu" and one.final > 0 for one in session.said)
+    assert any(one.first_words is not None for one in session.said)
 
 
 def test_telephone_sound_is_transcribed_at_the_commit(live: Server, speech: Path, tmp_path: Path) -> None:
