@@ -62,6 +62,7 @@ class FleetNodes:
             "WHISPER_MODEL": "tiny.en",
             "WHISPER_PIPELINE_CHECK_SECONDS": "0",
             "WHISPER_MAX_RUNNING": "1",
+            "WHISPER_SHORT_SLOTS": "0",
         } | env
         self.webs: list[Server] = []
         self.workers: list[WorkerProcess] = []

@@ -17,6 +17,7 @@ def add_parser(commands: Any) -> None:
         "worker", help="work on the jobs of a fleet (WHISPER_DATABASE_URL); opens no port"
     )
     worker.add_argument("--device", choices=("auto", "cuda", "cpu"), help="as WHISPER_DEVICE")
+    worker.add_argument("--queues", help="short, long or short,long: as WHISPER_WORKER_QUEUES")
     worker.set_defaults(command=_run)
 
 
@@ -24,6 +25,8 @@ def _run(parsed: argparse.Namespace) -> int:
     environ = {**os.environ, "WHISPER_ROLE": "worker"}
     if parsed.device:
         environ["WHISPER_DEVICE"] = parsed.device
+    if parsed.queues:
+        environ["WHISPER_WORKER_QUEUES"] = parsed.queues
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

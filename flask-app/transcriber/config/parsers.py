@@ -168,6 +168,14 @@ def shared_folder(value: str) -> str:
     return value
 
 
+def lengths(value: str) -> tuple[str, ...]:
+    """Of which length jobs are taken."""
+    found = tuple(dict.fromkeys(words(value)))
+    if not found or not set(found) <= {"short", "long"}:
+        raise ValueError("short, long or short,long")
+    return found
+
+
 def name_or_path(value: str) -> str:
     """A name, or a path, made absolute where it shows that it is one by how it begins."""
     return str(path(value)) if value.startswith((".", "~", "/")) else value

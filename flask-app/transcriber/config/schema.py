@@ -22,6 +22,7 @@ from .parsers import (
     host_names,
     integer,
     key,
+    lengths,
     name_or_path,
     networks,
     origins,
@@ -204,6 +205,12 @@ class Settings:
         "WHISPER_ROLE",
         choice("all", "web", "worker"),
         "all: one service that does everything. web: serves pages and API, and holds no engine. worker: works on jobs and opens no port (python -m transcriber worker). web and worker need WHISPER_DATABASE_URL and WHISPER_BLOB_URL.",
+    )
+    worker_queues: tuple[str, ...] = setting(
+        ("short", "long"),
+        "WHISPER_WORKER_QUEUES",
+        lengths,
+        "Which jobs a fleet's worker takes: short (up to WHISPER_SHORT_SECONDS by a first guess), long, or both.",
     )
     output_dir: Path | None = setting(
         None,

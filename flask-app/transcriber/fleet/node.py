@@ -6,7 +6,8 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,12 @@ from ..domain.transcript import Transcription
 from ..jobs.active_job import CancellationToken, StopReason
 from ..jobs.files.journal import Journal, JournalState
 from ..jobs.queue import Slots, WaitingJob
-from ..jobs.store.postgres.fleet import FleetStore, WorkerRow
+from ..jobs.store.postgres.fleet import FleetStore, Lengths, WorkerRow
 from ..jobs.store.postgres.store import PostgresJobStore
 from ..service.completion import Storage
 from ..service.node import WorkPlace
 from .files import AttemptResults, SharedSpool
-from .tickets import Tickets, TicketWorker
+from .tickets import QUEUES, Tickets, TicketWorker, queue_of
 
 logger = structlog.get_logger(__name__)
 
@@ -38,6 +39,9 @@ BEAT_SECONDS = 1.0
 
 #: A job whose worker has been silent for so long goes to another one.
 SILENT_SECONDS = 15.0
+
+#: How many missing tickets a worker writes at once: a queue is begun at many slots, and then they come one by one.
+MOST_TICKETS = 1000
 
 #: How often workers look for such jobs, and for jobs without a ticket, in seconds.
 RESCUE_SECONDS = 5.0
@@ -52,11 +56,14 @@ LOOK_SECONDS = 0.5
 class FleetNode:
     """What every node has: the shared tables, files and tickets."""
 
-    def __init__(self, store: PostgresJobStore, tickets: Tickets, slots: Slots) -> None:
+    def __init__(
+        self, store: PostgresJobStore, tickets: Tickets, slots: Slots, *, short_seconds: float
+    ) -> None:
         self.store = store
         self.fleet: FleetStore = store.fleet
         self.tickets = tickets
         self.slots = slots
+        self.short_seconds = short_seconds
         self._closing = threading.Event()
         self._seen: tuple[float, Any] = (0.0, None)
         self._workers: tuple[float, list[WorkerRow]] = (0.0, [])
@@ -86,9 +93,13 @@ class FleetNode:
 
     def put(self, waiting: WaitingJob, *, delay: float = 0.0) -> None:
         """A job waits in the jobs table: say so."""
+        if waiting.seconds is not None:
+            self.fleet.expect(waiting.job_id, waiting.seconds)
         if delay > 0:
             self.fleet.wait(waiting.job_id, delay)
-        self.tickets.write(delay=delay)
+        is_short = waiting.seconds is not None and waiting.seconds <= self.short_seconds
+        queue = queue_of(is_short=is_short, needs_gpu=waiting.needs_gpu)
+        self.tickets.write(queue, delay=delay)
 
     def withdraw(self, job_id: str) -> bool:
         """A ticket names no job; one too many finds nothing."""
@@ -106,8 +117,7 @@ class FleetNode:
         """The jobs that wait, the next one first; no more than the queue takes."""
         at, line = self._seen
         if time.monotonic() - at > LOOK_SECONDS:
-            jobs = self.store.list_jobs(statuses=(JobStatus.QUEUED,), limit=self.slots.max_queue + 100)
-            line = sorted(map(_waiting, jobs), key=lambda each: each.rank)
+            line = self.fleet.line(self.slots.max_queue + 100)
             self._seen = (time.monotonic(), line)
         return list(line)
 
@@ -162,6 +172,15 @@ class FleetNode:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerIdentity:
+    """Who a worker is, the database that it gets its tickets from, and which jobs it takes."""
+
+    id: str
+    url: str
+    takes: Lengths
+
+
 class WorkerNode(FleetNode):
     """A fleet worker: claims jobs, works on them on scratch of its own, and says so."""
 
@@ -171,16 +190,24 @@ class WorkerNode(FleetNode):
         tickets: Tickets,
         slots: Slots,
         *,
-        url: str,
-        worker_id: str,
+        identity: WorkerIdentity,
         shared: SharedSpool,
         results: AttemptResults,
     ) -> None:
-        super().__init__(store, tickets, slots)
-        self.id = worker_id
+        takes = identity.takes
+        super().__init__(store, tickets, slots, short_seconds=takes.short_seconds)
+        self.id = identity.id
         self._shared = shared
         self._results = results
-        self._runner = TicketWorker(url, worker_id, slots.long, self._use_ticket)
+        lanes = {takes: slots.long}
+        if takes.takes_short and slots.short:
+            # Slots of their own: a short job does not wait behind long ones.
+            lanes[replace(takes, takes_long=False)] = slots.short
+        self._runners = [
+            TicketWorker(identity.url, identity.id, count, partial(self._use_ticket, lane), _queues(lane))
+            for lane, count in lanes.items()
+        ]
+        self._slots = sum(lanes.values())
         self._lock = threading.Lock()
         #: The jobs that were claimed here, each with its attempt.
         self._claimed: dict[str, int] = {}
@@ -194,7 +221,8 @@ class WorkerNode(FleetNode):
 
     def start(self) -> None:
         """Take tickets."""
-        self._runner.start()
+        for runner in self._runners:
+            runner.start()
         for name, seconds, do in (
             ("beat", BEAT_SECONDS, self._beat),
             ("rescue", RESCUE_SECONDS, self._rescue),
@@ -206,10 +234,13 @@ class WorkerNode(FleetNode):
     def stop(self) -> None:
         """Claim no more; what runs goes on until it is handed back."""
         super().stop()
-        self._runner.stop()
+        for runner in self._runners:
+            runner.stop()
 
     def join(self, timeout: float) -> None:
-        self._runner.join(timeout)
+        deadline = time.monotonic() + timeout
+        for runner in self._runners:
+            runner.join(max(0.0, deadline - time.monotonic()))
 
     def open_journal(self, job: Job, cancellation: CancellationToken) -> Journal:
         """The job's files and what is done of it, on scratch; every line goes into the database as well.
@@ -236,7 +267,7 @@ class WorkerNode(FleetNode):
         """Put the result where all nodes find it, under its attempt: one that was given up overwrites nothing."""
         self._results.save_attempt(transcription, job.attempts)
 
-    def _use_ticket(self) -> None:
+    def _use_ticket(self, lane: Lengths) -> None:
         """In a thread of the ticket's: work on the job whose turn it is, if there is one."""
         if self._closing.is_set():
             return
@@ -245,7 +276,7 @@ class WorkerNode(FleetNode):
             self._closing.wait(BEAT_SECONDS)
             return
         try:
-            job = self.fleet.claim_next(self.id, has_gpu=self.has_gpu())
+            job = self.fleet.claim_next(self.id, has_gpu=self.has_gpu(), lengths=lane)
         except TranscriberError as error:
             logger.warning("claim_failed", code=error.code, error=error.message)
             return
@@ -278,14 +309,16 @@ class WorkerNode(FleetNode):
                 is_here = self._claimed.get(job_id) == claimed[job_id]
             if is_here:
                 place.stop_work(job_id, StopReason.LOST)
-        self.fleet.report(self.id, {**self.facts(), "slots": self.slots.long, "running": len(claimed)})
+        self.fleet.report(self.id, {**self.facts(), "slots": self._slots, "running": len(claimed)})
 
     def _rescue(self) -> None:
         rescued = self.fleet.rescue(SILENT_SECONDS)
         for job_id in rescued:
             logger.warning("job_rescued", job_id=job_id, silent_seconds=SILENT_SECONDS)
-        self.tickets.write(min(self.fleet.ready() - self.tickets.waiting(), 1000))
-        self.fleet.tidy()
+        waiting = self.tickets.waiting()
+        for (is_short, needs_gpu), count in self.fleet.ready(self.short_seconds).items():
+            queue = queue_of(is_short=is_short, needs_gpu=needs_gpu)
+            self.tickets.write(queue, min(count - waiting.get(queue, 0), MOST_TICKETS))
 
     def _repeat(self, seconds: float, do: Callable[[], None]) -> None:
         while not self._closing.wait(seconds):
@@ -302,5 +335,6 @@ class WorkerNode(FleetNode):
         return self.storage
 
 
-def _waiting(job: Job) -> WaitingJob:
-    return WaitingJob(job_id=job.id, number=job.number, priority=job.priority, owner=job.owner)
+def _queues(lane: Lengths) -> list[str]:
+    taken = [name for name, takes in (("short", lane.takes_short), ("long", lane.takes_long)) if takes]
+    return [queue for queue in QUEUES if queue.partition("-")[0] in taken]

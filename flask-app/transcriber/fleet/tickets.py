@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -15,8 +15,7 @@ from procrastinate.jobs import Status
 
 logger = structlog.get_logger(__name__)
 
-#: The queue, and the one task in it.
-QUEUE = "jobs"
+#: The one task in the queues.
 TASK = "work-on-a-job"
 
 #: How often a worker asks although nobody told it of a ticket, says that it lives, and is taken for dead, in seconds.
@@ -32,6 +31,18 @@ LONGEST_WAIT_SECONDS = 10.0
 STOP_POLL_SECONDS = 0.2
 
 
+def queue_of(*, is_short: bool, needs_gpu: bool) -> str:
+    """The queue of such jobs' tickets: short or long, gpu or any."""
+    return f"{'short' if is_short else 'long'}-{'gpu' if needs_gpu else 'any'}"
+
+
+QUEUES = tuple(
+    queue_of(is_short=is_short, needs_gpu=needs_gpu)
+    for is_short in (True, False)
+    for needs_gpu in (True, False)
+)
+
+
 class Tickets:
     """Writes tickets. Safe to call from any thread or greenlet."""
 
@@ -42,21 +53,20 @@ class Tickets:
         self._lock = threading.Lock()
         self._is_open = False
 
-    def write(self, count: int = 1, *, delay: float = 0.0) -> None:
+    def write(self, queue: str, count: int = 1, *, delay: float = 0.0) -> None:
         """Write tickets, to be used after `delay` seconds. One that can't be written now is written by a worker later."""
         if count < 1:
             return
         try:
             schedule = {"seconds": max(1, round(delay))} if delay > 0 else None
-            task = self._opened().configure_task(TASK, queue=QUEUE, schedule_in=schedule, allow_unknown=True)
+            task = self._opened().configure_task(TASK, queue=queue, schedule_in=schedule, allow_unknown=True)
             task.batch_defer(*({} for _ in range(count)))
         except ProcrastinateException as error:
             logger.warning("ticket_not_written", count=count, error=str(error))
 
-    def waiting(self) -> int:
-        """Tickets that have not been used yet."""
-        found = self._opened().job_manager.list_queues(queue=QUEUE)
-        return sum(int(row["todo"]) for row in found)
+    def waiting(self) -> dict[str, int]:
+        """Tickets that nobody has used yet, by queue."""
+        return {row["name"]: int(row["todo"]) for row in self._opened().job_manager.list_queues()}
 
     def close(self) -> None:
         """A second call does nothing."""
@@ -74,9 +84,12 @@ class Tickets:
 
 
 class TicketWorker:
-    """Calls `work` for each ticket, up to `slots` at once, in threads of its own. It comes back from a lost database."""
+    """Calls `work` for each ticket of these queues, up to `slots` at once, in threads of its own. It comes back from a lost database."""
 
-    def __init__(self, url: str, name: str, slots: int, work: Callable[[], None]) -> None:
+    def __init__(
+        self, url: str, name: str, slots: int, work: Callable[[], None], queues: Sequence[str] = QUEUES
+    ) -> None:
+        self._queues = list(queues)
         self._url = url
         self._name = name
         self._slots = slots
@@ -111,11 +124,11 @@ class TicketWorker:
     async def _serve(self) -> None:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(self._slots + 2, "ticket"))
         app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=self._url, timeout=10.0))
-        app.task(name=TASK, queue=QUEUE)(self._work)
+        app.task(name=TASK)(self._work)
         async with app.open_async():
             worker = asyncio.create_task(
                 app.run_worker_async(
-                    queues=[QUEUE],
+                    queues=self._queues,
                     name=self._name,
                     concurrency=self._slots,
                     fetch_job_polling_interval=POLL_SECONDS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,13 @@ logger = structlog.get_logger(__name__)
 
 #: How often it looks, in seconds.
 WATCH_SECONDS = 0.5
+
+#: How often it says which jobs clients wait for here, in seconds.
+WAITERS_SECONDS = 5.0
+
+#: A job that is of use to a waiting client only, and whose node has not said so for so long, is cancelled. As long as a
+#: client of OpenAI's routes may take to send its file again.
+ABANDONED_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -43,11 +51,13 @@ class FleetWatch:
         self._node = node
         self._service = service
         self._seen: dict[str, _Seen] = {}
+        self._next_look = 0.0
 
     def run(self, closing: threading.Event) -> None:
         """Thread: look until `closing`."""
         while not closing.wait(WATCH_SECONDS):
             self._wake()
+            self._keep_waiters()
             followed = self._service.watched()
             self._seen = {job_id: seen for job_id, seen in self._seen.items() if job_id in followed}
             for job_id in followed:
@@ -57,6 +67,23 @@ class FleetWatch:
                     continue
                 except TranscriberError as error:
                     logger.warning("job_not_watched", job_id=job_id, code=error.code, error=error.message)
+
+    def _keep_waiters(self) -> None:
+        """Say for whom clients wait here; the leading node ends what nobody waits for any more, and tidies up."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + WAITERS_SECONDS
+        try:
+            self._node.fleet.wait_for(self._service.waited_for())
+            if not self._node.store.leads():
+                return
+            for job_id in self._node.fleet.abandoned(ABANDONED_SECONDS):
+                logger.warning("job_abandoned", job_id=job_id, seconds=ABANDONED_SECONDS)
+                self._service.give_up(job_id)
+            self._node.fleet.tidy()
+        except TranscriberError as error:
+            logger.warning("fleet_not_reached", code=error.code, error=error.message)
 
     def _look(self, job_id: str) -> None:
         job = self._node.store.get(job_id)

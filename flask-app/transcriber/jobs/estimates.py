@@ -54,14 +54,15 @@ class Estimates:
         self._lock = threading.Lock()
         self._expected: dict[str, Expected] = {}
 
-    def expect(self, job: Job, head: bytes) -> None:
-        """A job is about to wait; its upload begins with these bytes."""
+    def expect(self, job: Job, head: bytes) -> float:
+        """A job is about to wait; its upload begins with these bytes. How long its audio is thought to be."""
         for info in self._engines():
             self._speeds.suggest(info.device, info.model, info.warmup_seconds)
         seconds = guess_seconds(head, job.size_bytes) if job.duration is None else job.duration
         expected = Expected(seconds=seconds, device=self._device(job.request), model=job.request.model)
         with self._lock:
             self._expected[job.id] = expected
+        return seconds
 
     def place(self, job_id: str) -> QueuePlace | None:
         """Where the job stands in its lane; None if it does not wait."""

@@ -47,6 +47,9 @@ class WaitingJob:
     is_long: bool = False
     #: Whose it is; owners take turns. None: the admins'.
     owner: str | None = None
+    #: How long its audio is thought to be, where that is known.
+    seconds: float | None = None
+    needs_gpu: bool = False
 
     @property
     def rank(self) -> tuple[int, int]:

@@ -362,7 +362,7 @@ class Composition:
         node.place = application.service.work_place
         node.is_able = lambda: application.ready()[0]
         node.has_gpu = lambda: application.situation().proven is not None
-        node.facts = lambda: worker_facts(application.describe_worker())
+        node.facts = lambda: worker_facts(application.describe_worker(), self._settings.worker_queues)
 
     def _pipeline(self, store: SqlJobStore, storage: Storage) -> PipelineCheck:
         """The check that readiness rests on, over the parts that jobs go through."""

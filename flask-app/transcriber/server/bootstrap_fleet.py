@@ -16,13 +16,13 @@ from ..domain.options import TranscriptionRequest
 from ..domain.transcript import Receipt, Transcription
 from ..fleet.files import AttemptResults, ScratchSpool, SharedSpool
 from ..fleet.leader import LeaderOutbox
-from ..fleet.node import FleetNode, WorkerNode
+from ..fleet.node import FleetNode, WorkerIdentity, WorkerNode
 from ..fleet.tickets import Tickets, schema
 from ..jobs.files.spool import Spool
 from ..jobs.queue import Slots
 from ..jobs.store.lock import StoreLock
 from ..jobs.store.postgres.database import Hold
-from ..jobs.store.postgres.fleet import WorkerRow
+from ..jobs.store.postgres.fleet import Lengths, WorkerRow
 from ..jobs.store.postgres.store import PostgresJobStore
 from ..system.durable_files import make_folder
 
@@ -62,15 +62,22 @@ def join_fleet(settings: Settings, slots: Slots) -> Fleet:
     results = AttemptResults(settings.shared_dir / "results", lambda job_id: store.get(job_id).attempts)
     outbox = LeaderOutbox(store.outbox, store.leads)
     if settings.role == "web":
-        node = FleetNode(store, tickets, slots)
+        node = FleetNode(store, tickets, slots, short_seconds=settings.short_seconds)
         return Fleet(node=node, store=store, tickets=tickets, spool=shared, results=results, outbox=outbox)
     worker_id = new_worker_id()
     worker = WorkerNode(
         store,
         tickets,
         slots,
-        url=settings.database_url,
-        worker_id=worker_id,
+        identity=WorkerIdentity(
+            id=worker_id,
+            url=settings.database_url,
+            takes=Lengths(
+                short_seconds=settings.short_seconds,
+                takes_short="short" in settings.worker_queues,
+                takes_long="long" in settings.worker_queues,
+            ),
+        ),
         shared=shared,
         results=results,
     )
@@ -93,9 +100,15 @@ def new_worker_id() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-def worker_facts(described: Mapping[str, Any]) -> Mapping[str, Any]:
+def worker_facts(described: Mapping[str, Any], queues: Sequence[str]) -> Mapping[str, Any]:
     """What a worker says of itself, with what it is."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "version": __version__, **described}
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "version": __version__,
+        "queues": list(queues),
+        **described,
+    }
 
 
 def decide_by_fleet(node: FleetNode) -> Callable[[TranscriptionRequest], None]:

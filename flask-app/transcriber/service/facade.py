@@ -167,6 +167,10 @@ class Service:
         """The jobs that somebody follows or waits for here."""
         return self._feeds.ids() | self._waiters.expected()
 
+    def waited_for(self) -> frozenset[str]:
+        """The jobs that a client waits for here."""
+        return self._waiters.expected()
+
     def tell_progress(
         self, job_id: str, segments: Sequence[Segment], progress: dict[str, Any] | None
     ) -> None:

@@ -232,8 +232,17 @@ class Submission:
             # It serves an estimate only; the job itself is on disk and may not be lost for that.
             logger.info("upload_head_not_read", job_id=job.id, error=str(error))
             head = b""
-        self._estimates.expect(job, head)
-        self._runner.put(WaitingJob(job_id=job.id, number=job.number, priority=job.priority, owner=job.owner))
+        seconds = self._estimates.expect(job, head)
+        self._runner.put(
+            WaitingJob(
+                job_id=job.id,
+                number=job.number,
+                priority=job.priority,
+                owner=job.owner,
+                seconds=seconds,
+                needs_gpu=job.request.require_gpu,
+            )
+        )
 
     def _find(self, terms: SubmissionTerms) -> Job | None:
         if terms.idempotency_key is None:

@@ -12,6 +12,7 @@ from job_stores import NOW, make_job
 from postgres_server import PostgresServer
 from transcriber.domain.jobs import JobStatus
 from transcriber.jobs.store.postgres.database import Hold
+from transcriber.jobs.store.postgres.fleet import Lengths
 from transcriber.jobs.store.postgres.store import PostgresJobStore
 
 
@@ -23,7 +24,9 @@ def url(postgres: PostgresServer) -> str:
 @pytest.fixture
 def store(url: str, postgres: PostgresServer) -> Iterator[PostgresJobStore]:
     store = PostgresJobStore(url, hold=Hold.SHARED)
-    postgres.execute("TRUNCATE jobs, runs, journal_lines, workers RESTART IDENTITY", url)
+    postgres.execute(
+        "TRUNCATE jobs, runs, journal_lines, workers, lengths, waiters, api_keys RESTART IDENTITY", url
+    )
     yield store
     store.close()
 
@@ -108,9 +111,11 @@ def test_job_that_was_put_off_waits(store: PostgresJobStore) -> None:
     store.requeue(job.id, 1)
     store.fleet.wait(job.id, 3600)
 
-    assert store.fleet.claim_next("w", has_gpu=False) is None and store.fleet.ready() == 0
+    assert store.fleet.claim_next("w", has_gpu=False) is None and store.fleet.ready() == {}
     store.fleet.wait(job.id, 0)
-    assert store.fleet.ready() == 1 and store.fleet.claim_next("w", has_gpu=False) is not None
+    assert (
+        store.fleet.ready() == {(False, False): 1} and store.fleet.claim_next("w", has_gpu=False) is not None
+    )
 
 
 def test_workers_are_seen_with_their_age(store: PostgresJobStore) -> None:
@@ -119,3 +124,64 @@ def test_workers_are_seen_with_their_age(store: PostgresJobStore) -> None:
 
     (worker,) = store.fleet.workers()
     assert worker.id == "w1" and worker.facts == {"device": "cuda"} and worker.age < 60
+
+
+SHORT = Lengths(short_seconds=60, takes_long=False)
+LONG = Lengths(short_seconds=60, takes_short=False)
+
+
+def test_worker_takes_the_lengths_that_it_is_there_for(store: PostgresJobStore) -> None:
+    """A job whose length nobody guessed is a long one."""
+    jobs = [store.add(make_job(number)) for number in range(3)]
+    store.fleet.expect(jobs[0].id, 600)
+    store.fleet.expect(jobs[1].id, 8)
+
+    assert store.fleet.ready(60) == {(False, False): 2, (True, False): 1}
+    short = store.fleet.claim_next("w", has_gpu=False, lengths=SHORT)
+    assert short is not None and short.id == jobs[1].id
+    assert store.fleet.claim_next("w", has_gpu=False, lengths=SHORT) is None
+    long = [store.fleet.claim_next("w", has_gpu=False, lengths=LONG) for _ in range(2)]
+    assert [job.id for job in long if job is not None] == [jobs[0].id, jobs[2].id]
+
+
+def test_key_s_limit_of_jobs_at_work_holds_in_the_fleet(
+    store: PostgresJobStore, postgres: PostgresServer, url: str
+) -> None:
+    postgres.execute(
+        "INSERT INTO api_keys (id, name, role, digest, created_at, max_jobs) "
+        "VALUES ('k', 'k', 'user', 'd', now(), 1)",
+        url,
+    )
+    mine = [store.add(make_job(number).evolve(owner="k")) for number in range(2)]
+    other = store.add(make_job(2).evolve(owner="other"))
+
+    claimed = [store.fleet.claim_next("w", has_gpu=False) for _ in range(3)]
+
+    assert [job.id if job else None for job in claimed] == [mine[0].id, other.id, None]
+    store.finish(mine[0].id, 1, JobStatus.SUCCEEDED, NOW)
+    later = store.fleet.claim_next("w", has_gpu=False)
+    assert later is not None and later.id == mine[1].id
+
+
+def test_line_is_by_priority_then_order(store: PostgresJobStore) -> None:
+    jobs = [store.add(make_job(number).evolve(priority=number % 2, owner="k")) for number in range(4)]
+
+    line = store.fleet.line(3)
+
+    assert [each.job_id for each in line] == [jobs[1].id, jobs[3].id, jobs[0].id]
+    assert {each.owner for each in line} == {"k"}
+
+
+def test_awaited_job_is_abandoned_once_nobody_says_that_he_waits(
+    store: PostgresJobStore, postgres: PostgresServer, url: str
+) -> None:
+    """Its client's web node died: the answer would reach nobody."""
+    awaited, free = store.add(make_job(0).evolve(is_awaited=True)), store.add(make_job(1))
+    store.fleet.wait_for([awaited.id, free.id])
+    assert store.fleet.abandoned(60) == []
+
+    postgres.execute("UPDATE waiters SET seen_at = now() - interval '61 s'", url)
+
+    assert store.fleet.abandoned(60) == [awaited.id]
+    store.fleet.wait_for([awaited.id])
+    assert store.fleet.abandoned(60) == []

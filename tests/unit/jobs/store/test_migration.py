@@ -29,7 +29,7 @@ from transcriber.jobs.store.schema import metadata
 from transcriber.jobs.store.sqlite import SqliteJobStore
 
 OLD_STORE = Path(__file__).parents[3] / "data" / "store_0001.sql"
-HEAD = "0005"
+HEAD = "0006"
 
 
 @pytest.fixture

@@ -7,28 +7,56 @@ nothing where that is not the current one any more.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from ....domain.jobs import Job
+from ...queue import WaitingJob
 from ..database import Database
 from ..rows import JobRows
 from ..schema import jobs
 
 #: The next job: higher priority first, then the owner with the fewest at work, then the order of acceptance. A row
-#: that another worker is just taking is passed over.
+#: that another worker is just taking is passed over. Of each owner only the first rows are looked at, by the index
+#: ix_jobs_turns, so that a long queue costs no more than a short one.
 _CHOOSE = text("""
-    WITH working AS (SELECT owner, count(*) AS count FROM jobs WHERE status = 'running' GROUP BY owner)
-    SELECT jobs.id FROM jobs
-    LEFT JOIN working ON working.owner IS NOT DISTINCT FROM jobs.owner
-    LEFT JOIN runs ON runs.job_id = jobs.id
-    WHERE jobs.status = 'queued' AND (runs.not_before IS NULL OR runs.not_before <= now())
-      AND (:has_gpu OR NOT coalesce((jobs.request ->> 'require_gpu')::boolean, false))
-    ORDER BY jobs.priority DESC, coalesce(working.count, 0), jobs.number
+    WITH RECURSIVE owners (owner) AS (
+        (SELECT coalesce(owner, '') FROM jobs WHERE status = 'queued' ORDER BY coalesce(owner, '') LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT coalesce(jobs.owner, '') FROM jobs
+            WHERE jobs.status = 'queued' AND coalesce(jobs.owner, '') > owners.owner
+            ORDER BY coalesce(jobs.owner, '') LIMIT 1
+        ) FROM owners WHERE owners.owner IS NOT NULL
+    ),
+    working AS (
+        SELECT coalesce(owner, '') AS owner, count(*) AS count FROM jobs WHERE status = 'running' GROUP BY 1
+    ),
+    heads AS (
+        SELECT head.number, head.priority, coalesce(working.count, 0) AS count
+        FROM owners
+        LEFT JOIN working ON working.owner = owners.owner
+        LEFT JOIN api_keys ON api_keys.id = owners.owner
+        CROSS JOIN LATERAL (
+            SELECT jobs.number, jobs.priority FROM jobs
+            LEFT JOIN runs ON runs.job_id = jobs.id
+            LEFT JOIN lengths ON lengths.job_id = jobs.id
+            WHERE jobs.status = 'queued' AND coalesce(jobs.owner, '') = owners.owner
+              AND (runs.not_before IS NULL OR runs.not_before <= now())
+              AND (:has_gpu OR NOT coalesce((jobs.request ->> 'require_gpu')::boolean, false))
+              AND (CASE WHEN coalesce(lengths.seconds <= :short_seconds, false) THEN :takes_short ELSE :takes_long END)
+            ORDER BY jobs.priority DESC, jobs.number LIMIT 64
+        ) AS head
+        WHERE owners.owner IS NOT NULL
+          AND (coalesce(api_keys.max_jobs, 0) = 0 OR coalesce(working.count, 0) < api_keys.max_jobs)
+    )
+    SELECT jobs.id FROM heads JOIN jobs ON jobs.number = heads.number
+    WHERE jobs.status = 'queued'
+    ORDER BY heads.priority DESC, heads.count, heads.number
     LIMIT 1 FOR UPDATE OF jobs SKIP LOCKED
 """)
 
@@ -81,13 +109,40 @@ _WAIT = text("UPDATE runs SET not_before = now() + make_interval(secs => :second
 #: What is not needed any more: a job's lines once it has ended, as its result has all of them.
 _TIDY = (
     text("DELETE FROM journal_lines WHERE job_id NOT IN (SELECT id FROM jobs WHERE completed_at IS NULL)"),
-    text("DELETE FROM runs WHERE job_id NOT IN (SELECT id FROM jobs WHERE completed_at IS NULL)"),
+    *(
+        text(f"DELETE FROM {table} WHERE job_id NOT IN (SELECT id FROM jobs WHERE completed_at IS NULL)")
+        for table in ("runs", "lengths", "waiters")
+    ),
     text("DELETE FROM workers WHERE seen_at < now() - interval '1 day'"),
 )
 
 _COUNT_READY = text("""
-    SELECT count(*) FROM jobs LEFT JOIN runs ON runs.job_id = jobs.id
+    SELECT coalesce(lengths.seconds <= :short_seconds, false) AS is_short,
+           coalesce((jobs.request ->> 'require_gpu')::boolean, false) AS needs_gpu, count(*) AS jobs
+    FROM jobs LEFT JOIN runs ON runs.job_id = jobs.id LEFT JOIN lengths ON lengths.job_id = jobs.id
     WHERE jobs.status = 'queued' AND (runs.not_before IS NULL OR runs.not_before <= now())
+    GROUP BY 1, 2
+""")
+
+_EXPECT = text("""
+    INSERT INTO lengths (job_id, seconds) VALUES (:job_id, :seconds)
+    ON CONFLICT (job_id) DO UPDATE SET seconds = excluded.seconds
+""")
+
+_LINE = text("""
+    SELECT id, number, priority, owner FROM jobs WHERE status = 'queued' ORDER BY priority DESC, number LIMIT :limit
+""")
+
+_WAIT_FOR = text("""
+    INSERT INTO waiters (job_id, seen_at) VALUES (:job_id, now())
+    ON CONFLICT (job_id) DO UPDATE SET seen_at = now()
+""")
+
+#: Jobs that are of use to a waiting client only, and whose client's node has not said for so long that it is there.
+_ABANDONED = text("""
+    SELECT jobs.id FROM jobs LEFT JOIN waiters ON waiters.job_id = jobs.id
+    WHERE jobs.completed_at IS NULL AND jobs.is_awaited
+      AND coalesce(waiters.seen_at, jobs.created_at) < now() - make_interval(secs => :seconds)
 """)
 
 _WORKERS = text(
@@ -105,6 +160,18 @@ class WorkerRow:
     facts: Mapping[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lengths:
+    """Which jobs a worker takes. short_seconds: a job that is expected to have no more audio is short."""
+
+    short_seconds: float = 0.0
+    takes_short: bool = True
+    takes_long: bool = True
+
+
+ANY_LENGTH = Lengths()
+
+
 class FleetStore:
     """The tables runs, journal_lines and workers. Safe to call from any thread."""
 
@@ -112,11 +179,12 @@ class FleetStore:
         self._database = database
         self._rows = JobRows()
 
-    def claim_next(self, worker_id: str, *, has_gpu: bool) -> Job | None:
+    def claim_next(self, worker_id: str, *, has_gpu: bool, lengths: Lengths = ANY_LENGTH) -> Job | None:
         """queued → running for the job whose turn it is; None when none waits that this worker can do."""
+        terms = {"has_gpu": has_gpu, **asdict(lengths)}
 
         def claim(connection: Connection) -> Job | None:
-            job_id = connection.execute(_CHOOSE, {"has_gpu": has_gpu}).scalar()
+            job_id = connection.execute(_CHOOSE, terms).scalar()
             if job_id is None:
                 return None
             attempt = connection.execute(_CLAIM, {"job_id": job_id}).scalar_one()
@@ -208,6 +276,34 @@ class FleetStore:
 
         self._database.transaction(tidy)
 
-    def ready(self) -> int:
-        """How many jobs could be claimed now."""
-        return int(self._database.read(lambda connection: connection.execute(_COUNT_READY).scalar_one()))
+    def expect(self, job_id: str, seconds: float) -> None:
+        """Keep how long the job's audio is thought to be."""
+        values = {"job_id": job_id, "seconds": seconds}
+        self._database.transaction(lambda connection: connection.execute(_EXPECT, values).rowcount)
+
+    def line(self, limit: int) -> list[WaitingJob]:
+        """The jobs that wait, the next one first."""
+        rows = self._database.read(lambda connection: connection.execute(_LINE, {"limit": limit}).all())
+        return [
+            WaitingJob(job_id=row.id, number=row.number, priority=row.priority, owner=row.owner)
+            for row in rows
+        ]
+
+    def wait_for(self, job_ids: Iterable[str]) -> None:
+        """Somebody waits for these jobs now."""
+        values = [{"job_id": job_id} for job_id in sorted(job_ids)]
+        if values:
+            self._database.transaction(lambda connection: connection.execute(_WAIT_FOR, values).rowcount)
+
+    def abandoned(self, seconds: float) -> list[str]:
+        """Jobs that somebody was to wait for, and nobody has for so long."""
+        return self._database.read(
+            lambda connection: list(connection.execute(_ABANDONED, {"seconds": seconds}).scalars())
+        )
+
+    def ready(self, short_seconds: float = 0.0) -> dict[tuple[bool, bool], int]:
+        """How many jobs could be claimed now, by whether they are short and require a GPU."""
+        rows = self._database.read(
+            lambda connection: connection.execute(_COUNT_READY, {"short_seconds": short_seconds}).all()
+        )
+        return {(row.is_short, row.needs_gpu): int(row.jobs) for row in rows}
