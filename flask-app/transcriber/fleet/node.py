@@ -145,7 +145,7 @@ class FleetNode:
         """What is done of the job."""
         state = JournalState()
         for _, line in self.fleet.lines(job_id):
-            state.apply(json.loads(line), Path("/"))
+            add_line(state, line)
         return state
 
     def workers(self) -> list[WorkerRow]:
@@ -253,13 +253,19 @@ class WorkerNode(FleetNode):
         storage.run(spool.remove, job.id)
         folder = spool.create(job.id)
         storage.run(self._shared.copy_to, folder, job.id)
-        lines = "".join(f"{line}\n" for _, line in self.fleet.lines(job.id))
+        state = JournalState()
+        lines = "".join(f"{line}\n" for _, line in self.fleet.lines(job.id) if add_line(state, line))
         storage.run(spool.journal_path(job.id).write_text, lines)
 
+        # Lines that the database did not take come before the next ones: a window without the one before it is of no use.
+        unsent: list[str] = []
+
         def ship(lines: list[bytes]) -> None:
-            if not self.fleet.add_lines(job.id, job.attempts, [line.decode().rstrip("\n") for line in lines]):
+            unsent.extend(line.decode().rstrip("\n") for line in lines)
+            if not self.fleet.add_lines(job.id, job.attempts, unsent):
                 cancellation.pull(StopReason.LOST)
                 raise JobCancelledError()
+            unsent.clear()
 
         return Journal.open(spool.journal_path(job.id), storage.native, ship=ship)
 
@@ -333,6 +339,15 @@ class WorkerNode(FleetNode):
         if self.storage is None:
             raise ShuttingDownError()
         return self.storage
+
+
+def add_line(state: JournalState, line: str) -> bool:
+    """Add a line of the store's journal; False, and nothing, for one that doesn't go with those before it."""
+    try:
+        state.apply(json.loads(line), Path("/"))
+    except (ValueError, KeyError, TypeError):
+        return False
+    return True
 
 
 def _queues(lane: Lengths) -> list[str]:

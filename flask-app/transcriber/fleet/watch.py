@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -17,7 +15,7 @@ from ..domain.jobs import JobStatus
 from ..jobs.active_job import progress_data
 from ..jobs.files.journal import JournalState
 from ..service.facade import Service
-from .node import FleetNode
+from .node import FleetNode, add_line
 
 logger = structlog.get_logger(__name__)
 
@@ -67,6 +65,8 @@ class FleetWatch:
                     continue
                 except TranscriberError as error:
                     logger.warning("job_not_watched", job_id=job_id, code=error.code, error=error.message)
+                except Exception:  # noqa: BLE001  one job's trouble is not that of all who wait here
+                    logger.exception("job_not_watched", job_id=job_id)
 
     def _keep_waiters(self) -> None:
         """Say for whom clients wait here; the leading node ends what nobody waits for any more, and tidies up."""
@@ -94,7 +94,7 @@ class FleetWatch:
             return
         seen = self._seen.setdefault(job_id, _Seen())
         for number, line in self._node.fleet.lines(job_id, seen.number):
-            seen.state.apply(json.loads(line), Path("/"))
+            add_line(seen.state, line)
             seen.number = number
         progress = self._node.progress(job_id)
         shown = None if progress is None else progress_data(JobStatus.RUNNING, progress, None)
