@@ -1,5 +1,6 @@
 /** The page of a job: follows it live, survives a lost connection, and shows the transcript when it is there. */
 
+import { deleteOnList } from "./deletion.js";
 import { showAgain } from "./swap.js";
 import { announce, duration, language, say } from "./words.js";
 
@@ -149,4 +150,11 @@ function follow() {
   if (panel instanceof HTMLElement) new Live(panel);
 }
 
+// The list deletes it, after a while in which that can be undone.
+document.addEventListener("submit", (event) => {
+  const form = /** @type {HTMLFormElement} */ (event.target);
+  if (!form.dataset.delete) return;
+  const name = document.querySelector("h1")?.textContent ?? "";
+  if (deleteOnList(form.dataset.delete, name)) event.preventDefault();
+});
 follow();

@@ -307,8 +307,7 @@ def test_history_is_searched_and_two_are_compared(visit: VISIT, service: FakeSer
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page.locator("mark")).to_have_text(["country"])
     page.get_by_role("main").get_by_role("link", name="All jobs").click()
-    for checkbox in page.get_by_role("checkbox").all():
-        checkbox.check()
+    page.get_by_role("checkbox", name="Select all").check()
     page.get_by_role("button", name="Compare").click()
     expect(page.locator("ins").first).to_have_text("now <i>what</i>")
     expect(page.get_by_role("columnheader").last.get_by_role("link")).to_have_attribute(

@@ -26,7 +26,7 @@ from .openapi import docs
 from .openapi.operations import FILE_ANSWERS, FILE_ERRORS, Operation
 from .ranges import OneRange
 from .refusals import answer_bytes
-from .transcripts import comparison, editing
+from .transcripts import archive, comparison, editing
 from .trusted_proxy import TrustedProxy
 from .uploads import resumable
 from .uploads.body_drain import BodyDrain
@@ -90,6 +90,7 @@ def create_app(application: Application) -> Flask:
         editing,
         media,
         comparison,
+        archive,
     ):
         app.register_blueprint(part.bp)
     for part in (stream, models, diagnostics, health, docs, metrics):

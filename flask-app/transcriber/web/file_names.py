@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 from werkzeug.http import dump_options_header
 
 from ..domain.file_names import visible, without_ending
+from ..domain.jobs import Job
 
 #: Longest name that is kept and shown.
 MAX_NAME = 120
@@ -47,6 +48,14 @@ def download_name(name: str, job_id: str, extension: str) -> str:
 def download_name_of_file(file_name: str, job_id: str, extension: str) -> str:
     """`speech.mp3` and `srt` give `speech.srt`."""
     return download_name(without_ending(shown_name(file_name)), job_id, extension)
+
+
+def name_of_download(job: Job, extension: str) -> str:
+    """The name of a job's transcript as a file."""
+    # A title has no ending that could be taken off.
+    if job.title:
+        return download_name(job.title, job.id, extension)
+    return download_name_of_file(job.file_name, job.id, extension)
 
 
 def is_video_name(file_name: str) -> bool:

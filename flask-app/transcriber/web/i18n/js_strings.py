@@ -78,6 +78,12 @@ WORDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "cpu": _("Runs on the CPU"),
             "degraded": _("CPU instead of the GPU"),
         },
+        "jobs": {
+            "selected": _("{count} selected"),
+            "deleted": _("{count} jobs deleted."),
+            "deleted_named": _("{name} deleted."),
+            "undo": _("Undo"),
+        },
         "checks": {
             "repetition": _("Repeated {count} times"),
             "compression": _("Repetitive (compression ratio {decimal})"),
@@ -94,6 +100,6 @@ WORDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 
 
-def script_words(page: str) -> dict[str, str]:
-    """What this page's scripts say."""
-    return {name: translated(text) for name, text in WORDS[page].items()}
+def script_words(*pages: str) -> dict[str, str]:
+    """What the scripts of these pages say."""
+    return {name: translated(text) for page in pages for name, text in WORDS[page].items()}

@@ -21,7 +21,7 @@ from ...formats.table import DOWNLOADS
 from ..auth.access import get_job, principal
 from ..device_state import device_state
 from ..extensions import application, device_cache
-from ..file_names import attachment, download_name, download_name_of_file
+from ..file_names import attachment, name_of_download
 from ..forms import Flag, JobForm, JobsQuery, Whole, parse_jobs_query, parse_query
 from ..negotiation import wants_html
 from ..openai.answers import JsonAnswer
@@ -183,13 +183,7 @@ def download(job_id: str, ending: str) -> Response:
     if query.original:
         transcript = Transcript(transcription=application().service.transcription(job.id), edit=Edit())
     response = downloaded(transcript.transcription, ending, query.line_length)
-    extension = DOWNLOADS[ending].extension
-    # A title has no ending that could be taken off.
-    name = (
-        download_name(job.title, job.id, extension)
-        if job.title
-        else download_name_of_file(job.file_name, job.id, extension)
-    )
+    name = name_of_download(job, DOWNLOADS[ending].extension)
     response.headers["Content-Disposition"] = attachment(name, job.id)
     return set_revision(response, transcript)
 

@@ -24,11 +24,12 @@ def rendered(transcription: Transcription, response_format: str) -> Response:
 def downloaded(transcription: Transcription, ending: str, line_length: int) -> Response:
     """The transcription as a file. line_length: most characters in a line, for formats with lines; 0: lines stay as they are."""
     row = DOWNLOADS[ending]
-    written = computed(lambda: _written(row, transcription, line_length), of=transcription)
-    return set_facts(Response(written, content_type=row.content_type), transcription)
+    content = computed(lambda: written(row, transcription, line_length), of=transcription)
+    return set_facts(Response(content, content_type=row.content_type), transcription)
 
 
-def _written(row: Format | Document, transcription: Transcription, line_length: int) -> str | bytes:
+def written(row: Format | Document, transcription: Transcription, line_length: int) -> str | bytes:
+    """The transcription in this format; its lines are broken where the format has lines."""
     if isinstance(row, Format) and row.render_lines is not None:
         return row.render_lines(transcription, line_length)
     return row.render(transcription)

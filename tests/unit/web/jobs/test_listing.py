@@ -186,7 +186,7 @@ def test_history_page_shows_device_and_actions(client: FlaskClient, service: Fak
     page = client.get("/jobs", headers={"Accept": BROWSER})
 
     assert page.mimetype == "text/html"
-    assert '<span class="badge cpu">CPU</span> <small>int8_float32</small>' in page.text
+    assert '<span class="dot cpu"></span>CPU · int8_float32 · base' in page.text
     assert f'action="/jobs/{failed.id}/retry"' in page.text
     assert f'action="/jobs/{done}/delete"' in page.text
     assert f'action="/jobs/{running.id}/cancel"' in page.text
@@ -208,7 +208,7 @@ def test_result_that_can_not_be_read_does_not_hide_the_list(
 def test_empty_history_is_a_page(client: FlaskClient) -> None:
     page = client.get("/jobs?status=failed", headers={"Accept": BROWSER}).text
 
-    assert "There are no jobs with the status Failed." in page
+    assert "No jobs with status Failed." in page
 
 
 def test_failed_job_shows_its_error(client: FlaskClient, service: FakeService) -> None:
