@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
+from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks as openapi_checks
 
@@ -96,6 +97,17 @@ def operations() -> list[tuple[str, str]]:
     return [(path, method) for path, item in paths.items() for method in item]
 
 
+@st.composite
+def made_up(draw: st.DrawFn, cases: st.SearchStrategy[schemathesis.Case]) -> schemathesis.Case:
+    """A case. Schemathesis now and then fails over a file of its own making: that is none."""
+    try:
+        return draw(cases)
+    except ValueError as error:
+        if "Unsupported type: 'Binary'" not in str(error):
+            raise
+        reject()
+
+
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=str)
 @pytest.mark.parametrize(("path", "method"), operations())
 def test_every_answer_is_documented(api_schema: Any, path: str, method: str, mode: GenerationMode) -> None:
@@ -111,7 +123,7 @@ def test_every_answer_is_documented(api_schema: Any, path: str, method: str, mod
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=operation.as_strategy(generation_mode=mode))
+    @given(case=made_up(operation.as_strategy(generation_mode=mode)))
     def check(case: schemathesis.Case) -> None:
         case.call_and_validate(excluded_checks=NOT_OURS)
 
