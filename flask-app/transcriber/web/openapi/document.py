@@ -19,8 +19,9 @@ from ...formats.table import DOWNLOADS
 from ..auth.security import SAFE_METHODS
 from ..auth.sign_in import COOKIE
 from ..errors import status_of_class
+from ..openai_errors import is_openai, openai_status
 from .answers import ErrorAnswer
-from .operations import JSON, Operation, OperationAnswer, UploadBody, find_operation
+from .operations import EVENTS, JSON, Operation, OperationAnswer, UploadBody, find_operation
 
 Json = dict[str, Any]
 
@@ -167,7 +168,7 @@ def _operation(rule: Rule, method: str, operation: Operation, about: str, needs_
             *({"name": name, "in": "header", **_REQUEST_HEADERS[name]} for name in _headers(operation)),
         ],
         "responses": {str(s): _answer(answer) for s, answer in sorted(operation.answers.items())}
-        | _refusals(operation, method, needs_key),
+        | _refusals(rule.rule, method, operation, needs_key),
     }
     written |= {"requestBody": body} if (body := _request_body(operation)) else {}
     if needs_key and not operation.is_open:
@@ -224,11 +225,16 @@ def _body(upload: UploadBody) -> Json:
 def _answer(answer: OperationAnswer) -> Json:
     written: Json = {"description": answer.description}
     if answer.bodies:
-        written["content"] = {media: {"schema": _schema_of(kind)} for media, kind in answer.bodies.items()}
+        written["content"] = {media: _content(media, kind) for media, kind in answer.bodies.items()}
     headers = {name: {"schema": {"type": "string"}} for name in answer.headers}
     if answer.has_facts:
         headers |= _FACT_HEADERS
     return written | ({"headers": headers} if headers else {})
+
+
+def _content(media: str, kind: type[BaseModel] | type[str]) -> Json:
+    """OpenAPI 3.1 has no schema of a stream: of events, tools take it for that of a single one."""
+    return {} if media == EVENTS else {"schema": _schema_of(kind)}
 
 
 def _schema_of(kind: type[BaseModel] | type[str]) -> Json:
@@ -237,7 +243,7 @@ def _schema_of(kind: type[BaseModel] | type[str]) -> Json:
     return {"type": "string"}
 
 
-def _refusals(operation: Operation, method: str, needs_key: bool) -> Json:
+def _refusals(path: str, method: str, operation: Operation, needs_key: bool) -> Json:
     """The statuses of the errors this route raises, each with the codes behind it."""
     kinds: list[type[e.TranscriberError]] = [*operation.raises, e.HostNotAllowedError, e.TranscriberError]
     if method not in SAFE_METHODS:
@@ -248,7 +254,8 @@ def _refusals(operation: Operation, method: str, needs_key: bool) -> Json:
             kinds.append(e.CsrfTokenError)
     codes: dict[int, list[str]] = defaultdict(list)
     for kind in kinds:
-        codes[status_of_class(kind)].append(kind.code)
+        status = status_of_class(kind)
+        codes[openai_status(status) if is_openai(path) else status].append(kind.code)
     return {
         str(status): {
             "description": "Error: " + ", ".join(f"`{code}`" for code in dict.fromkeys(found)),
