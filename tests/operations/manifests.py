@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +38,8 @@ def environment(container: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def context_options(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
+@contextmanager
+def pod_options(spec: dict[str, Any], container: dict[str, Any]) -> Iterator[list[str]]:
     """podman's options for the manifest's security context, limits and volumes; what they can't say is an error."""
     pod, own = spec["securityContext"], container["securityContext"]
     if not (
@@ -44,13 +49,16 @@ def context_options(spec: dict[str, Any], container: dict[str, Any]) -> list[str
         and pod["runAsNonRoot"]
     ):
         raise RuntimeError(f"The manifest's security context has changed: {own}")
-    options = [
-        "--user",
-        f"{pod['runAsUser']}:{pod['runAsGroup']}",
-        "--memory",
-        container["resources"]["limits"]["memory"].replace("Gi", "g"),
-    ]
-    for mount in container["volumeMounts"]:
-        if mount["mountPath"] != "/tmp":
-            options += ["--tmpfs", f"{mount['mountPath']}:mode=1777"]
-    return options
+    options = ["--user", f"{pod['runAsUser']}:{pod['runAsGroup']}"]
+    options += ["--memory", container["resources"]["limits"]["memory"].replace("Gi", "g")]
+    with tempfile.TemporaryDirectory() as parent:
+        Path(parent).chmod(0o755)
+        for mount in container["volumeMounts"]:
+            if mount["mountPath"] != "/tmp":
+                folder = Path(parent, mount["name"])
+                folder.mkdir()
+                # As a kubelet lays out a volume for an fsGroup.
+                os.chown(folder, 0, pod["fsGroup"])
+                folder.chmod(0o2770)
+                options += ["--volume", f"{folder}:{mount['mountPath']}"]
+        yield options
