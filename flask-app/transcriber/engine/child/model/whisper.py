@@ -53,11 +53,11 @@ _LEAST_HEAVY = 2
 #: Weights of which a second copy may be sampled from beside the first, so that no lane waits for another's turn.
 _MOST_TWICE_FRESH_BYTES = 200_000_000
 
-#: Weights from here on need less silence after the speech: those of tiny have 76 MB, those of base 145 MB.
-_LARGER_BYTES = 100_000_000
+#: The least weights for which a window may be encoded in fewer frames: those of tiny have 76 MB, those of base 145 MB.
+_LEAST_SHORT_CONTEXT_BYTES = 100_000_000
 
-#: Seconds of silence that a shortened window ends with, for larger and for the smallest models.
-_CONTEXT_PADDING, _SMALLEST_CONTEXT_PADDING = 3.0, 6.0
+#: Seconds of silence that such a window ends with.
+_CONTEXT_PADDING = 3.0
 _PATIENCE = 1.0
 _LENGTH_PENALTY = 1.0
 _REPETITION_PENALTY = 1.0
@@ -130,14 +130,10 @@ class WhisperModel:
         """Seconds of silence after the speech of a window that is encoded in fewer frames; None: always encode 30 s.
 
         On a CPU each window is encoded alone, and that is most of the work of a clip. A GPU takes windows of one length only
-        in a pass, and is done with 30 s as soon. The smallest models repeat themselves with 3 s (measured with tiny.en;
-        `tiny` was not, and stays whole).
+        in a pass, and is done with 30 s as soon. The smallest models write a few more wrong words then.
         """
-        if not self._is_on_cpu:
-            return None
-        if self._weights_bytes >= _LARGER_BYTES:
-            return _CONTEXT_PADDING
-        return None if self.is_multilingual else _SMALLEST_CONTEXT_PADDING
+        is_large_enough = self._weights_bytes >= _LEAST_SHORT_CONTEXT_BYTES
+        return _CONTEXT_PADDING if self._is_on_cpu and is_large_enough else None
 
     @property
     def alone_is_alike(self) -> bool:
