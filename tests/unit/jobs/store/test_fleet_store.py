@@ -24,9 +24,7 @@ def url(postgres: PostgresServer) -> str:
 @pytest.fixture
 def store(url: str, postgres: PostgresServer) -> Iterator[PostgresJobStore]:
     store = PostgresJobStore(url, hold=Hold.SHARED)
-    postgres.execute(
-        "TRUNCATE jobs, runs, journal_lines, workers, lengths, waiters, api_keys RESTART IDENTITY", url
-    )
+    postgres.execute("TRUNCATE jobs, runs, journal_lines, workers, waiters, api_keys RESTART IDENTITY", url)
     yield store
     store.close()
 
