@@ -42,7 +42,9 @@ MOST_WAITING = 8
 #: Seconds that a sender waits for the child, or for the engine.
 PATIENCE = 60.0
 
-#: New sound that makes another look at an open utterance worth its while, and the longest utterance that is looked at.
+#: Sound that makes a first look at an open utterance worth its while (it begins with its padding), new sound that makes
+#: another one, and the longest utterance that is looked at.
+FIRST_LOOK = SAMPLE_RATE * 4 // 5
 LOOK_SAMPLES = SAMPLE_RATE * 2 // 5
 LONGEST_LOOK = 28 * SAMPLE_RATE
 
@@ -336,7 +338,8 @@ class LiveSession:
         if current.paused is not None:
             return current.early is None
         length = self._samples - current.start
-        return self._samples - current.looked >= LOOK_SAMPLES and length <= LONGEST_LOOK
+        is_new = self._samples - current.looked >= LOOK_SAMPLES
+        return is_new and FIRST_LOOK <= length <= LONGEST_LOOK
 
     def _caption(self, utterance: _Open) -> None:
         with self._changed:
@@ -431,5 +434,9 @@ class LiveSession:
 
 
 def quick(request: TranscriptionRequest) -> TranscriptionRequest:
-    """The same, for a look at what is not over yet."""
-    return replace(request, options=replace(request.options, beam_size=1, temperature=0.0))
+    """The same, for a look at what is not over yet, without second tries.
+
+    A narrower beam would save a tenth of the time, and its early mistakes stay: 6.5 % word errors in place of none
+    with tiny.en, and looks agree later.
+    """
+    return replace(request, options=replace(request.options, temperature=0.0))
