@@ -249,7 +249,7 @@ def test_history_shows_where_each_job_ran(visit: VISIT) -> None:
 def test_pages_fit(visit: VISIT) -> None:
     page: Page = visit("/jobs").page
     assert_fits(page, "history")
-    page.get_by_role("link", name="minutes.wav").last.click()
+    page.get_by_role("link", name="minutes.wav", exact=True).last.click()
     assert_facts_shown(page)
     assert_fits(page, "result")
 
