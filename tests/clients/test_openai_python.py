@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import json
@@ -24,6 +23,7 @@ from openai.types.audio import (
     TranslationVerbose,
 )
 
+from async_run import run_async
 from server import Server
 from speakers_mixes import Mix
 
@@ -281,7 +281,7 @@ def test_async_client(served: Server, speech: Path) -> None:
             deltas = [event.delta async for event in stream if event.type == "transcript.text.delta"]
             return (await plain).text, "".join(deltas)
 
-    whole, streamed = asyncio.run(ask())
+    whole, streamed = run_async(ask())
 
     assert whole == streamed
     assert WORDS in spoken(whole)

@@ -15,6 +15,7 @@ import pytest
 from openai import AsyncOpenAI
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from async_run import run_async
 from live_bench import talk
 from live_client import TEXT, LiveClient, pcm_of
 from server import Server
@@ -87,7 +88,7 @@ def test_openais_client_gets_deltas_and_a_job_with_the_same_text(live: Server, s
                     break
         return job, deltas, texts, devices
 
-    job_id, deltas, texts, devices = asyncio.run(asyncio.wait_for(talk(), 120))
+    job_id, deltas, texts, devices = run_async(asyncio.wait_for(talk(), 120))
 
     assert "country" in words_of(" ".join(texts))
     assert "".join(deltas).replace(" ", "") == "".join(texts).replace(" ", "")

@@ -28,7 +28,6 @@ from .facts import (
 )
 from .hardware import find_hardware, find_kernel_module_version
 from .kernels import Kernels
-from .nvml import TIMEOUT_SECONDS as NVML_TIMEOUT_SECONDS
 from .sharing import SharingFacts
 from .verdict import judge
 
@@ -44,7 +43,8 @@ class ProbeRequest:
     gpu_device: str = "0"
     extra_lib_dirs: tuple[Path, ...] = ()
     timeout_seconds: float = 30.0
-    nvml_timeout_seconds: float = NVML_TIMEOUT_SECONDS
+    #: None: as long as the child gives NVML. What calls the driver is not imported here, not even for a number.
+    nvml_timeout_seconds: float | None = None
     site_packages: tuple[Path, ...] | None = None
     root: Path = Path("/")
     gpu_compute_type: str = "auto"

@@ -93,7 +93,7 @@ def _ask_sharing(devices: list[GpuDevice], request: dict[str, Any], lifeline: in
     """The devices with what NVML and the system say of their use; the service is this process's parent."""
     if not devices:
         return []
-    root, timeout = Path(request["root"]), request["nvml_timeout_seconds"]
+    root, timeout = Path(request["root"]), request["nvml_timeout_seconds"] or nvml.TIMEOUT_SECONDS
     shared = nvml.ask_sharing(devices, os.getppid(), lifeline, os.environ, root, timeout)
     return [replace(device, sharing=facts) for device, facts in zip(devices, shared, strict=True)]
 
