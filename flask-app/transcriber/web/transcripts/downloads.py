@@ -49,12 +49,19 @@ def set_facts(response: Response, transcription: Transcription) -> Response:
     return response
 
 
+def _quoted(text: str) -> str:
+    """A string of structured fields: printable ASCII with its quotes escaped. A caller's own name may hold anything."""
+    shown = "".join(each if " " <= each <= "~" else "?" for each in text)
+    return '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def warnings_header(notices: Iterable[Notice]) -> str:
     """The codes, each with the field that it is about, as a list of structured fields (RFC 9651)."""
     items = (
-        notice.code if notice.param is None else f'{notice.code};param="{notice.param}"' for notice in notices
+        notice.code if notice.param is None else f"{notice.code};param={_quoted(notice.param)}"
+        for notice in notices
     )
-    return ", ".join(dict.fromkeys(item.encode("ascii", "replace").decode() for item in items))
+    return ", ".join(dict.fromkeys(items))
 
 
 def set_revision(response: Response, transcript: Transcript) -> Response:
