@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect
 
 from axe import violations_in_light_and_dark
-from chromium import ARGUMENTS, CHROMIUM
+from chromium import chromium_that_hears
 from media_files import make_wave, read_pcm
 from server import Server
 from speech_clips import JFK
@@ -24,14 +24,8 @@ def browser(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) ->
     """Chromium with a microphone into which somebody speaks."""
     speech = tmp_path_factory.mktemp("microphone") / "speech.wav"
     speech.write_bytes(make_wave(read_pcm(JFK.path)))
-    microphone = [
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-        f"--use-file-for-fake-audio-capture={speech}",
-    ]
-    chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*ARGUMENTS, *microphone])
-    yield chromium
-    chromium.close()
+    with chromium_that_hears(playwright, speech) as chromium:
+        yield chromium
 
 
 @pytest.fixture

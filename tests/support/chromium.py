@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import JSHandle, Page
+from playwright.sync_api import Browser, JSHandle, Page, Playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (
@@ -35,6 +36,19 @@ def transfer_of(page: Page, files: Mapping[str, bytes]) -> JSHandle:
     return page.evaluate_handle(
         _TRANSFER, {name: base64.b64encode(data).decode() for name, data in files.items()}
     )
+
+
+@contextmanager
+def chromium_that_hears(playwright: Playwright, speech: Path) -> Iterator[Browser]:
+    """Chromium with a microphone into which this recording (WAV) is spoken, again and again."""
+    microphone = (
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={speech}",
+    )
+    browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*ARGUMENTS, *microphone])
+    yield browser
+    browser.close()
 
 
 def require_chromium() -> None:
